@@ -1,0 +1,1 @@
+"""How a posterior is approximated: one method per file."""

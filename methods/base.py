@@ -1,0 +1,124 @@
+"""How a posterior is approximated: the four types that every method meets.
+
+To add a method: make a frozen dataclass that derives from ``Method``, its hyperparameters as fields; set ``name``; write
+``run`` as a generator that improves an approximation and yields it every so often. The harness resumes it, pauses its
+clock while it measures, and closes it when the budget is spent; a method needs no clock and no callback. Draw random
+numbers from the given generator only. ``postbench check FILE.py:Class`` holds a method to the contract.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Generator, Tensor
+
+
+class Target(Protocol):
+    """What a method sees of a problem: its density and dimension, never its truth. Every call is counted."""
+
+    @property
+    def dim(self) -> int:
+        """D, the number of coordinates."""
+
+    def log_density(self, z: Tensor) -> Tensor:
+        """Unnormalised log density, differentiable: [..., D] -> [...], nats. A row counts once forward, once backward."""
+
+    def value_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Log density and its gradient, detached: [..., D] -> ([...], [..., D]). The fastest way to a gradient."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a method may spend; None is without limit. The harness enforces it at every ``yield``.
+
+    A method with a schedule (annealing, cosine decay) should plan it by its own number of steps and by ``gradients``:
+    a plan made from ``seconds`` makes the result depend on the speed of the machine.
+
+    Args:
+        seconds: time of fitting, measuring excluded.
+        gradients: rows of gradient evaluations.
+        checkpoints: how often quality is measured on the way, at log-spaced points of the budget.
+    """
+
+    seconds: float | None = None
+    gradients: int | None = None
+    checkpoints: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("seconds", "gradients"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"Budget({name}=...) must be positive, got {value}; leave it out for no limit.")
+        if self.checkpoints < 1:
+            raise ValueError(f"Budget(checkpoints=...) must be at least 1, got {self.checkpoints}.")
+
+
+class Approximation(ABC):
+    """What a method makes of a posterior. It must not change after it was yielded."""
+
+    @abstractmethod
+    def sample(self, n: int, generator: Generator) -> Tensor:
+        """Draws, [n, D], float64, a function of the generator's state alone."""
+
+    def log_prob(self, z: Tensor) -> Tensor | None:
+        """Normalised log density, [..., D] -> [...], nats; None where there is none to be had (an implicit one)."""
+        return None
+
+
+class Pushforward(Approximation):
+    """z = f(eps), eps ~ N(0, I): a sampler whose map is open to the metrics. Where f is injective its density follows."""
+
+    noise_dim: int
+
+    @abstractmethod
+    def forward(self, eps: Tensor) -> Tensor:
+        """The map f: [n, K] -> [n, D], float64, row by row."""
+
+    def sample(self, n: int, generator: Generator) -> Tensor:
+        with torch.no_grad():
+            return self.forward(torch.randn(n, self.noise_dim, generator=generator, dtype=torch.float64))
+
+    def jacobian(self, eps: Tensor) -> Tensor:
+        """df/deps for each row, [n, K] -> [n, D, K]; override where it is cheap by hand."""
+        row = torch.func.jacrev(lambda e: self.forward(e.unsqueeze(0)).squeeze(0))
+        return torch.func.vmap(row)(eps).detach()
+
+
+@dataclass(frozen=True, eq=False)
+class Draws(Approximation):
+    """Draws alone, as MCMC makes them.
+
+    Args:
+        chains: [chains, draws, D], float64, in the order they were made.
+        diagnostics: figures that tell whether to trust them (split R-hat, bulk ESS, divergences, ...).
+    """
+
+    chains: Tensor
+    diagnostics: Mapping[str, float] = field(default_factory=dict)
+
+    def sample(self, n: int, generator: Generator) -> Tensor:
+        """At most n draws, evenly spaced over the chains, [min(n, chains * draws), D]; never one of them twice."""
+        flat = self.chains.flatten(0, 1)
+        if n >= len(flat):
+            return flat
+        return flat[torch.linspace(0, len(flat) - 1, n, dtype=torch.float64).round().long()]
+
+
+class Method(ABC):
+    """A way to approximate a posterior. Hyperparameters are the fields of a frozen dataclass."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Approximation]:
+        """Yield ever better approximations; return when there is no better one to come.
+
+        Args:
+            target: the density, counted.
+            budget: what may be spent, to plan by; stopping is the harness's part.
+            generator: the only source of randomness.
+        """
