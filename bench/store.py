@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -97,14 +98,22 @@ class Store:
     def __init__(self, folder: Path, *, create: bool = True) -> None:
         self.folder = folder
         if not create and not (folder / FILE).is_file():
-            raise FileNotFoundError(f"{folder} holds no results ({FILE} is missing); `postbench run --out {folder}` makes them.")
+            raise FileNotFoundError(
+                f"{folder} holds no results ({FILE} is missing); `postbench run --out {folder}` makes them."
+            )
         self.draws_folder.mkdir(parents=True, exist_ok=True)
+        self.logs_folder.mkdir(exist_ok=True)
         with self._connect() as db:
             db.executescript(SCHEMA)
 
     @property
+    def logs_folder(self) -> Path:
+        """Where what a cell printed is kept: one file per cell key, none for the silent ones."""
+        return self.folder / "logs"
+
+    @property
     def draws_folder(self) -> Path:
-        """Where draws are kept: ``<cell key>.npz`` and ``truth-<problem key>.npz``."""
+        """Where draws are kept: one file per cell key, and one per problem named ``truth-`` and its label."""
         return self.folder / "draws"
 
     @contextlib.contextmanager
@@ -162,18 +171,30 @@ class Store:
             return {row["name"]: json.loads(row["value"]) for row in db.execute("SELECT * FROM info")}
 
     def save_draws(self, name: str, draws: NDArray[np.float64], coordinates: Sequence[str]) -> None:
-        """Keep draws [n, D] under a cell's key or ``truth-<problem key>``; the file appears whole or not at all."""
-        part = self.draws_folder / f".{name}-{os.getpid()}.npz"
+        """Keep draws [n, D] under a cell's key or ``truth-<problem label>``; the file appears whole or not at all."""
+        path = self._draws_file(name)
+        part = path.with_name(f".{os.getpid()}-{path.name}")
         np.savez_compressed(part, draws=draws.astype(np.float32), coordinates=np.array(coordinates))
-        os.replace(part, self.draws_folder / f"{name}.npz")
+        part.replace(path)
+
+    def _draws_file(self, name: str) -> Path:
+        return self.draws_folder / f"{re.sub(r'[^0-9A-Za-z.=_-]+', '-', name)}.npz"
+
+    def has_draws(self, name: str) -> bool:
+        """Whether draws were kept under that name."""
+        return self._draws_file(name).is_file()
 
     def draws(self, name: str) -> tuple[NDArray[np.float32], list[str]] | None:
         """Draws [n, D] and the coordinates' labels, or None where none were kept."""
-        path = self.draws_folder / f"{name}.npz"
-        if not path.is_file():
+        if not self.has_draws(name):
             return None
-        with np.load(path) as data:
+        with np.load(self._draws_file(name)) as data:
             return data["draws"], [str(label) for label in data["coordinates"]]
+
+
+def label(name: str, settings: Mapping[str, Any]) -> str:
+    """How a problem or a method is called in tables: its name, and the settings that differ from the defaults."""
+    return " ".join([name, *(f"{field}={value}" for field, value in settings.items())])
 
 
 def _insert(db: sqlite3.Connection, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -182,5 +203,3 @@ def _insert(db: sqlite3.Connection, table: str, rows: Sequence[Mapping[str, Any]
     names = list(rows[0])
     marks = ", ".join(f":{name}" for name in names)
     db.executemany(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})", rows)
-
-

@@ -25,12 +25,15 @@ class CountedTarget:
     Args:
         problem: whose density it is; the truth stays out of reach of the method.
         compiled: False to run the density as written, every time.
+
+    ``before`` is called ahead of every evaluation: the harness stops there a method whose budget is spent.
     """
 
     def __init__(self, problem: Problem, *, compiled: bool = True) -> None:
         self.dim = problem.dim
         self.evaluations = 0
         self.gradients = 0
+        self.before: Callable[[], None] = lambda: None
         self._density = problem.log_density
         self._compiled = compiled
         self._calls: dict[torch.Size, int] = {}
@@ -38,15 +41,17 @@ class CountedTarget:
 
     def log_density(self, z: Tensor) -> Tensor:
         """The density, differentiable: [..., D] -> [...]. Each row counts when evaluated, and again when differentiated."""
+        self.before()
         value = self._density(z)
         rows = value.numel()
         self.evaluations += rows
         if value.requires_grad:
-            value.register_hook(lambda _: self._charge(rows))
+            value.register_hook(lambda _: self._charge(rows))  # type: ignore[no-untyped-call]
         return value
 
     def value_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Log density and gradient, detached: [..., D] -> ([...], [..., D])."""
+        self.before()
         z = z.detach()
         value, gradient = self._gradient(z)(z)
         self.evaluations += value.numel()
@@ -77,7 +82,7 @@ class CountedTarget:
             graph = make_fx(self._eager, tracing_mode="fake", _allow_non_fake_inputs=True)(z)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # jit.trace is deprecated, its successors need a compiler
-                replay: Gradient = torch.jit.trace(graph, (z,), check_trace=False)
+                replay: Gradient = torch.jit.trace(graph, (z,), check_trace=False)  # type: ignore[no-untyped-call]
             same = all(torch.equal(a, b) for a, b in zip(replay(z), self._eager(z), strict=True))
         except Exception:  # whatever a stranger's density does that cannot be recorded, it can still be run
             return self._eager

@@ -85,7 +85,8 @@ class Pushforward(Approximation):
     def jacobian(self, eps: Tensor) -> Tensor:
         """df/deps for each row, [n, K] -> [n, D, K]; override where it is cheap by hand."""
         row = torch.func.jacrev(lambda e: self.forward(e.unsqueeze(0)).squeeze(0))
-        return torch.func.vmap(row)(eps).detach()
+        jacobian: Tensor = torch.func.vmap(row)(eps)
+        return jacobian.detach()
 
 
 @dataclass(frozen=True, eq=False)

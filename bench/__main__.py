@@ -1,0 +1,5 @@
+"""`python -m bench` is `postbench`."""
+
+from bench.cli import main
+
+main()

@@ -1,0 +1,163 @@
+"""The `postbench` command. Imports the rest only when a command needs it, so that help is instant."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.errors import UserError
+
+app = typer.Typer(
+    name="postbench",
+    help="How far is a posterior approximation from the truth, how sure are we, and what did it cost?\n\n"
+    "Start with `postbench run`: Adversarial Variational Bayes, Gaussian VB and NUTS on three posteriors whose truth is known, "
+    "in about five minutes. `postbench list` shows what there is; `postbench new method NAME` begins a method of your own.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+Problems = Annotated[
+    list[str] | None,
+    typer.Option("-p", "--problem", help="NAME[:field=value,...] or FILE.py:Class; repeat for more. Replaces the preset's."),
+]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option("-m", "--method", help="NAME[:field=value,...] or FILE.py:Class; repeat for more. Replaces the preset's."),
+]
+Metrics = Annotated[
+    list[str] | None, typer.Option("--metric", help="Metric to measure; repeat for more. Default: all that are registered.")
+]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run.", show_default=False)]
+
+
+@app.command()
+def run(
+    source: Annotated[
+        str, typer.Argument(metavar="[PRESET | FILE.toml]", help="What to run; `postbench list presets` shows the presets.")
+    ] = "quick",
+    problem: Problems = None,
+    method: Methods = None,
+    metric: Metrics = None,
+    seeds: Annotated[int | None, typer.Option(help="How many seeds per problem and method, for all of them.", min=1)] = None,
+    seconds: Annotated[float | None, typer.Option(help="Fitting time per cell.")] = None,
+    gradients: Annotated[int | None, typer.Option(help="Gradient evaluations per cell.")] = None,
+    checkpoints: Annotated[int | None, typer.Option(help="Measure at that many log-spaced points of the budget.")] = None,
+    draws: Annotated[int | None, typer.Option(help="Draws that the metrics compare.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Cells side by side; default: one per core. 0: in this process, for debugging.", min=0)
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where results go; default: results/TITLE.")] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Run again the cells that did not end well.")] = False,
+) -> None:
+    """Run a matrix of problems, methods and seeds, measure each cell against the truth, and write the report.
+
+    The same command again continues where it was stopped, and does nothing when all is done.
+
+    Examples: `postbench run` · `postbench run smoke` · `postbench run -p eight-schools -m avb:contrast=full -m pyro-nuts`
+    · `postbench run -m mine.py:Mine -m exact --seconds 20` · `postbench run study.toml --out study`
+    """
+    from bench.command import run_matrix
+
+    overrides = {"seconds": seconds, "gradients": gradients, "checkpoints": checkpoints}
+    run_matrix(source, problem, method, metric, seeds, draws, overrides, jobs, out, retry)
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(metavar="[problems | methods | metrics | presets]", help="Default: all four.")] = "all",
+) -> None:
+    """List what can be run, from the suite and from installed plugins."""
+    from bench.catalogue import print_list
+
+    print_list(what)
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(help="A problem, method, metric or preset, or FILE.py:Class.")]) -> None:
+    """Show one thing: prose, fields with their defaults, the truth where there is one, and where it comes from."""
+    from bench.catalogue import print_one
+
+    print_one(name)
+
+
+@app.command()
+def report(
+    folder: Folder,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Default: DIR/report.html.")] = None,
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Default: DIR/report.md.")] = None,
+) -> None:
+    """Write the comparison report of a run, as one self-contained HTML file and as Markdown."""
+    from bench.command import write_report
+
+    write_report(folder, html, markdown)
+
+
+@app.command()
+def export(
+    folder: Folder,
+    to: Annotated[Path, typer.Option(metavar="FILE", help="FILE.csv or FILE.parquet.", show_default=False)],
+) -> None:
+    """Write the tidy rows of a run: one per cell, checkpoint and metric."""
+    from bench.command import export_rows
+
+    export_rows(folder, to)
+
+
+@app.command()
+def check(
+    name: Annotated[str, typer.Argument(help="NAME[:field=value,...] or FILE.py:Class of a method, problem or metric.")],
+) -> None:
+    """Hold a method, a problem or a metric against the contract, and print each check with pass or fail, and why."""
+    from bench.command import check_one
+
+    if not check_one(name):
+        raise typer.Exit(1)
+
+
+@app.command()
+def new(
+    kind: Annotated[str, typer.Argument(metavar="method | problem | metric", show_default=False)],
+    name: Annotated[str, typer.Argument(help="Its name, such as my-method.", show_default=False)],
+    folder: Annotated[Path, typer.Option(metavar="DIR", help="Where to write it.")] = Path(),
+) -> None:
+    """Write a small working plugin to start from; it passes `postbench check` as it is."""
+    from bench.command import write_plugin
+
+    write_plugin(kind, name, folder)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from bench.version import version
+
+        typer.echo(f"postbench {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Hold the options that come before a command."""
+
+
+def main() -> None:
+    """Run the command; a user's mistake ends in one sentence and exit status 2, Ctrl-C in 130."""
+    try:
+        app()
+    except UserError as error:
+        typer.secho(f"postbench: {error}", err=True, fg="red")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""A matrix file or a command line, expanded into cells: problems x methods x seeds."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pydantic
+from pydantic import ConfigDict, Field
+
+from bench import spec
+from bench.errors import UserError, unknown
+from bench.registry import Group, entries
+from bench.spec import Spec
+from bench.version import version
+from methods.base import Budget
+
+Seeds = int | list[int]
+
+
+class _Table(pydantic.BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Limits(_Table):
+    """What a cell may spend. ``seconds`` and ``gradients`` stop the method; ``wall`` and ``memory`` stop the process."""
+
+    seconds: float | None = Field(default=60.0, gt=0, description="fitting time per cell, measuring excluded")
+    gradients: int | None = Field(default=None, gt=0, description="gradient evaluations per cell, by the row")
+    checkpoints: int = Field(default=8, ge=1, description="measurements at log-spaced points of the budget")
+    wall: float | None = Field(
+        default=None, gt=0, description="seconds until the cell's process is killed; default 2 x seconds + 60"
+    )
+    memory: float = Field(default=4096, gt=0, description="MiB a cell may allocate")
+
+
+class Item(_Table):
+    """A problem or a method with fields, seeds and budget of its own."""
+
+    name: str
+    fields: dict[str, Any] = {}
+    seeds: Seeds | None = None
+    budget: dict[str, Any] = {}
+
+
+class Matrix(_Table):
+    """A matrix file: what to run, how often, for how long, and what to measure."""
+
+    title: str = "custom"
+    description: str = ""
+    problems: list[str | Item] = Field(min_length=1)
+    methods: list[str | Item] = Field(min_length=1)
+    metrics: list[str] | None = None
+    seeds: Seeds = 3
+    draws: int = Field(default=4000, ge=10, description="draws of the approximation and of the truth that the metrics compare")
+    budget: Limits = Limits()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One problem, one method, one seed. ``key`` is made of all that decides the result, and of nothing else."""
+
+    problem: Spec
+    method: Spec
+    metrics: tuple[Spec, ...]
+    seed: int
+    draws: int
+    budget: Budget
+    wall: float | None
+    memory: float
+
+    @property
+    def key(self) -> str:
+        """Content hash, 24 hexadecimal digits."""
+        parts = [self.problem.content, self.method.content, [m.content for m in self.metrics]]
+        text = json.dumps([*parts, self.seed, self.draws, dataclasses.asdict(self.budget), version()])
+        return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def presets() -> dict[str, Path]:
+    """The matrices that ship with the suite, by name."""
+    folder = Path(str(resources.files("bench") / "presets"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def read(source: str) -> Matrix:
+    """A preset by name, or a TOML file by path.
+
+    Raises:
+        UserError: no such preset or file; not TOML; an unknown key or a wrong value, named with its place in the file.
+    """
+    found = presets()
+    path = found.get(source, Path(source))
+    if source not in found and path.suffix != ".toml":
+        raise unknown("preset", source, found, "`postbench list presets` shows them; a matrix of your own is a .toml file.")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"The matrix file {source!r} cannot be read: {error.strerror or error}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"The matrix file {source!r} is not TOML: {error}.") from None
+    return validated({"title": path.stem, **content}, where=source)
+
+
+def validated(content: Mapping[str, Any], where: str) -> Matrix:
+    """A checked Matrix; ``where`` names the source in errors.
+
+    Raises:
+        UserError: as ``read``.
+    """
+    try:
+        return Matrix.model_validate(content)
+    except pydantic.ValidationError as error:
+        raise UserError("\n".join(_explained(where, dict(problem)) for problem in error.errors())) from None
+
+
+def _explained(where: str, error: Mapping[str, Any]) -> str:
+    place = [str(part) for part in error["loc"] if part not in ("str", "Item", "int", "list[int]")]
+    key, model = place[-1], Limits if place[0] == "budget" else Matrix
+    if error["type"] == "extra_forbidden":
+        return str(unknown(f"key in {where}", ".".join(place), _keys(place, model), "docs/matrix.md explains each."))
+    shown = "" if error["type"] == "missing" else f", got {error['input']!r}"
+    return f"{where}: {'.'.join(place)}: {error['msg'][:1].lower()}{error['msg'][1:]}{shown} (key {key!r})."
+
+
+def _keys(place: Sequence[str], model: type[pydantic.BaseModel]) -> list[str]:
+    if len(place) == 1:
+        return list(model.model_fields)
+    fields = Item.model_fields if place[0] in ("problems", "methods") else model.model_fields
+    return [".".join([*place[:-1], name]) for name in fields]
+
+
+def expand(matrix: Matrix) -> list[Cell]:
+    """The cells, one seed after the other, so that a run cut short has seen everything at least once.
+
+    Raises:
+        UserError: an unknown name, field or value.
+    """
+    chosen = matrix.metrics if matrix.metrics is not None else list(entries("metrics")[0])
+    metrics = tuple(spec.parse("metrics", name) for name in chosen)
+    cells = []
+    for problem, method in itertools.product(_specs("problems", matrix.problems), _specs("methods", matrix.methods)):
+        seeds = next((item.seeds for _, item in (method, problem) if item and item.seeds is not None), matrix.seeds)
+        own = {name: value for _, item in (problem, method) if item for name, value in item.budget.items()}
+        limits = _limits(matrix.budget, own)
+        budget = Budget(limits.seconds, limits.gradients, limits.checkpoints)
+        wall = limits.wall or (2 * limits.seconds + 60 if limits.seconds else None)
+        for seed in range(seeds) if isinstance(seeds, int) else seeds:
+            cells.append(Cell(problem[0], method[0], metrics, seed, matrix.draws, budget, wall, limits.memory))
+    unique = {cell.key: cell for cell in cells}
+    return sorted(unique.values(), key=lambda cell: cell.seed)
+
+
+def _specs(group: Group, items: Sequence[str | Item]) -> Iterator[tuple[Spec, Item | None]]:
+    for item in items:
+        if isinstance(item, str):
+            yield spec.parse(group, item), None
+        else:
+            yield spec.make(group, item.name, item.fields), item
+
+
+def _limits(common: Limits, own: Mapping[str, Any]) -> Limits:
+    try:
+        return Limits.model_validate({**common.model_dump(), **own})
+    except pydantic.ValidationError as error:
+        problems = ({**dict(e), "loc": ("budget", *e["loc"])} for e in error.errors())
+        raise UserError("\n".join(_explained("budget", problem) for problem in problems)) from None
