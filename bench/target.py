@@ -39,6 +39,11 @@ class CountedTarget:
         self._calls: dict[torch.Size, int] = {}
         self._records: dict[torch.Size, Gradient] = {}
 
+    @property
+    def recorded(self) -> int:
+        """How many shapes are replayed from a record; others run as written."""
+        return sum(gradient != self._eager for gradient in self._records.values())
+
     def log_density(self, z: Tensor) -> Tensor:
         """The density, differentiable: [..., D] -> [...]. Each row counts when evaluated, and again when differentiated."""
         self.before()
@@ -79,7 +84,7 @@ class CountedTarget:
 
     def _record(self, z: Tensor) -> Gradient:
         try:
-            graph = make_fx(self._eager, tracing_mode="fake", _allow_non_fake_inputs=True)(z)
+            graph = make_fx(lambda z: self._eager(z), tracing_mode="fake", _allow_non_fake_inputs=True)(z)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # jit.trace is deprecated, its successors need a compiler
                 replay: Gradient = torch.jit.trace(graph, (z,), check_trace=False)  # type: ignore[no-untyped-call]

@@ -76,7 +76,6 @@ class Problem(ABC):
     """A posterior over R^D, all constraints transformed away. Its settings are the fields of a frozen dataclass."""
 
     name: ClassVar[str]
-    modes: Modes | None = None
 
     @property
     @abstractmethod
@@ -91,6 +90,11 @@ class Problem(ABC):
     @abstractmethod
     def log_density(self, z: Tensor) -> Tensor:
         """Unnormalised log density in nats, Jacobians and additive constants included: [..., D] -> [...]."""
+
+    @property
+    def modes(self) -> Modes | None:
+        """The modes by name, where the posterior has such."""
+        return None
 
     @property
     def coordinates(self) -> tuple[str, ...]:

@@ -83,3 +83,4 @@ def test_a_recorded_gradient_is_the_gradient(problem: Problem) -> None:
         for ours, theirs in zip(target.value_and_grad(z), plain.value_and_grad(z), strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-14, atol=1e-14)
     assert target.gradients == plain.gradients
+    assert target.recorded == (1 if isinstance(problem, Normal) else 0)
