@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import typing
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -49,7 +50,7 @@ def _print_group(group: Group, console: Console) -> None:
     table = _table(group)
     for name, entry in found.items():
         try:
-            table.add_row(name, escape(_sentence(registry.load(entry))), "" if entry.package == "postbench" else entry.package)
+            table.add_row(name, escape(_sentence(entry, found)), "" if entry.package == "postbench" else entry.package)
         except PluginError as error:
             broken.append(str(error))
     console.print(table)
@@ -58,8 +59,12 @@ def _print_group(group: Group, console: Console) -> None:
     console.print()
 
 
-def _sentence(cls: type[Any]) -> str:
-    text = inspect.getdoc(cls) or ""
+def _sentence(entry: Entry, found: Mapping[str, Entry]) -> str:
+    """The first sentence of the class; of its file, where that is one of ours and holds nothing else."""
+    cls = registry.load(entry)
+    home = entry.reference.rpartition(":")[0]
+    alone = entry.package == "postbench" and sum(other.reference.startswith(f"{home}:") for other in found.values()) == 1
+    text = inspect.getdoc(inspect.getmodule(cls) if alone else cls) or inspect.getdoc(cls) or ""
     return " ".join(text.split("\n\n")[0].split())
 
 
