@@ -75,6 +75,7 @@ def fit(problem: Problem, method: Method, budget: Budget, generator: Generator) 
 
     Raises:
         TimeoutError: if the budget is spent before the first approximation.
+        RuntimeError: if the method ends without one.
     """
     target = CountedTarget(problem)
     meter, memory = _Meter(budget, target), PeakMemory()
@@ -93,6 +94,8 @@ def fit(problem: Problem, method: Method, budget: Budget, generator: Generator) 
             yield latest
             latest, index = None, index + 1
             memory.restart()
+    if latest is None and index == 0 and meter.spent() < 1.0:
+        raise RuntimeError("The method ended without yielding an approximation.")
     if latest is None and index == 0:
         raise TimeoutError(
             f"The budget ({_worded(budget)}) was spent after {meter.seconds:.3g} seconds and {target.gradients} gradients, "

@@ -44,6 +44,11 @@ def test_a_budget_spent_before_the_first_approximation_says_so() -> None:
         list(fit(Normal(), Slow(), Budget(gradients=50), seeded()))
 
 
+def test_a_method_that_yields_nothing_is_told_so() -> None:
+    with pytest.raises(RuntimeError, match="without yielding"):
+        list(fit(Normal(), Walk(steps=0), Budget(gradients=50), seeded()))
+
+
 def test_measuring_is_not_charged() -> None:
     seconds = []
     for checkpoint in fit(Normal(), Walk(steps=10**6), Budget(gradients=100, checkpoints=5), seeded()):

@@ -1,0 +1,174 @@
+"""What a metric promises: an estimate that knows its error, or a reason why there is none, and hands off what it is shown."""
+
+from __future__ import annotations
+
+import math
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bench.checks import surroundings
+from bench.checks.finding import Check, Finding, InapplicableError, expect, findings, once
+from bench.checks.hill import Hill, HillItself
+from bench.checks.settings import must_be_frozen, must_be_unchanged, must_have_a_name, snapshot
+from bench.checks.statistics import SIGMAS
+from bench.checks.trial import generator
+from bench.metrics.base import Comparison, Estimate, Kind, Metric, Skipped
+from methods.base import Approximation, Draws, Pushforward
+
+N = 400
+CHAINS = 4
+PERFECT = "the truth itself"
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class _Tilted(Pushforward):
+    """An affine map that misses the hill by a little."""
+
+    noise_dim: int
+
+    def forward(self, eps: Tensor) -> Tensor:
+        return 0.8 * eps + 0.5 * eps.roll(1, -1) + 0.3
+
+
+class MetricLab:
+    """A metric and what it says of three approximations, made anew for each call."""
+
+    def __init__(self, metric: Metric) -> None:
+        self.metric = metric
+        self.fields = snapshot(metric)
+
+    def measure(self) -> Iterator[tuple[str, Comparison, Estimate | Skipped]]:
+        """Each kind of approximation in words, the comparison, and what came of it."""
+        hill = Hill(2)
+        for words, approximation in _approximations(hill):
+            draws, truth = approximation.sample(N, generator(1)), hill.truth.sample(N, generator(2))
+            comparison = Comparison(hill, approximation, draws, truth, seed=3)
+            with torch.no_grad():
+                yield words, comparison, self.metric.measure(comparison)
+
+    @once
+    def results(self) -> dict[str, Estimate | Skipped]:
+        """By the words for the approximation."""
+        return {words: found for words, _, found in self.measure()}
+
+    def measure_again(self) -> Iterator[tuple[str, Comparison, Estimate | Skipped]]:
+        """As ``measure``, where it worked the first time."""
+        list(self.results)
+        yield from self.measure()
+
+    def estimates(self) -> dict[str, Estimate]:
+        """Those that are not skipped."""
+        found = {words: result for words, result in self.results.items() if isinstance(result, Estimate)}
+        if not found:
+            raise InapplicableError("the metric is skipped on every approximation tried")
+        return found
+
+
+def _approximations(hill: Hill) -> Iterator[tuple[str, Approximation]]:
+    yield PERFECT, HillItself(hill)
+    yield "a map without a density", _Tilted(hill.dim)
+    yield "chains", Draws(hill.truth.sample(N, generator(4)).reshape(CHAINS, -1, hill.dim))
+
+
+def check_metric(metric: Metric) -> Iterator[Finding]:
+    """Every check of a metric."""
+    return findings(MetricLab(metric), CHECKS)
+
+
+def _declared(lab: MetricLab) -> None:
+    unit, ideal = lab.metric.unit, lab.metric.ideal
+    expect(isinstance(unit, str), f"unit is {unit!r}; expected a string, empty where there is none")
+    expect(
+        ideal is None or isinstance(ideal, int | float), f"ideal is {ideal!r}; expected a number, or None where there is none"
+    )
+
+
+def _returns(lab: MetricLab) -> None:
+    for words, found in lab.results.items():
+        kind = type(found).__name__
+        expect(isinstance(found, Estimate | Skipped), f"measure gave a {kind} for {words}; expected an Estimate or Skipped")
+        if isinstance(found, Skipped):
+            expect(bool(found.reason.strip()), f"skipped {words} without a reason; expected one")
+
+
+def _value(lab: MetricLab) -> None:
+    for words, found in lab.estimates().items():
+        expect(isinstance(found.value, float), f"the value for {words} is a {type(found.value).__name__}; expected a float")
+        expect(not math.isnan(found.value), f"the value for {words} is NaN; expected a figure, or Skipped with the reason")
+
+
+def _stderr(lab: MetricLab) -> None:
+    for words, found in lab.estimates().items():
+        expect(isinstance(found.stderr, float), f"the stderr for {words} is a {type(found.stderr).__name__}; expected a float")
+        expect(found.stderr >= 0, f"the stderr for {words} is {found.stderr}; expected 0 or more")
+
+
+def _kind(lab: MetricLab) -> None:
+    legal = typing.get_args(Kind)
+    for words, found in lab.estimates().items():
+        expect(found.kind in legal, f"the kind for {words} is {found.kind!r}; expected one of {', '.join(legal)}")
+
+
+def _ideal(lab: MetricLab) -> None:
+    ideal, found = lab.metric.ideal, lab.estimates().get(PERFECT)
+    if ideal is None or found is None or found.kind != "exact":
+        raise InapplicableError("the metric has no ideal value, or no exact figure to compare with it")
+    allowed = SIGMAS * found.stderr + ROUNDING
+    expect(
+        abs(found.value - ideal) <= allowed,
+        f"the truth itself reads {found.value:.4g} +- {found.stderr:.2g}; expected {ideal:g}",
+    )
+
+
+def _deterministic(lab: MetricLab) -> None:
+    surroundings.scramble(1)
+    once_more = {words: found for words, _, found in lab.measure_again()}
+    for words, found in lab.results.items():
+        again = once_more[words]
+        expect(
+            repr(found) == repr(again),
+            f"two calls on equal comparisons gave {found} and {again} for {words}; expected the same",
+        )
+
+
+def _inputs(lab: MetricLab) -> None:
+    for _, comparison, _ in lab.measure_again():
+        fresh = comparison.approximation.sample(N, generator(1))
+        expect(torch.equal(comparison.draws, fresh), "the draws were changed; expected them as they were")
+        truth = comparison.problem.truth.sample(N, generator(2))
+        expect(torch.equal(comparison.truth, truth), "the draws of the truth were changed; expected them as they were")
+
+
+def _global_state(lab: MetricLab) -> None:
+    surroundings.scramble(2)
+    before = surroundings.read()
+    list(lab.measure_again())
+    touched = surroundings.changed(before, surroundings.read())
+    expect(not touched, f"changed {' and '.join(touched)}; expected them as they were: comparison.generator() is for drawing")
+
+
+CHECKS: tuple[Check[MetricLab], ...] = (
+    Check("name", "tables and command lines call it by this name", lambda lab: must_have_a_name(lab.metric)),
+    Check(
+        "frozen", "results are filed under the fields, which must not change after that", lambda lab: must_be_frozen(lab.metric)
+    ),
+    Check("declared", "tables print the unit, and mark the best by the ideal", _declared),
+    Check("returns", "a figure without its uncertainty is no figure", _returns),
+    Check("value", "the store keeps plain floats, and NaN says nothing", _value),
+    Check("stderr", "differences are judged by it", _stderr),
+    Check("kind", "a bound must not be read as a value", _kind),
+    Check("ideal", "a perfect approximation must not look bad", _ideal),
+    Check("deterministic", "a figure that cannot be had again cannot be checked", _deterministic),
+    Check("inputs", "all metrics look at the same draws", _inputs),
+    Check("global state", "what one metric changes for all would decide what the next one reads", _global_state),
+    Check(
+        "fields",
+        "the next figure with the same settings must be the same",
+        lambda lab: must_be_unchanged(lab.metric, lab.fields),
+    ),
+)

@@ -1,0 +1,124 @@
+"""One run of a method on a posterior of our own, watched from outside; the checks share a few of them."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from dataclasses import dataclass, field
+
+import torch
+from torch import Generator, Tensor
+
+from bench.checks import surroundings
+from bench.checks.finding import UnmetError
+from bench.checks.hill import Hill, Ledger
+from bench.checks.surroundings import OverdueError, deadline
+from bench.fit import fit
+from methods.base import Approximation, Budget, Method
+
+LADDER = (2_000, 20_000, 200_000)  # gradients: the first rung on which there is an approximation is used for all runs
+SECONDS = 10.0  # of fitting per run
+PATIENCE = 20.0  # seconds beyond the budget until a run is broken off
+DRAWS = 100
+CHECKPOINTS = 3
+_RUNS = itertools.count(1)
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """An approximation, and the draws that it gave while the harness held it."""
+
+    approximation: Approximation
+    draws: Tensor
+
+
+@dataclass(eq=False)
+class Trial:
+    """What a run showed.
+
+    Args:
+        budget: that it ran under.
+        held: each checkpoint, in order; at least one, unless the budget was spent before the first.
+        gradients: spent at the last checkpoint.
+        ledger: what was asked of the density.
+        touched: what it changed outside itself, while it ran or while it waited.
+        wall: seconds from the first to the last moment.
+        nothing: why it held nothing, where it did not.
+    """
+
+    budget: Budget
+    ledger: Ledger
+    held: list[Held] = field(default_factory=list)
+    gradients: int = 0
+    touched: set[str] = field(default_factory=set)
+    wall: float = 0.0
+    nothing: str = ""
+
+    @property
+    def last(self) -> Approximation:
+        """The final approximation."""
+        return self.held[-1].approximation
+
+
+def generator(seed: int) -> Generator:
+    """A fresh one."""
+    return Generator().manual_seed(seed)
+
+
+def draw(approximation: Approximation, n: int = DRAWS, seed: int = 1) -> Tensor:
+    """Draws as the harness takes them."""
+    with torch.no_grad():
+        return approximation.sample(n, generator(seed))
+
+
+def conduct(method: Method, dims: int, budget: Budget, seed: int) -> Trial:
+    """Run a method on the hill in D dimensions.
+
+    Raises:
+        UnmetError: if it yields something else than an approximation, or is broken off long after its budget.
+    """
+    ledger = Ledger(allowance=10.0 * budget.gradients if budget.gradients else float("inf"))
+    trial = Trial(budget, ledger)
+    surroundings.scramble(next(_RUNS))  # different every time, as global states are
+    before, started = surroundings.read(), time.perf_counter()
+    try:
+        with deadline((budget.seconds or 0) + PATIENCE):
+            _follow(trial, method, Hill(dims, ledger), generator(seed), before)
+    except OverdueError:
+        raise UnmetError(
+            f"still running {PATIENCE:g} seconds after its budget of {budget.seconds:g} seconds was spent; expected an end: "
+            "the target refuses further evaluations by an exception, which a method must let pass"
+        ) from None
+    except TimeoutError as error:  # spent before the first approximation
+        trial.nothing = str(error)
+    trial.wall = time.perf_counter() - started
+    trial.touched.update(surroundings.changed(before, surroundings.read()))
+    return trial
+
+
+def _follow(trial: Trial, method: Method, hill: Hill, seeded: Generator, before: surroundings.Surroundings) -> None:
+    for checkpoint in fit(hill, method, trial.budget, seeded):
+        approximation = checkpoint.approximation
+        trial.touched.update(surroundings.changed(before, surroundings.read()))
+        if not isinstance(approximation, Approximation):
+            raise UnmetError(f"yielded a {type(approximation).__name__}; expected an instance of methods.base.Approximation")
+        trial.held.append(Held(approximation, draw(approximation)))
+        trial.gradients = checkpoint.gradients
+
+
+def first(method: Method, dims: int, seed: int) -> Trial:
+    """The run with the smallest budget on the ladder that leads to an approximation.
+
+    Raises:
+        UnmetError: if none does.
+    """
+    for gradients in LADDER:
+        trial = conduct(method, dims, Budget(SECONDS, gradients, CHECKPOINTS), seed)
+        if trial.held:
+            return trial
+        if trial.wall >= SECONDS:
+            break
+    raise UnmetError(
+        f"no approximation of a Gaussian in {dims} dimensions: {trial.nothing} Expected one: yield earlier, or check it with "
+        "fields that make it shorter, as in `postbench check NAME:field=value`"
+    )

@@ -1,0 +1,125 @@
+"""Errors of the first two moments: what most readers of a posterior will use of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from bench.metrics.base import Comparison, Estimate, Metric, Skipped
+from bench.metrics.chains import ess_sd
+from bench.metrics.samples import constant_coordinates, unfit
+from methods.base import Draws
+
+
+def mean_error(draws: Tensor, truth: Tensor, effective: Tensor | None = None, names: Sequence[str] = ()) -> Estimate | Skipped:
+    """Largest error of a mean, in sd of the truth, from draws [n, D] and [m, D]; see ``MeanError``.
+
+    Args:
+        effective: independent draws that the mean of each coordinate is worth, [D]; n where not given.
+        names: of the coordinates, for the note.
+    """
+    refused = _refused(draws, truth)
+    if refused is not None:
+        return refused
+    draws, truth = draws.double(), truth.double()
+    effective = _effective(draws, effective)
+    scale = truth.std(0)
+    error = (draws.mean(0) - truth.mean(0)) / scale
+    stderr = (draws.var(0) / scale.square() / effective + 1 / len(truth)).sqrt()
+    return _worst(error, stderr, names)
+
+
+def sd_error(draws: Tensor, truth: Tensor, effective: Tensor | None = None, names: Sequence[str] = ()) -> Estimate | Skipped:
+    """Largest relative error of a standard deviation, from draws [n, D] and [m, D]; see ``SdError``.
+
+    Args:
+        effective: independent draws that the sd of each coordinate is worth, [D]; n where not given.
+        names: of the coordinates, for the note.
+    """
+    refused = _refused(draws, truth)
+    if refused is not None:
+        return refused
+    draws, truth = draws.double(), truth.double()
+    effective = _effective(draws, effective)
+    ratio = draws.std(0) / truth.std(0)
+    stderr = ratio * (_log_sd_variance(draws) / effective + _log_sd_variance(truth) / len(truth)).sqrt()
+    return _worst(ratio - 1, stderr, names)
+
+
+def _refused(draws: Tensor, truth: Tensor) -> Skipped | None:
+    refused = unfit(draws, truth)
+    if refused is None and (constant := constant_coordinates(truth)):
+        return Skipped(f"Coordinate {constant[0]} is constant in the draws of the truth: there is no scale to measure it by.")
+    return refused
+
+
+def _effective(draws: Tensor, effective: Tensor | None) -> Tensor:
+    return torch.full((draws.shape[1],), float(len(draws)), dtype=torch.float64) if effective is None else effective
+
+
+def _log_sd_variance(sample: Tensor) -> Tensor:
+    """Variance of log sd, times the number of draws: (kurtosis - 1) / 4 for each coordinate, [D]; 0 where it is constant."""
+    squares = (sample - sample.mean(0)).square()
+    variance = squares.mean(0)
+    return (squares.square().mean(0) / variance.square() - 1).nan_to_num(nan=0.0) / 4
+
+
+def _worst(error: Tensor, stderr: Tensor, names: Sequence[str]) -> Estimate:
+    """The largest of D absolute errors [D], with a standard error that allows for the choice.
+
+    All D errors lie within ``reach`` standard errors of the truth at once in 95% of cases (Sidak), so that the largest one
+    does, too.
+    """
+    usual, reach = _quantile(1), _quantile(len(error))
+    size = error.abs()
+    at = int(size.argmax())
+    above, below = float((size + reach * stderr).max() - size[at]), reach * float(stderr[at])
+    note = f"Worst in {names[at] if names else f'z[{at + 1}]'}: {float(error[at]):+.3g}."
+    return Estimate(float(size[at]), max(above, below) / usual, "estimate", note)
+
+
+def _quantile(count: int) -> float:
+    """Normal quantile that bounds ``count`` independent absolute values at once in 95% of cases."""
+    return float(torch.special.ndtri(torch.tensor((1 + 0.95 ** (1 / count)) / 2, dtype=torch.float64)))
+
+
+@dataclass(frozen=True)
+class MeanError(Metric):
+    r"""Error of the posterior mean in units of the truth's sd, worst coordinate, absolute.
+
+    .. math:: \max_j |\bar x_j - \bar y_j| / \mathrm{sd}(y_j)
+
+    Standard error: of the difference of means, both samples counted, chains by their effective size, widened for the
+    choice of the worst of D coordinates so that the interval holds. The largest of D noisy absolute values is never 0, so
+    an ``estimate``: compare with the noise floor, some 0.04 at n = 4,000, D = 10.
+    """
+
+    name: ClassVar[str] = "mean_error"
+    unit: ClassVar[str] = "sd"
+
+    def measure(self, comparison: Comparison) -> Estimate | Skipped:
+        return mean_error(comparison.draws, comparison.truth, comparison.effective, comparison.problem.coordinates)
+
+
+@dataclass(frozen=True)
+class SdError(Metric):
+    r"""Relative error of the posterior standard deviation, worst coordinate, absolute.
+
+    .. math:: \max_j |\mathrm{sd}(x_j) / \mathrm{sd}(y_j) - 1|
+
+    Standard error: by the delta method from the kurtosis, both samples counted, chains by their effective size for the standard
+    deviation, widened for the choice of the worst coordinate. An ``estimate``, as ``MeanError`` is.
+    """
+
+    name: ClassVar[str] = "sd_error"
+    unit: ClassVar[str] = "sd"
+
+    def measure(self, comparison: Comparison) -> Estimate | Skipped:
+        effective = None
+        if isinstance(comparison.approximation, Draws):
+            effective = ess_sd(comparison.approximation.chains).clamp(max=float(len(comparison.draws)))
+        return sd_error(comparison.draws, comparison.truth, effective, comparison.problem.coordinates)

@@ -1,0 +1,134 @@
+r"""Hamiltonian Monte Carlo with hundreds of chains in one tensor: the second, independent route to a reference.
+
+All chains take a leapfrog step at once, so that one call of the density serves them all. Each scales the step size by a random
+factor of its own, drawn anew for every trajectory. ``adapt.py`` finds the frame, the step size and the length.
+
+Source: R. M. Neal, MCMC using Hamiltonian dynamics, 2011, arXiv:1206.1901.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Generator, Tensor
+
+from methods.base import Target
+
+DIVERGENT = 1000.0  # nats of energy that a trajectory may gain before it counts as divergent, as in Stan
+JITTER = 0.2  # the random factor of the step size is uniform between 1 less this and 1
+TRIES = 100  # starting points drawn per chain before giving up
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """The affine map to coordinates in which the posterior is round, z = loc + root u.
+
+    Args:
+        loc: [D].
+        root: lower triangular, [D, D].
+    """
+
+    loc: Tensor
+    root: Tensor
+
+    def move(self, velocity: Tensor) -> Tensor:
+        """Velocities of u as velocities of z: [C, D] -> [C, D]."""
+        return velocity @ self.root.T
+
+    def pull(self, gradient: Tensor) -> Tensor:
+        """Gradients by z as gradients by u: [C, D] -> [C, D]."""
+        return gradient @ self.root
+
+
+def frame_of(draws: Tensor, *, dense: bool) -> Frame:
+    """The frame of draws [n, D]: their mean and covariance, shrunk a little; without ``dense``, their variances alone."""
+    loc, scale = draws.mean(0), draws.std(0).clamp(min=1e-12)
+    if not dense or draws.shape[1] == 1:
+        return Frame(loc, scale.diag())
+    n, dim = draws.shape
+    unit = ((draws - loc) / scale).T.cov()
+    shrunk = (n * unit + 5 * torch.eye(dim, dtype=draws.dtype)) / (n + 5)
+    root, info = torch.linalg.cholesky_ex(shrunk)
+    return Frame(loc, scale.diag() if bool(info) else scale.unsqueeze(-1) * root)
+
+
+@dataclass(frozen=True, eq=False)
+class Moved:
+    """What one trajectory of every chain came to, [C] each.
+
+    Args:
+        accept: probability to accept its end.
+        energy: at its first point, with the momentum just drawn, nats.
+        divergent: whether the energy ran away.
+    """
+
+    accept: Tensor
+    energy: Tensor
+    divergent: Tensor
+
+
+@dataclass(eq=False)
+class Walkers:
+    """The chains where they stand.
+
+    Args:
+        target: the density, counted.
+        z: [C, D].
+        generator: the only source of randomness.
+    """
+
+    target: Target
+    z: Tensor
+    generator: Generator
+    value: Tensor = field(init=False)
+    gradient: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.value, self.gradient = self.look(self.z)
+
+    def look(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Log density and gradient; -inf and 0 where either is no number, so that a chain never goes there."""
+        value, gradient = self.target.value_and_grad(z)
+        bad = ~(value.isfinite() & gradient.isfinite().all(-1))
+        return value.masked_fill(bad, -math.inf), gradient.masked_fill(bad.unsqueeze(-1), 0.0)
+
+    def trajectory(self, frame: Frame, step: Tensor, count: int) -> Moved:
+        """Leapfrog ``count`` steps of sizes [C] or [] with a fresh momentum, and accept or stay."""
+        velocity = torch.randn(self.z.shape, generator=self.generator, dtype=torch.float64)
+        draws = torch.rand(2, len(self.z), generator=self.generator, dtype=torch.float64)
+        sizes = (step * (1 - JITTER * draws[0])).unsqueeze(-1)
+        energy = 0.5 * velocity.square().sum(-1) - self.value
+        z, value, gradient = self.z, self.value, self.gradient
+        velocity = velocity + 0.5 * sizes * frame.pull(gradient)
+        for i in range(count):
+            z = z + sizes * frame.move(velocity)
+            value, gradient = self.look(z)
+            velocity = velocity + (sizes if i < count - 1 else 0.5 * sizes) * frame.pull(gradient)
+        gain = (0.5 * velocity.square().sum(-1) - value - energy).nan_to_num(nan=math.inf)
+        accept = gain.neg().exp().clamp(max=1.0)
+        taken = draws[1] < accept
+        self.z = torch.where(taken.unsqueeze(-1), z, self.z)
+        self.value = torch.where(taken, value, self.value)
+        self.gradient = torch.where(taken.unsqueeze(-1), gradient, self.gradient)
+        return Moved(accept, energy, gain > DIVERGENT)
+
+
+def scattered(target: Target, chains: int, radius: float, generator: Generator) -> Walkers:
+    """Chains that start uniform on (-radius, radius) in each coordinate.
+
+    Raises:
+        ValueError: if the density is finite at too few such points.
+    """
+    found: list[Tensor] = []
+    for _ in range(TRIES):
+        z = radius * (2 * torch.rand(chains, target.dim, generator=generator, dtype=torch.float64) - 1)
+        value, gradient = target.value_and_grad(z)
+        found.append(z[value.isfinite() & gradient.isfinite().all(-1)])
+        if sum(map(len, found)) >= chains:
+            return Walkers(target, torch.cat(found)[:chains], generator)
+    raise ValueError(
+        f"The density is finite at {sum(map(len, found))} of {TRIES * chains} points uniform on (-{radius:g}, {radius:g}) in each "
+        f"coordinate: too few to start {chains} chains from."
+    )

@@ -1,0 +1,153 @@
+"""The two independent routes to one posterior: Pyro's NUTS, and Hamiltonian chains by the hundred that share no code with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from bench import spec
+from bench.reference.adapt import Adapted, adapt, random_count
+from bench.reference.run import Progress, Run
+from bench.target import CountedTarget
+from methods.base import Budget, Draws
+from problems.base import Problem
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long the routes run.
+
+    Args:
+        chains: of the batched route.
+        records: draws kept per chain of it.
+        target_accept: of both routes; higher than for a quick look, so that steep places are not stepped over.
+        steps: leapfrog steps of all batched chains at once, warm-up excluded; no attempt begins that would go beyond.
+        nuts_chains, nuts_warmup, nuts_draws: of Pyro's NUTS.
+        stored: nearly independent draws that are stored.
+
+    Raises:
+        ValueError: if ``stored`` is no multiple of ``chains``, or is more than half of the records.
+    """
+
+    chains: int = 200
+    records: int = 1000
+    target_accept: float = 0.95
+    steps: int = 1_000_000
+    nuts_chains: int = 4
+    nuts_warmup: int = 1000
+    nuts_draws: int = 4000
+    stored: int = 10_000
+
+    def __post_init__(self) -> None:
+        if self.stored % self.chains or 2 * self.stored > self.chains * self.records:
+            raise ValueError(
+                f"Plan(stored={self.stored}) must be a multiple of chains = {self.chains}, and at most half of chains x records = "
+                f"{self.chains * self.records}."
+            )
+
+
+def batched(problem: Problem, plan: Plan, seed: int, good: Callable[[Run], bool], progress: Progress) -> Run:
+    """Batched HMC, run again for twice as long until it is good.
+
+    Each attempt is the burn-in of the next, so nothing of a start is left in the one that counts.
+
+    Args:
+        good: whether a run will do.
+
+    Raises:
+        ValueError: if the density is finite at too few points to start from.
+    """
+    started, target, generator = time.perf_counter(), CountedTarget(problem), Generator().manual_seed(seed)
+    progress("batched HMC: adapting", 0.0)
+    ready = adapt(target, plan.chains, plan.target_accept, generator)
+    every, spent = 1, 0
+    while True:
+        run = _attempt(ready, plan, every, target, started, progress)
+        spent += plan.records * every * ready.length
+        every *= 2
+        if good(run) or spent + plan.records * every * ready.length > plan.steps:
+            return run
+
+
+def _attempt(ready: Adapted, plan: Plan, every: int, target: CountedTarget, started: float, progress: Progress) -> Run:
+    walkers, step = ready.walkers, torch.tensor(ready.step, dtype=torch.float64)
+    kept = torch.empty(plan.chains, plan.records, target.dim, dtype=torch.float64)
+    energies, divergences, accept = _Energies(), 0, 0.0
+    for record in range(plan.records):
+        for _ in range(every):
+            moved = walkers.trajectory(ready.frame, step, random_count(ready.length, walkers.generator))
+            energies.add(moved.energy)
+            divergences += int(moved.divergent.sum())
+            accept += float(moved.accept.mean())
+        kept[:, record] = walkers.z
+        if record % 20 == 0:
+            progress(f"batched HMC: {plan.chains} chains of {plan.records * every:,} trajectories", record / plan.records)
+    settings = {
+        "chains": plan.chains,
+        "records": plan.records,
+        "trajectories_per_record": every,
+        "target_accept": plan.target_accept,
+        "step_size": ready.step,
+        "mean_steps": ready.length,
+        "accept_rate": accept / (plan.records * every),
+    }
+    seconds = time.perf_counter() - started
+    transitions = plan.chains * plan.records * every
+    return Run("batched-hmc", kept, transitions, divergences, energies.e_fmi, settings, target.gradients, seconds)
+
+
+class _Energies:
+    """E-FMI of every chain from running sums: the energies themselves would fill the memory."""
+
+    def __init__(self) -> None:
+        self._first: Tensor | None = None
+
+    def add(self, energy: Tensor) -> None:
+        """Of the next trajectory of every chain, [C]."""
+        if self._first is None:
+            self._first = self._last = energy
+            self._count, self._sum, self._squares, self._jumps = 0, *torch.zeros(3, len(energy), dtype=torch.float64)
+        above = energy - self._first
+        self._count += 1
+        self._sum = self._sum + above
+        self._squares = self._squares + above.square()
+        self._jumps = self._jumps + (energy - self._last).square()
+        self._last = energy
+
+    @property
+    def e_fmi(self) -> float:
+        """The least over the chains."""
+        return float((self._jumps / (self._squares - self._sum.square() / self._count)).min())
+
+
+def nuts(problem: Problem, plan: Plan, seed: int, progress: Progress) -> Run:
+    """Pyro's NUTS, driven draw by draw.
+
+    Raises:
+        ValueError: if no starting point has a finite density.
+    """
+    settings = {
+        "chains": plan.nuts_chains,
+        "warmup": plan.nuts_warmup,
+        "draws": plan.nuts_draws,
+        "target_accept": plan.target_accept,
+    }
+    started, target = time.perf_counter(), CountedTarget(problem)
+    method = spec.make("methods", "pyro-nuts", settings).build()
+    steps: Iterator[Draws] = method.run(target, Budget(), Generator().manual_seed(seed))
+    total = plan.nuts_warmup + plan.nuts_draws
+    for i, draws in enumerate(steps):
+        if i % 20 == 0:
+            progress(f"Pyro NUTS: {plan.nuts_chains} chains of {total:,} draws", i / total)
+    found = dict(draws.diagnostics)
+    transitions = plan.nuts_chains * plan.nuts_draws
+    adapted = {name: found[name] for name in ("step_size", "accept_rate", "steps_per_draw", "cut_short")}
+    seconds = time.perf_counter() - started
+    divergences = int(found["divergences"])
+    return Run(
+        "pyro-nuts", draws.chains, transitions, divergences, found["e_fmi"], settings | adapted, target.gradients, seconds
+    )

@@ -1,0 +1,40 @@
+"""What a route hands over: its draws in the order they were made, and what it says of its own health."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+Progress = Callable[[str, float], None]  # what is being done, and the share of it that is
+
+
+def silent(stage: str, share: float) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One route's run.
+
+    Args:
+        route: its name.
+        chains: [chains, draws, D], float64.
+        transitions: trajectories of all chains, all draws between the kept ones counted, warm-up excluded.
+        divergences: how many of them.
+        e_fmi: the least over the chains.
+        settings: of the sampler, as given and as adapted.
+        gradients: of the density, by the row, warm-up included.
+        seconds: by the clock.
+    """
+
+    route: str
+    chains: Tensor
+    transitions: int
+    divergences: int
+    e_fmi: float
+    settings: Mapping[str, Any]
+    gradients: int
+    seconds: float
