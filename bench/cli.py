@@ -47,6 +47,9 @@ def run(
     seconds: Annotated[float | None, typer.Option(help="Fitting time per cell.")] = None,
     gradients: Annotated[int | None, typer.Option(help="Gradient evaluations per cell.")] = None,
     checkpoints: Annotated[int | None, typer.Option(help="Measure at that many log-spaced points of the budget.")] = None,
+    truth: Annotated[
+        str | None, typer.Option(metavar="exact | reference", help="Judge by the exact truth, or by stored references.")
+    ] = None,
     draws: Annotated[int | None, typer.Option(help="Draws that the metrics compare.")] = None,
     jobs: Annotated[
         int | None, typer.Option(help="Cells side by side; default: one per core. 0: in this process, for debugging.", min=0)
@@ -63,8 +66,9 @@ def run(
     """
     from bench.command import run_matrix
 
-    overrides = {"seconds": seconds, "gradients": gradients, "checkpoints": checkpoints}
-    run_matrix(source, problem, method, metric, seeds, draws, overrides, jobs, out, retry)
+    budget = {"seconds": seconds, "gradients": gradients, "checkpoints": checkpoints}
+    matrix = {"problems": problem, "methods": method, "metrics": metric, "seeds": seeds, "draws": draws, "truth": truth}
+    run_matrix(source, {**matrix, "budget": budget}, jobs, out, retry)
 
 
 @app.command("list")

@@ -19,24 +19,12 @@ from bench.run import collect, describe, finish, missing
 from bench.store import Store
 
 
-def run_matrix(
-    source: str,
-    problems: Sequence[str] | None,
-    methods: Sequence[str] | None,
-    metrics: Sequence[str] | None,
-    seeds: int | None,
-    draws: int | None,
-    budget: Mapping[str, Any],
-    jobs: int | None,
-    out: Path | None,
-    retry: bool,
-) -> None:
+def run_matrix(source: str, changes: Mapping[str, Any], jobs: int | None, out: Path | None, retry: bool) -> None:
     """Run what is missing of a matrix, then print the table and the path of the report."""
     console = Console()
-    matrix = overridden(read(source), problems, methods, metrics, seeds, draws, budget)
+    matrix = overridden(read(source), changes)
     cells = expand(matrix)
-    folder = out or Path("results") / matrix.title
-    store = _store(folder)
+    store = _store(out or Path("results") / matrix.title)
     todo = missing(cells, store, retry=retry)
     if todo:
         if len(todo) < len(cells):
@@ -49,28 +37,21 @@ def run_matrix(
     _conclude(store, console)
 
 
-def overridden(
-    matrix: Matrix,
-    problems: Sequence[str] | None,
-    methods: Sequence[str] | None,
-    metrics: Sequence[str] | None,
-    seeds: int | None,
-    draws: int | None,
-    budget: Mapping[str, Any],
-) -> Matrix:
-    """The matrix with what the command line says in place of what the file says."""
-    content = matrix.model_dump()
-    own = {"problems": problems, "methods": methods, "metrics": metrics, "draws": draws}
-    content |= {name: value for name, value in own.items() if value}
-    spent = {name: value for name, value in budget.items() if value is not None}
-    content["budget"] |= spent
-    if seeds is not None:
-        content["seeds"] = seeds
+def overridden(matrix: Matrix, changes: Mapping[str, Any]) -> Matrix:
+    """The matrix with what the command line says in place of what the file says.
+
+    Args:
+        changes: keys of a matrix file; what is None or empty was not said.
+    """
+    said = {name: value for name, value in changes.items() if value not in (None, [])}
+    budget = {name: value for name, value in said.pop("budget", {}).items() if value is not None}
+    content = matrix.model_dump() | said
+    content["budget"] |= budget
     for item in (*content["problems"], *content["methods"]):
         if isinstance(item, dict):
-            item["seeds"] = None if seeds is not None else item["seeds"]
-            item["budget"] = {name: value for name, value in item["budget"].items() if name not in spent}
-    if problems or methods:
+            item["seeds"] = None if "seeds" in said else item["seeds"]
+            item["budget"] = {name: value for name, value in item["budget"].items() if name not in budget}
+    if "problems" in said or "methods" in said:
         content |= {"title": "custom", "description": ""}
     return validated(content, where="command line")
 
@@ -154,10 +135,9 @@ def check_one(text: str) -> bool:
 
 def write_plugin(kind: str, name: str, folder: Path) -> None:
     """Write a plugin to start from, and say what to do with it."""
-    from bench.scaffold import new
+    from bench.scaffold import GROUP, new
 
-    kinds = ("method", "problem", "metric")
-    if kind not in kinds:
-        raise UserError(f"There is no kind of plugin named {kind!r}; expected one of {', '.join(kinds)}.")
+    if kind not in GROUP:
+        raise UserError(f"There is no kind of plugin named {kind!r}; expected one of {', '.join(GROUP)}.")
     path = new(kind, name, folder)
     Console().print(f"{path} is written; its first lines say how to check it and run it.", soft_wrap=True, highlight=False)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
+import operator
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 from pydantic import ConfigDict, Field
@@ -60,13 +62,19 @@ class Matrix(_Table):
     methods: list[str | Item] = Field(min_length=1)
     metrics: list[str] | None = None
     seeds: Seeds = 3
+    truth: Literal["exact", "reference"] = Field(
+        default="exact", description="judge by the exact truth, or by stored references"
+    )
     draws: int = Field(default=4000, ge=10, description="draws of the approximation and of the truth that the metrics compare")
     budget: Limits = Limits()
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One problem, one method, one seed. ``key`` is made of all that decides the result, and of nothing else."""
+    """One problem, one method, one seed. ``key`` is made of all that decides the result, and of nothing else.
+
+    ``reference`` is the seal of the stored reference that is the truth, empty where the problem's own truth is.
+    """
 
     problem: Spec
     method: Spec
@@ -76,11 +84,18 @@ class Cell:
     budget: Budget
     wall: float | None
     memory: float
+    reference: str = ""
+
+    @property
+    def problem_settings(self) -> dict[str, Any]:
+        """What tells this problem from others of its name: the fields that are not at their defaults, and another truth."""
+        return {**self.problem.settings, **({"truth": "reference"} if self.reference else {})}
 
     @property
     def key(self) -> str:
         """Content hash, 24 hexadecimal digits."""
         parts = [self.problem.content, self.method.content, [m.content for m in self.metrics]]
+        parts += [self.reference] if self.reference else []
         text = json.dumps([*parts, self.seed, self.draws, dataclasses.asdict(self.budget), version()])
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
@@ -146,17 +161,26 @@ def expand(matrix: Matrix) -> list[Cell]:
     """
     chosen = matrix.metrics if matrix.metrics is not None else list(entries("metrics")[0])
     metrics = tuple(spec.parse("metrics", name) for name in chosen)
+    problems, methods = list(_specs("problems", matrix.problems)), list(_specs("methods", matrix.methods))
+    seals = {problem.content: _seal(problem) if matrix.truth == "reference" else "" for problem, _ in problems}
     cells = []
-    for problem, method in itertools.product(_specs("problems", matrix.problems), _specs("methods", matrix.methods)):
+    for problem, method in itertools.product(problems, methods):
         seeds = next((item.seeds for _, item in (method, problem) if item and item.seeds is not None), matrix.seeds)
-        own = {name: value for _, item in (problem, method) if item for name, value in item.budget.items()}
-        limits = _limits(matrix.budget, own)
-        budget = Budget(limits.seconds, limits.gradients, limits.checkpoints)
-        wall = limits.wall or (2 * limits.seconds + 60 if limits.seconds else None)
+        limits = _limits(matrix.budget, [item.budget for _, item in (problem, method) if item])
         for seed in range(seeds) if isinstance(seeds, int) else seeds:
-            cells.append(Cell(problem[0], method[0], metrics, seed, matrix.draws, budget, wall, limits.memory))
+            cells.append(Cell(problem[0], method[0], metrics, seed, matrix.draws, *limits, seals[problem[0].content]))
     unique = {cell.key: cell for cell in cells}
     return sorted(unique.values(), key=lambda cell: cell.seed)
+
+
+def _seal(problem: Spec) -> str:
+    from bench.reference import key
+    from problems.stored import UncertifiedError
+
+    try:
+        return key(problem.build())
+    except UncertifiedError as error:
+        raise UserError(f"--truth reference: {error}") from None
 
 
 def _specs(group: Group, items: Sequence[str | Item]) -> Iterator[tuple[Spec, Item | None]]:
@@ -167,9 +191,12 @@ def _specs(group: Group, items: Sequence[str | Item]) -> Iterator[tuple[Spec, It
             yield spec.make(group, item.name, item.fields), item
 
 
-def _limits(common: Limits, own: Mapping[str, Any]) -> Limits:
+def _limits(common: Limits, own: Sequence[Mapping[str, Any]]) -> tuple[Budget, float | None, float]:
+    """Budget, wall limit and memory of a cell: what the matrix says, unless the problem or the method says otherwise."""
     try:
-        return Limits.model_validate({**common.model_dump(), **own})
+        limits = Limits.model_validate(functools.reduce(operator.or_, map(dict, own), common.model_dump()))
     except pydantic.ValidationError as error:
         problems = ({**dict(e), "loc": ("budget", *e["loc"])} for e in error.errors())
         raise UserError("\n".join(_explained("budget", problem) for problem in problems)) from None
+    wall = limits.wall or (2 * limits.seconds + 60 if limits.seconds else None)
+    return Budget(limits.seconds, limits.gradients, limits.checkpoints), wall, limits.memory

@@ -20,7 +20,7 @@ LAZY = (
     "scipy.optimize",
     "scipy.spatial",
     "scipy.stats",
-    "arviz_stats.base",
+    "arviz_stats.base.array",
     "bench.worker",
 )
 OURS = sorted({reference.partition(":")[0] for group in BUILT_IN.values() for reference in group.values()})

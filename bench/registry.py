@@ -7,6 +7,7 @@ import functools
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections import Counter
 from importlib import metadata
@@ -136,15 +137,28 @@ def load(entry: Entry) -> type[Any]:
 
     Raises:
         PluginError: if its import fails or it is not a class of its group; names the plugin and its package.
+
+    A function that makes a problem counts as a class of problems, its parameters as the fields.
     """
-    loaded = _resolve(entry)
-    base = _base(entry.group)
+    loaded, base = _resolve(entry), _base(entry.group)
+    if entry.group == "problems" and inspect.isfunction(loaded):
+        return _made(entry, loaded)
     if not (isinstance(loaded, type) and issubclass(loaded, base) and dataclasses.is_dataclass(loaded)):
         raise PluginError(
             f"The {entry.group[:-1]} {entry.name!r} of {entry.package} is not a dataclass that derives from "
             f"{base.__module__}.{base.__name__}."
         )
     return loaded
+
+
+@functools.cache
+def _made(entry: Entry, make: Any) -> type[Any]:
+    from bench.delegate import from_function
+
+    try:
+        return from_function(make)
+    except (TypeError, NameError) as error:
+        raise PluginError(f"The problem {entry.name!r} of {entry.package} cannot be made: {error}") from error
 
 
 def group_of(name: str) -> Group:
@@ -155,6 +169,8 @@ def group_of(name: str) -> Group:
     """
     if ".py:" in name:
         loaded = _resolve(find("methods", name))
+        if inspect.isfunction(loaded):
+            return "problems"
         for group in GROUPS:
             if isinstance(loaded, type) and issubclass(loaded, _base(group)):
                 return group

@@ -59,7 +59,7 @@ def _record(cell: Cell, ended: Ended, rows: Sequence[Row]) -> CellRecord:
     return CellRecord(
         key=cell.key,
         problem=cell.problem.name,
-        problem_settings=cell.problem.settings,
+        problem_settings=cell.problem_settings,
         method=cell.method.name,
         settings=cell.method.settings,
         seed=cell.seed,

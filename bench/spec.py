@@ -19,6 +19,8 @@ from bench import registry
 from bench.errors import UserError, unknown
 from bench.registry import Entry, Group
 
+ROOMS = ("methods", "problems", "bench.metrics")  # their files share helpers, so a change of one may matter to all
+
 
 class Word(str):
     """A value as typed on the command line: read as TOML where the field takes that, and as it stands otherwise."""
@@ -157,14 +159,11 @@ def _code(cls: type[Any]) -> str:
 
 
 def _sources(base: type[Any]) -> list[Path]:
-    room = base.__module__.partition(".")[0]
-    if room == "builtins":
-        return []
     try:
         file = Path(inspect.getfile(base))
     except (TypeError, OSError):
         return []
-    return sorted(file.parent.glob("*.py")) if room in ("methods", "problems") else [file]
+    return sorted(file.parent.glob("*.py")) if base.__module__.rpartition(".")[0] in ROOMS else [file]
 
 
 @functools.cache

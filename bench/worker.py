@@ -47,7 +47,7 @@ def work(cell: Cell, folder: Path) -> Iterator[Event]:
     """Run one cell and yield its events, the last one ``Ended``. Whatever goes wrong is an event, too."""
     diagnostics: dict[str, float] = {}
     try:
-        problem: Problem = cell.problem.build()
+        problem = _problem(cell)
         method: Method = cell.method.build()
         metrics: list[Metric] = [metric.build() for metric in cell.metrics]
         for checkpoint in fit(problem, method, cell.budget, generator("method", cell, cell.method.content)):
@@ -63,6 +63,15 @@ def work(cell: Cell, folder: Path) -> Iterator[Event]:
         yield Ended("failed", f"{type(error).__name__}: {error}", diagnostics)
     else:
         yield Ended("ok", "", diagnostics)
+
+
+def _problem(cell: Cell) -> Problem:
+    problem: Problem = cell.problem.build()
+    if not cell.reference:
+        return problem
+    from bench.reference import referenced
+
+    return referenced(problem)
 
 
 def generator(purpose: str, cell: Cell, *more: object) -> Generator:
@@ -130,6 +139,6 @@ def _must_be_draws(draws: Tensor, dim: int) -> None:
 
 def _keep(store: Store, cell: Cell, problem: Problem, draws: Tensor, truth: Tensor) -> None:
     store.save_draws(cell.key, draws.double().numpy(), problem.coordinates)
-    name = f"truth-{label(cell.problem.name, cell.problem.settings)}"
+    name = f"truth-{label(cell.problem.name, cell.problem_settings)}"
     if cell.seed == 0 or not store.has_draws(name):
         store.save_draws(name, truth.numpy(), problem.coordinates)

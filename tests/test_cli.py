@@ -64,6 +64,8 @@ MISTAKES = {
     "preset": (["run", "quik"], "Did you mean 'quick'"),
     "field": (["run", "-p", NORMAL, "-m", own("Walk:stps=2")], "'steps'"),
     "budget": (["run", "-p", NORMAL, "-m", own("Walk"), "--seconds", "-1"], "budget.seconds"),
+    "draws": (["run", "-p", NORMAL, "-m", own("Walk"), "--draws", "0"], "draws: input should be greater"),
+    "truth": (["run", "-p", NORMAL, "-m", own("Walk"), "--truth", "reference"], "no certified reference"),
     "folder": (["report", "absent"], "holds no results"),
     "export": (["export", "absent", "--to", "x.csv"], "holds no results"),
     "show": (["show", "eigth-schools"], "'eight-schools'"),

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
-from bench import registry
+from bench import registry, spec
 from bench.errors import PluginError, UserError
 from bench.registry import BUILT_IN, GROUPS, Group
 from tests.cells import own
@@ -90,3 +91,17 @@ def test_a_class_in_a_file_that_is_none_of_ours(tmp_path: Path) -> None:
 def test_a_name_nobody_has_suggests_the_nearest() -> None:
     with pytest.raises(UserError, match="Did you mean 'gaussian-vb'"):
         registry.group_of("gausian-vb")
+
+
+def test_a_function_that_makes_a_problem_is_one() -> None:
+    made = spec.parse("problems", own("make_normal:dimension=5"))
+    assert registry.group_of(own("make_normal")) == "problems"
+    assert made.settings == {"dimension": 5}
+    assert made.build().dim == 5
+    assert made.build().log_density(torch.zeros(2, 5, dtype=torch.float64)).shape == (2,)
+    assert made.content != spec.parse("problems", own("make_normal")).content
+
+
+def test_a_function_that_makes_no_problem_is_named() -> None:
+    with pytest.raises(UserError, match=r"make_nothing\(\) returned a int"):
+        spec.parse("problems", own("make_nothing"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,6 +34,7 @@ class Known:
     note: str = ""
 
 
+@functools.lru_cache(maxsize=1)  # KL, ELBO and its gap ask for the same densities, and a Jacobian is dear
 def at_draws(comparison: Comparison) -> Known | Skipped:
     """Densities at draws of the approximation: the shared draws, or fresh ones of a square map with their noise."""
     approximation, draws = comparison.approximation, comparison.draws

@@ -8,7 +8,7 @@ from typing import ClassVar
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped
 from bench.metrics.chains import memory
 from bench.metrics.density import at_draws, at_truth, log_evidence
-from bench.metrics.knn import NEIGHBOURS, kl_knn, kl_knn_reverse
+from bench.metrics.knn import NEIGHBOURS, compared, kl_knn_reverse
 from bench.metrics.monte_carlo import divergence
 
 
@@ -40,7 +40,7 @@ class KlQP(Metric):
         return divergence(known.log_q, known.log_p - log_z, ("q", "p"), known.kind, stderr, known.note)
 
     def _by_neighbours(self, comparison: Comparison, missing: Skipped) -> Estimate | Skipped:
-        return _explained(kl_knn(comparison.draws, comparison.truth, memory=memory(comparison)), missing)
+        return _explained(compared(comparison, NEIGHBOURS), missing)
 
 
 @dataclass(frozen=True)

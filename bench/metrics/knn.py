@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import ClassVar
@@ -145,6 +146,12 @@ def _mean(ratios: Floats, x: Sites) -> float:
     return float(np.average(ratios, weights=x.visits))
 
 
+@functools.lru_cache(maxsize=1)  # for draws alone KL(q||p) is this figure, too
+def compared(comparison: Comparison, k: int) -> Estimate | Skipped:
+    """``kl_knn`` of a comparison."""
+    return kl_knn(comparison.draws, comparison.truth, k=k, memory=chains.memory(comparison))
+
+
 @dataclass(frozen=True)
 class KlKnn(Metric):
     r"""KL(q||p), nats, from draws alone whatever else is known: the figure that the AVB paper reported.
@@ -175,4 +182,4 @@ class KlKnn(Metric):
             raise ValueError(f"KlKnn(k=...) must be at least 1, got {self.k}.")
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
-        return kl_knn(comparison.draws, comparison.truth, k=self.k, memory=chains.memory(comparison))
+        return compared(comparison, self.k)

@@ -130,3 +130,13 @@ class Lame(Metric):
         if self.how == "raise":
             raise ZeroDivisionError("no draws")
         return Skipped("not here") if self.how == "skip" else Estimate(math.nan, 0.0, "exact")
+
+
+def make_normal(dimension: int = 3) -> Problem:
+    """A standard normal, made by a function."""
+    return Normal(dimension)
+
+
+def make_nothing() -> int:
+    """No problem at all."""
+    return 3
