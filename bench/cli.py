@@ -135,6 +135,50 @@ def new(
     write_plugin(kind, name, folder)
 
 
+references = typer.Typer(
+    help="Posteriors known by long, certified simulation: build, verify and list them.", no_args_is_help=True
+)
+app.add_typer(references, name="reference")
+Place = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Where references are; default: ./references, then those that ship with the suite."),
+]
+
+
+@references.command("build")
+def reference_build(
+    name: Annotated[str, typer.Argument(help="A problem: NAME[:field=value,...] or FILE.py:Class.", show_default=False)],
+    seed: Annotated[int, typer.Option(help="What all randomness derives from.")] = 0,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to store it; default: ./references.")] = None,
+) -> None:
+    """Simulate a posterior by two independent routes, hold the result against the limits, and store it if it keeps to all."""
+    from bench.reference_command import build_reference
+
+    build_reference(name, seed, out)
+
+
+@references.command("verify")
+def reference_verify(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Problems; default: every stored reference.", show_default=False)
+    ] = None,
+    folder: Place = None,
+) -> None:
+    """Check stored references again, in seconds: hashes, shapes, moments against the certificate, Stein identities."""
+    from bench.reference_command import verify_references
+
+    if not verify_references(names or [], folder):
+        raise typer.Exit(1)
+
+
+@references.command("list")
+def reference_list(folder: Place = None) -> None:
+    """Show the stored references and the figures of their certificates."""
+    from bench.reference_command import list_references
+
+    list_references(folder)
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         from bench.version import version

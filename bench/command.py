@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bench import executors, spec
+from bench.checks.finding import Finding
 from bench.errors import UserError
 from bench.matrix import Cell, Matrix, expand, read, validated
 from bench.progress import Board
@@ -120,10 +121,15 @@ def check_one(text: str) -> bool:
     """Print every check of a plugin; whether none failed."""
     from bench.checks import check
 
-    console, failed, passed = Console(), 0, 0
-    chosen = spec.parse(group_of(spec.name_of(text)), text)
+    console, chosen = Console(), spec.parse(group_of(spec.name_of(text)), text)
     console.print(f"{chosen.entry.group[:-1]} {chosen.name}, from {chosen.entry.package}", highlight=False)
-    for finding in check(chosen):
+    return print_findings(check(chosen), console)
+
+
+def print_findings(findings: Iterable[Finding], console: Console) -> bool:
+    """Print each finding as it comes, and how many passed and failed; whether none failed."""
+    failed = passed = 0
+    for finding in findings:
         style = {"pass": "green", "fail": "red"}.get(finding.outcome, "yellow")
         console.print(
             Text(f"  {finding.outcome:8}", style=style) + Text(f"{finding.name}: {finding.why}", style="none"), soft_wrap=True

@@ -174,7 +174,7 @@ def expand(matrix: Matrix) -> list[Cell]:
 
 
 def _seal(problem: Spec) -> str:
-    from bench.reference import key
+    from bench.reference.referenced import key
     from problems.stored import UncertifiedError
 
     try:

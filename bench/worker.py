@@ -69,7 +69,7 @@ def _problem(cell: Cell) -> Problem:
     problem: Problem = cell.problem.build()
     if not cell.reference:
         return problem
-    from bench.reference import referenced
+    from bench.reference.referenced import referenced
 
     return referenced(problem)
 
