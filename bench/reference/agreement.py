@@ -1,8 +1,8 @@
 r"""Do two sets of draws tell the same posterior? Every mean, spread and quantile of every coordinate, mode by mode.
 
-For a test function f and a mode with indicator w, both samples estimate :math:`E[w f] / E[w]`. The standard error is that of the
-mean of :math:`w (f - \hat f) / \bar w`, with as many draws as that series is worth by its autocorrelation. Inside a mode a
-sampler that seldom changes modes is still worth many draws; how much each mode holds is compared on its own.
+For a test function f and a mode with indicator w, both samples estimate :math:`E[w f] / E[w]`. The standard error is that
+of the mean of :math:`w (f - \hat f) / \bar w`, with as many draws as that series is worth by its autocorrelation. Inside a
+mode a sampler that seldom changes modes is still worth many draws; how much each mode holds is compared on its own.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Sample:
     def average(self, series: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Means, standard errors and effective draws of series [chains, draws, K], each [K]."""
         flat = series.flatten(0, 1)
-        effective = torch.full((series.shape[-1],), float(len(flat))) if self.independent else ess_mean(series)
+        effective = torch.full((series.shape[-1],), len(flat), dtype=torch.float64) if self.independent else ess_mean(series)
         return flat.mean(0), flat.std(0) / effective.sqrt(), effective
 
 

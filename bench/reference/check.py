@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
-FAMILY = 0.01  # chance that a sound reference fails one of the comparisons that are made together
+FAMILY = 0.001  # chance that a sound reference fails one of the comparisons that are made together
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,5 @@ def scattered(target: Target, chains: int, radius: float, generator: Generator) 
         found.append(z[value.isfinite() & gradient.isfinite().all(-1)])
         if sum(map(len, found)) >= chains:
             return Walkers(target, torch.cat(found)[:chains], generator)
-    raise ValueError(
-        f"The density is finite at {sum(map(len, found))} of {TRIES * chains} points uniform on (-{radius:g}, {radius:g}) in each "
-        f"coordinate: too few to start {chains} chains from."
-    )
+    where = f"{TRIES * chains} points uniform on (-{radius:g}, {radius:g}) in each coordinate"
+    raise ValueError(f"the density is finite at {sum(map(len, found))} of {where}: too few to start {chains} chains from.")

@@ -1,4 +1,4 @@
-"""The two independent routes to one posterior: Pyro's NUTS, and Hamiltonian chains by the hundred that share no code with it."""
+"""The two routes to one posterior: Pyro's NUTS, and Hamiltonian chains by the hundred that share no code with it."""
 
 from __future__ import annotations
 
@@ -44,10 +44,8 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.stored % self.chains or 2 * self.stored > self.chains * self.records:
-            raise ValueError(
-                f"Plan(stored={self.stored}) must be a multiple of chains = {self.chains}, and at most half of chains x records = "
-                f"{self.chains * self.records}."
-            )
+            most = self.chains * self.records // 2
+            raise ValueError(f"Plan(stored={self.stored}) must be a multiple of chains = {self.chains}, and at most {most}.")
 
 
 def batched(problem: Problem, plan: Plan, seed: int, good: Callable[[Run], bool], progress: Progress) -> Run:
@@ -140,7 +138,8 @@ def nuts(problem: Problem, plan: Plan, seed: int, progress: Progress) -> Run:
     method = spec.make("methods", "pyro-nuts", settings).build()
     steps: Iterator[Draws] = method.run(target, Budget(), Generator().manual_seed(seed))
     total = plan.nuts_warmup + plan.nuts_draws
-    for i, draws in enumerate(steps):
+    for i, latest in enumerate(steps):
+        draws = latest
         if i % 20 == 0:
             progress(f"Pyro NUTS: {plan.nuts_chains} chains of {total:,} draws", i / total)
     found = dict(draws.diagnostics)

@@ -1,0 +1,107 @@
+"""Quality against what it cost: seconds, and gradients, which no machine makes faster."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from reports import numbers
+from reports.glossary import measure
+from reports.results import FLOOR, Key, Results, ordered
+from reports.style import TRUTH, WIDTH, Look, legend
+
+MARKERS = {"exact": "o", "lower bound": "^", "upper bound": "v", "estimate": "D"}
+COSTS = (("seconds", "Fitting time", numbers.seconds), ("gradients", "Gradient evaluations", numbers.count))
+DECADES = 5  # of quality shown at most
+
+
+class Costs(NamedTuple):
+    """A picture, whether any of its points stands elsewhere than at its value, and the methods that have no place on it."""
+
+    figure: Figure
+    clipped: bool
+    absent: list[str]
+
+
+def costs(results: Results, problem: str, looks: Mapping[str, Look]) -> Costs | None:
+    """Two panels with one quality axis; None where no method has a finite figure."""
+    metric = results.divergence(problem) or ""
+    frame = results.frame[(results.frame["problem"] == problem) & (results.frame["metric"] == metric)]
+    points = frame[(frame["status"] == "ok") & (frame["method"] != FLOOR) & frame["value"].map(math.isfinite)]
+    if points.empty:
+        return None
+    floor = results.figures.get((problem, metric, FLOOR))
+    line = max(floor.high, 0.0) if floor else 0.0
+    points, bottom = _placed(points, line)
+    methods = ordered(results, problem, dict.fromkeys(points["method"]))
+    figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+    for axes, (column, title, written) in zip(figure.subplots(1, 2, sharey=True), COSTS, strict=True):
+        if line > bottom:
+            axes.axhspan(bottom / 10, line, color=TRUTH[0], linewidth=0)
+        for method in methods:
+            _curve(axes, points[points["method"] == method], column, looks[method], results, (problem, metric, method))
+        axes.set(xscale="log", yscale="log", ylim=(bottom / 1.2, max(float(points["shown"].max()), bottom) * 1.6))
+        axes.set_xlabel(title)
+        _label(axes.xaxis, written)
+        axes.grid(True)
+        axes.tick_params(which="minor", length=0)
+    _label(figure.axes[0].yaxis, lambda value: numbers.plain(value, 1))
+    figure.axes[0].set_ylabel(measure(metric).heading)
+    legend(
+        figure, {method: looks[method] for method in methods}, {"noise floor of estimates": TRUTH[0]} if line > bottom else {}
+    )
+    absent = sorted(set(frame.loc[frame["value"].notna(), "method"]) - set(methods) - {FLOOR})
+    return Costs(figure, bool(points["clipped"].any()), absent)
+
+
+def _placed(points: pd.DataFrame, line: float) -> tuple[pd.DataFrame, float]:
+    """Where each value is drawn, and the lowest place there is.
+
+    An estimate below the noise floor's line says nothing but that, and is put on the line; what has no logarithm, at the
+    bottom. Both are marked as ``clipped``.
+    """
+    blurred = (points["kind"] == "estimate") & (points["value"] <= line)
+    sound = points.loc[~blurred & (points["value"] > 0), "value"]
+    lowest = min([float(x) for x in (sound.min(), line) if x > 0], default=1e-3)
+    bottom = max(lowest / 1.5, float(points["value"].max()) * 10.0**-DECADES)
+    shown = points["value"].clip(lower=bottom).mask(blurred, max(line, bottom))
+    return points.assign(shown=shown, clipped=shown > points["value"]), bottom
+
+
+def _curve(axes: Axes, points: pd.DataFrame, column: str, look: Look, results: Results, key: Key) -> None:
+    """Median over seeds in a band from the lowest to the highest, its end marked; one checkpoint: a point with its interval."""
+    points = points[points[column] > 0]
+    if points.empty:
+        return
+    steps = points.groupby("checkpoint")
+    x, y = steps[column].median().astype(float), steps["shown"].median()
+    marker, open_ends = MARKERS.get(str(points["kind"].iloc[-1]), "s"), steps["clipped"].mean() > 0.5
+    colour = look.colour
+    if len(x) > 1:
+        axes.fill_between(x, steps["shown"].min(), steps["shown"].max(), color=colour, alpha=0.18, linewidth=0)
+        axes.plot(x, y, color=colour, linestyle=look.dashes, linewidth=1.4)
+    elif key in results.figures:
+        figure, low = results.figures[key], axes.get_ylim()[0]
+        axes.vlines(x, max(figure.low, 1e-12), max(figure.high, y.iloc[-1]), color=colour, linewidth=1.4)
+        axes.set_ylim(bottom=low)
+    for i, (across, up, is_open) in enumerate(zip(x, y, open_ends, strict=True)):
+        size = 6.5 if i == len(x) - 1 else 3.0
+        face = "none" if is_open else colour
+        axes.plot(across, up, marker, markersize=size, color=colour, markerfacecolor=face, markeredgewidth=1.2, zorder=3)
+
+
+def _label(axis: Axis, written: Callable[[float], str]) -> None:
+    low, high = axis.get_view_interval()
+    decades = math.log10(high / low)
+    subs = (1.0,) if decades > 3.5 else (1.0, 3.0) if decades > 1.5 else (1.0, 2.0, 5.0)
+    axis.set_major_locator(LogLocator(subs=subs, numticks=9))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: re.sub(r"\.0+(?=\D|$)", "", written(value))))
+    axis.set_minor_formatter(NullFormatter())

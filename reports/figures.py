@@ -1,0 +1,83 @@
+"""The pictures of a report, in order, with the words that go with them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from bench.store import Store
+from reports.costs import costs
+from reports.glossary import measure
+from reports.posteriors import COORDINATES, Posterior, gather, marginals, pairs, telling_pairs
+from reports.results import FLOOR, Results
+from reports.style import Look, Picture, looks, picture, styled
+
+SHARES = "Grey: the truth, its darkest part holding 50% of the mass, the next 80% and the lightest 95%."
+CLIPPED = (
+    " An open marker stands where it could go no lower: on the noise floor for an estimate that reads less than the floor, "
+    "at the bottom for a value that is not positive."
+)
+
+
+def pictures(store: Store, results: Results, problem: str) -> list[Picture]:
+    """What there is to see of one problem: posteriors, marginals, costs; fewer where draws or figures are missing."""
+    slug = re.sub(r"[^a-z0-9]+", "-", problem.lower()).strip("-")[:40].strip("-")
+    name = f"{results.problems.index(problem) + 1}-{slug or 'problem'}"
+    look = looks(results.methods)
+    with styled():
+        posterior = gather(store, results, problem)
+        found = [] if posterior is None else list(_posteriors(posterior, name, problem, _seed(results, problem), look))
+        return [*found, *_costs(results, name, problem, look)]
+
+
+def _seed(results: Results, problem: str) -> str:
+    metric = results.divergence(problem)
+    if metric is None:
+        return "Drawn: one seed of each method."
+    return f"Drawn: of each method the seed whose {measure(metric).heading.partition(',')[0]} is in the middle."
+
+
+def _posteriors(posterior: Posterior, name: str, problem: str, seed: str, look: Mapping[str, Look]) -> Iterator[Picture]:
+    methods = ", ".join(method for method in posterior.draws if method != FLOOR) or FLOOR
+    total = len(posterior.coordinates)
+    if total > 1:
+        chosen = telling_pairs(posterior)
+        which = " and ".join(f"{posterior.coordinates[i]} with {posterior.coordinates[j]}" for i, j in chosen)
+        yield picture(
+            f"{name}-posteriors",
+            f"Each method over the truth. {SHARES} "
+            "Coloured lines enclose the same shares of the method's draws; points are draws. "
+            + (f"Of the {total} coordinates, pairs in which the methods differ most from the truth. " if total > 2 else "")
+            + f"{seed} The number under a name is that seed's, with its own 95% interval.",
+            f"Draws and contours of {methods} over the true posterior of {problem}, in the coordinates {which}.",
+            pairs(posterior, chosen, look),
+        )
+    yield picture(
+        f"{name}-marginals",
+        "The density of each coordinate. Grey: the truth. Lines: the methods. "
+        + (
+            f"The {COORDINATES} of {total} coordinates where a method is furthest from the truth. "
+            if total > COORDINATES
+            else ""
+        )
+        + seed,
+        f"Marginal densities of {methods} over the truth of {problem}.",
+        marginals(posterior, look),
+    )
+
+
+def _costs(results: Results, name: str, problem: str, look: Mapping[str, Look]) -> Iterator[Picture]:
+    found = costs(results, problem, look)
+    if found is None:
+        return
+    absent = f" Not drawn: {', '.join(found.absent)}." if found.absent else ""
+    quality = measure(results.divergence(problem) or "").heading.partition(",")[0]
+    yield picture(
+        f"{name}-costs",
+        f"{quality} against what it cost, on logarithmic axes: lower and further left is better. "
+        "Lines: the median of the seeds; bands: from the lowest seed to the highest; the large marker is the end. "
+        "● exact, ▲ lower bound, ▼ upper bound, "
+        f"◆ estimate. A method measured once is a point with its 95% interval.{CLIPPED if found.clipped else ''}{absent}",
+        f"{quality} of each method on {problem} against fitting time and against gradient evaluations.",
+        found.figure,
+    )

@@ -1,0 +1,124 @@
+"""A table as every renderer sees it, and the two renderers of plain text: Markdown and the terminal."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from rich import box
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from reports.ranking import Verdict
+
+NO_VERDICT = Verdict()
+SYMBOLS = {"best": "★", "tied": "☆", "floor": "○"}
+MEANINGS = {
+    "best": "best: every other method is shown to be worse",
+    "tied": "no method is shown to be better",
+    "floor": "cannot be told from the truth",
+}
+LEGEND = " ".join(f"{SYMBOLS[mark]} {meaning}." for mark, meaning in MEANINGS.items())
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One figure in a table: what is written, a smaller remark, and what may be said of it."""
+
+    text: str
+    detail: str = ""
+    verdict: Verdict = NO_VERDICT
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row: a label (a method), a smaller remark, its entries; ``floor`` for the yardstick's own row."""
+
+    label: str
+    detail: str
+    entries: tuple[Entry, ...]
+    floor: bool = False
+
+    @property
+    def heading(self) -> str:
+        """The label as it is printed."""
+        return f"{self.label} (noise floor)" if self.floor else self.label
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as every renderer sees it.
+
+    Args:
+        title: short, for a caption.
+        columns: headings, the label's first; helps: one sentence for each, empty where the heading says it.
+        lines: rows in the order to print.
+        notes: remarks that belong under the table.
+        prose: whether the entries are words, to be read from the left.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    helps: tuple[str, ...]
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...] = ()
+    prose: bool = False
+
+
+def symbols(verdict: Verdict) -> list[str]:
+    """The marks of one figure, as keys of ``SYMBOLS``."""
+    return [mark for mark in (verdict.rank, "floor" if verdict.at_floor else "") if mark]
+
+
+def escaped(text: str) -> str:
+    """Text that Markdown shows as it is: no markup, no HTML, no new line."""
+    text = " ".join(text.split())
+    return re.sub(r"[\\`*_\[\]<>|~&$#]", lambda found: f"&#{ord(found[0])};", text)
+
+
+def as_markdown(table: Table) -> str:
+    """A pipe table with its notes below."""
+    rows = [
+        [escaped(column) for column in table.columns],
+        ["---", *["---" if table.prose else "---:"] * (len(table.columns) - 1)],
+    ]
+    for line in table.lines:
+        label = escaped(line.heading) + (f" ({escaped(line.detail)})" if line.detail else "")
+        rows.append([f"*{label}*" if line.floor else label, *(_markdown(entry) for entry in line.entries)])
+    text = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return text + "\n\n" + "\n".join(f"- {escaped(note)}" for note in table.notes) + "\n"
+
+
+def _markdown(entry: Entry) -> str:
+    text = escaped(entry.text)
+    if entry.verdict.rank:
+        text = f"**{text}**"
+    marks = "".join(SYMBOLS[mark] for mark in symbols(entry.verdict))
+    return " ".join(filter(None, [text, marks, f"({escaped(entry.detail)})" if entry.detail else ""]))
+
+
+def as_rich(table: Table) -> RichTable:
+    """For the terminal; markup in names and reasons is shown, not obeyed."""
+    found = RichTable(title=Text(table.title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, column in enumerate(table.columns):
+        words = table.prose or i == 0
+        found.add_column(
+            Text(column),
+            justify="left" if words else "right",
+            overflow="fold",
+            no_wrap=i == 1 and not words,
+            min_width=None if i else 15,
+        )
+    for i, line in enumerate(table.lines):
+        if line.floor and i:
+            found.add_section()
+        label = Text(line.heading).append(f"\n{line.detail}" if line.detail else "", "dim")
+        found.add_row(label, *map(_rich, line.entries), style="dim" if line.floor else "")
+    return found
+
+
+def _rich(entry: Entry) -> Text:
+    marks = "".join(SYMBOLS[mark] for mark in symbols(entry.verdict))
+    style = "bold green" if entry.verdict.rank == "best" else "bold" if entry.verdict.rank else ""
+    text = Text(" ".join(filter(None, [entry.text, marks])), style)
+    return text.append(f"\n{entry.detail}", "dim") if entry.detail else text
