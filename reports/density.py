@@ -63,7 +63,7 @@ def surface(x: Array, y: Array, across: Window, up: Window) -> Array:
 
 def _bins(width: float, step: float) -> float:
     """A bandwidth in bins: something to see where draws coincide, and no wider than a panel where they run away."""
-    return min(max(float(width / step), 0.7), 1e9)
+    return min(max(float(width / step), 0.7), BINS_2D / 4)
 
 
 def levels(density: Array) -> list[float]:

@@ -6,6 +6,7 @@ import base64
 import io
 import re
 import textwrap
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -107,7 +108,8 @@ def looks(methods: Sequence[str]) -> dict[str, Look]:
 @contextmanager
 def styled() -> Iterator[None]:
     """Matplotlib's defaults and this style, whatever the reader's own settings are; they are restored afterwards."""
-    with matplotlib.style.context(["default", RC]):
+    with matplotlib.style.context(["default", RC]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a browser has more fonts than matplotlib
         yield
 
 
@@ -156,4 +158,6 @@ def legend(figure: Figure, methods: Mapping[str, Look], areas: Mapping[str, str]
     columns = len(names) if sum(widths) <= WIDTH else min(len(names), max(1, int(WIDTH / max(widths))))
     figure.set_figheight(figure.get_figheight() + 0.17 * (-(-len(names) // columns) - 1))
     order = [i for column in range(columns) for i in range(column, len(names), columns)]  # matplotlib fills by column
-    figure.legend([handles[i] for i in order], [names[i] for i in order], loc="outside upper left", ncols=columns)
+    drawn = figure.legend([handles[i] for i in order], ["name"] * len(order), loc="outside upper left", ncols=columns)
+    for text, i in zip(drawn.get_texts(), order, strict=True):
+        text.set_text(names[i])  # set afterwards: matplotlib drops a name that begins with an underscore

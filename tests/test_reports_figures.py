@@ -63,7 +63,7 @@ def test_estimates_below_the_floor_stand_on_it(results: Results) -> None:
 
 def awkward(folder: Path, draws: Mapping[str, np.ndarray], values: Mapping[str, float]) -> Store:
     store, dim = Store(folder), next(iter(draws.values())).shape[1]
-    labels = [rf"$\frac{{{i}" for i in range(dim)]  # broken mathematics, which must be shown as it is
+    labels = [rf"$\frac{{{i}$ 漢" for i in range(dim)]  # broken mathematics, which must be shown as it is
     store.save_draws("truth-p", np.random.default_rng(0).normal(size=(400, dim)), labels)
     for method, x in draws.items():
         rows = [Row(0, True, 0.0, 0, 0, len(x), "kl_qp", values.get(method, 0.5), 0.1, "exact")]
@@ -78,7 +78,7 @@ def test_awkward_draws_give_pictures(tmp_path: Path, dim: int) -> None:
     draws = {
         "runaway": 1e7 * rng.normal(size=(300, dim)),
         "constant": np.ones((300, dim)),
-        "few": rng.normal(size=(2, dim)),
+        "_few": rng.normal(size=(2, dim)),
         "infinitely far": rng.normal(size=(300, dim)),
         "negative": rng.normal(size=(300, dim)),
     }
