@@ -29,7 +29,8 @@ from methods.networks import Discriminator, Sampler, SamplerNetwork
 from methods.record import Recorded
 from methods.validate import require
 
-KNEE = 10.0  # nats; where log p - log r is off its usual level by more, the discriminator is told no more than "far"
+KNEE = 10.0  # nats; how far log p - log r may be from its usual level before an informed discriminator is told "far" alone
+LAG = 0.2  # share of the newest weights in the mean that ``lookahead`` starts from
 START = 4096  # draws that measure the untrained sampler
 
 
@@ -48,6 +49,8 @@ class AVB(Method):
         hidden: widths of the sampler's layers; skip: whether it adds a linear map of eps.
         width, blocks: of the discriminator's residual network.
         sampler_lr, discriminator_lr: Adam step sizes; sampler_beta1, discriminator_beta1: Adam's memory of the gradient.
+        lookahead: how far the sampler's view of the discriminator is ahead of it, as a multiple of its weights' distance from
+            their mean over the last five steps. It makes up for lag, which is what lets the map fold; 0 for the plain game.
         final_lr: share of both step sizes left at the end of their cosine decay; 1 for none.
         clip: largest norm of a gradient in the weights.
         scale: standard deviation of the sampler's coordinates at the start.
@@ -75,10 +78,11 @@ class AVB(Method):
     discriminator_lr: float = 3e-3
     sampler_beta1: float = 0.5
     discriminator_beta1: float = 0.0
+    lookahead: float = 1.0
     final_lr: float = 0.01
     clip: float = 10.0
-    scale: float = 2.0
-    anneal: float = 0.3
+    scale: float = 1.0
+    anneal: float = 0.6
     average: float = 0.998
     every: int = 25
     name: ClassVar[str] = "avb"
@@ -95,6 +99,7 @@ class AVB(Method):
             require(self, field, 0 < getattr(self, field) < math.inf, "be positive and finite")
         for field in ("sampler_beta1", "discriminator_beta1", "average"):
             require(self, field, 0 <= getattr(self, field) < 1, "lie in [0, 1)")
+        require(self, "lookahead", 0 <= self.lookahead < math.inf, "be finite and not negative")
         for field in ("final_lr", "anneal"):
             require(self, field, 0 <= getattr(self, field) <= 1, "lie in [0, 1]")
 
@@ -123,6 +128,7 @@ class Game:
         self.weights = self.sampler.init(generator, method.scale)
         self.average = self.weights.clone()
         self.rival = self.discriminator.init(generator)
+        self.trail = self.rival.clone()  # a running mean of the discriminator's weights
         self.sampler_adam = torch.optim.Adam([self.weights], betas=(method.sampler_beta1, 0.999), fused=True)
         self.rival_adam = torch.optim.Adam([self.rival], betas=(method.discriminator_beta1, 0.999), fused=True)
         self.contrast = Contrast(method.contrast, self._draw(START))
@@ -141,6 +147,7 @@ class Game:
         decay = method.final_lr + (1 - method.final_lr) * 0.5 * (1 + math.cos(math.pi * progress))
         for _ in range(method.steps):
             _descend(self.rival_adam, self.rival_gradient(), method.discriminator_lr * decay, method.clip)
+            self.trail.lerp_(self.rival, LAG)
         _descend(self.sampler_adam, self.sampler_gradient(), method.sampler_lr * decay, method.clip)
         self.played += 1
         self.average.lerp_(self.weights, 1 - min(method.average, self.played / (self.played + 10)))
@@ -171,7 +178,8 @@ class Game:
         u = self.contrast.standardise(z)
         excess = self._tempered(log_p, z) - self.contrast.log_prob(u) - self.level
         slope = self.heat * slope_p - self.cold * z / self.method.scale**2 + u @ self.contrast.inverse
-        gradient = self._pull(self.weights, self.rival, eps, u, self.contrast.inverse, excess, slope)
+        rival = self.rival + self.method.lookahead * (self.rival - self.trail)
+        gradient = self._pull(self.weights, rival, eps, u, self.contrast.inverse, excess, slope)
         self.contrast.follow(z)
         return gradient
 
@@ -179,19 +187,22 @@ class Game:
         """[weights] of the discriminator, from draws of q and then of r at u, [2 n, D], with log p - log r, [2 n]."""
         if excess is None:
             return self.discriminator.loss_gradient(rival, u.float(), torch.zeros(()))
-        hint = KNEE * torch.tanh(excess / KNEE).nan_to_num(nan=-1.0)  # where r strays, a density may overflow
+        hint = excess.clamp(-KNEE, KNEE).nan_to_num(nan=-KNEE)  # where r strays, a density may overflow
         return self.discriminator.loss_gradient(rival, torch.column_stack([u, hint]).float(), hint.float())
 
     def _pull_gradient(
         self, weights: Tensor, rival: Tensor, eps: Tensor, u: Tensor, inverse: Tensor, excess: Tensor, slope: Tensor
     ) -> Tensor:
-        """The slope of T + log r - log p, with log p - log r = excess and its slope by z given, pulled back to [weights]."""
-        if self.method.informed:  # T = network(u, hint) + hint
-            bent = torch.tanh(excess / KNEE)
-            inputs = torch.column_stack([u, KNEE * bent]).float()
+        """The slope of T + log r - log p, with log p - log r = excess and its slope by z given, pulled back to [weights].
+
+        An informed T is network(u, hint) + hint, and the hint's own slope cancels that of log p. Beyond the knee it would not:
+        there log p counts as capped, or a narrow funnel, whose neck the network cannot see, would draw everything in.
+        """
+        if self.method.informed:
+            inputs = torch.column_stack([u, excess.clamp(-KNEE, KNEE)]).float()
             by_input = self.discriminator.slope(rival, inputs).double()
-            by_hint = (1 + by_input[:, -1]) * (1 - bent.square())
-            direction = by_input[:, :-1] @ inverse + (by_hint - 1).unsqueeze(1) * slope
+            by_hint = by_input[:, -1] * (excess.abs() < KNEE) - (excess < -KNEE).double()
+            direction = by_input[:, :-1] @ inverse + by_hint.unsqueeze(1) * slope
         else:
             direction = self.discriminator.slope(rival, u.float()).double() @ inverse - slope
         return self.sampler.gradient(weights, eps, (direction / len(u)).float())

@@ -74,8 +74,12 @@ def seconds(value: float) -> str:
     if value < 119.5:
         return f"{plain(value, 3 if value < 99.95 else 2 if value < 99.5 else 3)} s"
     if value < 7170:
-        return "{} min {} s".format(*divmod(round(value), 60))
-    return "{} h {} min".format(*divmod(round(value / 60), 60))
+        return _two(*divmod(round(value), 60), "min", "s")
+    return _two(*divmod(round(value / 60), 60), "h", "min")
+
+
+def _two(large: int, small: int, unit: str, part: str) -> str:
+    return f"{large} {unit} {small} {part}" if small else f"{large} {unit}"
 
 
 def memory(mebibytes: float) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from bench.target import CountedTarget
-from methods.avb import AVB, KNEE, Game
+from methods.avb import AVB, Game
 from methods.base import Budget, Pushforward
 from methods.contrast import Contrast
 from methods.networks import Discriminator, Sampler, SamplerNetwork
@@ -19,7 +19,8 @@ from problems.base import Problem
 from problems.mixture import Mixture
 
 SIGMAS = 4.5  # every statistical tolerance, in standard errors
-SMALL: dict[str, Any] = {"iterations": 60, "batch": 32, "discriminator_batch": 32, "hidden": (16, 16), "width": 16, "blocks": 1}
+SMALL: dict[str, Any] = {"iterations": 40, "batch": 32, "discriminator_batch": 32, "hidden": (16, 16), "width": 16, "blocks": 1}
+KNEE = 0.7  # nats; so tight that draws lie on both sides of it
 CONTRASTS = ("none", "diagonal", "full")
 
 
@@ -102,18 +103,19 @@ def test_what_was_yielded_stays_as_it_was() -> None:
     eps = normal(5, 2)
     seen = [
         (approximation, approximation.forward(eps))
-        for approximation in AVB(**SMALL, every=20).run(CountedTarget(Mixture()), Budget(), Generator().manual_seed(0))
+        for approximation in AVB(**SMALL, every=15).run(CountedTarget(Mixture()), Budget(), Generator().manual_seed(0))
     ]
-    assert len(seen) == 4  # after 1, 20, 40 and 60 iterations
+    assert len(seen) == 4  # after 1, 15, 30 and 40 iterations
     for approximation, z in seen:
         assert z.dtype == torch.float64
         assert torch.equal(z, approximation.forward(eps))
     assert not torch.equal(seen[0][1], seen[-1][1])
 
 
-@pytest.mark.parametrize("contrast", CONTRASTS)
-@pytest.mark.parametrize("informed", [True, False])
-@pytest.mark.parametrize("noise_dim", [None, 5])
+@pytest.mark.parametrize(
+    ("contrast", "informed", "noise_dim"),
+    [("none", True, None), ("none", False, None), ("diagonal", False, 5), ("diagonal", True, 1), ("full", True, 5)],
+)
 def test_every_variant_runs(contrast: Any, informed: bool, noise_dim: int | None) -> None:
     method = AVB(**SMALL, contrast=contrast, informed=informed, noise_dim=noise_dim)
     approximation = last(method, Tilted())
@@ -123,19 +125,23 @@ def test_every_variant_runs(contrast: Any, informed: bool, noise_dim: int | None
 
 @pytest.mark.parametrize("contrast", CONTRASTS)
 @pytest.mark.parametrize("informed", [True, False])
-def test_gradients_are_those_of_the_objective(contrast: Any, informed: bool) -> None:
-    """Both players' hand-made gradients against autograd through every part, halfway in the annealing."""
+def test_gradients_are_those_of_the_objective(contrast: Any, informed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both players' hand-made gradients against autograd through every part, halfway in the annealing, with a tight knee."""
+    monkeypatch.setattr("methods.avb.KNEE", KNEE)
     problem = Tilted()
-    method = AVB(**SMALL, contrast=contrast, informed=informed, scale=1.3)
+    method = AVB(**SMALL, contrast=contrast, informed=informed, scale=1.3, lookahead=0.7)
     game = Game(method, CountedTarget(problem), Generator().manual_seed(5))
     game.play(0.1)
     game.heat, game.cold = 0.4, 0.2
+
+    def excess(z: Tensor) -> Tensor:
+        return log_path(z) - log_r(z) - game.level
 
     def verdict(z: Tensor, rival: Tensor) -> Tensor:
         u = (z - game.contrast.loc) @ game.contrast.inverse.T
         if not informed:
             return game.discriminator(rival, u.float())
-        hint = KNEE * torch.tanh((log_path(z) - log_r(z) - game.level) / KNEE)
+        hint = excess(z).clamp(-KNEE, KNEE)
         return game.discriminator(rival, torch.column_stack([u, hint]).float()) + hint
 
     def log_path(z: Tensor) -> Tensor:
@@ -158,36 +164,38 @@ def test_gradients_are_those_of_the_objective(contrast: Any, informed: bool) -> 
     eps = torch.randn(32, 2, generator=generator, dtype=torch.float64).float()
     weights = game.weights.clone().requires_grad_()
     z = game.sampler(weights, eps).double()
-    (verdict(z, game.rival) + log_r(z) - log_path(z)).mean().backward()  # type: ignore[no-untyped-call]
+    gain = excess(z).clamp(max=KNEE) if informed else excess(z)
+    assert 0 < (excess(z) > KNEE).sum() + (excess(z) < -KNEE).sum() < 32
+    ahead = game.rival + 0.7 * (game.rival - game.trail)
+    (verdict(z, ahead) - gain).mean().backward()  # type: ignore[no-untyped-call]
     torch.testing.assert_close(game.sampler_gradient(), weights.grad, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("gradients", [1, 32, 1000, 1919, 1920, 10_000])
+@pytest.mark.parametrize("gradients", [1, 1000, 1279, 10_000])
 def test_the_run_is_planned_within_the_gradients(gradients: int) -> None:
     method, target = AVB(**SMALL), CountedTarget(Tilted())
     budget = Budget(gradients=gradients)
     count = sum(1 for _ in method.run(target, budget, Generator().manual_seed(0)))
-    assert method.planned(budget) == max(1, min(60, gradients // 32))
+    assert method.planned(budget) == max(1, min(40, gradients // 32))
     assert target.gradients == 32 * method.planned(budget)
     assert count >= 1
 
 
 def test_a_shorter_budget_makes_a_whole_schedule_not_a_cut_one() -> None:
-    short = last(AVB(**SMALL), Tilted(), budget=Budget(gradients=32 * 30))
-    assert torch.equal(short.weights, last(AVB(**{**SMALL, "iterations": 30}), Tilted()).weights)
+    short = last(AVB(**SMALL), Tilted(), budget=Budget(gradients=32 * 25))
+    assert torch.equal(short.weights, last(AVB(**{**SMALL, "iterations": 25}), Tilted()).weights)
 
 
 def test_a_correlated_gaussian_is_found() -> None:
-    method = AVB(iterations=500, batch=128, discriminator_batch=64, hidden=(16,), width=32, blocks=1, sampler_lr=2e-3)
+    method = AVB(iterations=400, batch=128, discriminator_batch=64, hidden=(16,), width=32, blocks=1, sampler_lr=2e-3)
     kl, stderr, positive = divergence(last(method, Tilted()), Tilted(), Tilted.log_z)
     assert positive == 1.0
     assert -SIGMAS * stderr < kl < 0.03
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_both_modes_are_found(seed: int) -> None:
-    method = AVB(iterations=600, batch=128, discriminator_batch=64, hidden=(32, 32), width=32, sampler_lr=2e-3)
-    draws = last(method, Mixture(), seed).sample(4000, Generator().manual_seed(0))
+def test_both_modes_are_found() -> None:
+    method = AVB(iterations=400, batch=128, discriminator_batch=64, hidden=(32, 32), width=32, blocks=1, sampler_lr=2e-3)
+    draws = last(method, Mixture()).sample(4000, Generator().manual_seed(0))
     share = float((draws.sum(-1) > 0).double().mean())
     assert 0.3 < share < 0.7
     centre = (draws.abs() - 2).abs().max(-1).values < 1.5  # three standard deviations
@@ -251,6 +259,7 @@ def test_divergence_says_what_to_try() -> None:
         ("discriminator_lr", math.inf),
         ("sampler_beta1", 1.0),
         ("discriminator_beta1", -0.1),
+        ("lookahead", -1.0),
         ("final_lr", 1.5),
         ("clip", math.nan),
         ("scale", -1.0),
