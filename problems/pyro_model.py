@@ -21,10 +21,13 @@ from typing import Any
 import pyro
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from problems.base import Problem, Reference
 from problems.pyro_walk import Site, Walk
 from problems.stored import reference
+
+FLOATS = (torch.ones, torch.zeros, torch.empty, torch.eye, torch.linspace, torch.logspace)  # by the default dtype
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,13 +140,25 @@ class PyroModel(Problem):
         return _each(found, lambda part: part[:n].reshape(batch + part.shape[1:]))
 
 
+class _Float64(TorchFunctionMode):
+    """Says float64 where the model asks for floats without saying which, so that a recorded gradient knows it, too."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = dict(kwargs or {})
+        floats = func in FLOATS or (func is torch.full and isinstance(given.get("fill_value", args[-1]), float))
+        if floats and given.get("dtype") is None:
+            given["dtype"] = torch.float64
+        return func(*args, **given)
+
+
 @contextlib.contextmanager
 def _float64_constants() -> Iterator[None]:
     """Numbers in the model become float64 tensors: in float32 a scale of 0.1 is off by 1e-8."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        yield
+        with _Float64():
+            yield
     finally:
         torch.set_default_dtype(before)
 

@@ -33,7 +33,9 @@ def solve(approximation: Pushforward, points: Tensor, start: Tensor) -> tuple[Te
     Returns:
         Noise eps with f(eps) = z, [n, D], and whether it was found, [n].
     """
-    found = [_System(approximation, z, u).solve() for z, u in zip(points.split(ROWS), start.split(ROWS), strict=True)]
+    found = [
+        _System(approximation, z, u).solve() for z, u in zip(torch.split(points, ROWS), torch.split(start, ROWS), strict=True)
+    ]
     return torch.cat([eps for eps, _ in found]), torch.cat([done for _, done in found])
 
 

@@ -38,7 +38,7 @@ class Atlas:
         correlation = (known.points / scale).T.cov().reshape(len(scale), len(scale))
         jitter = 1e-9 * torch.eye(len(scale), dtype=scale.dtype)
         self._factor = scale.unsqueeze(-1) * torch.linalg.cholesky(correlation + jitter)
-        self._white = self._whiten(known.points)
+        self._white = self.whiten(known.points)
 
     def starts(self, points: Tensor, count: int) -> Tensor:
         """Noise of draws that landed near each of m points, nearest first and the signs of det J in turn: [m, S, D].
@@ -59,10 +59,10 @@ class Atlas:
 
     def _nearest(self, points: Tensor, rows: Tensor, count: int) -> Tensor:
         white = self._white[rows]
-        near = [torch.cdist(part, white).topk(count, largest=False).indices for part in self._whiten(points).split(HELD)]
+        near = [torch.cdist(part, white).topk(count, largest=False).indices for part in torch.split(self.whiten(points), HELD)]
         return rows[torch.cat(near)]
 
-    def _whiten(self, points: Tensor) -> Tensor:
+    def whiten(self, points: Tensor) -> Tensor:
         white: Tensor = torch.linalg.solve_triangular(self._factor, points.T, upper=False)
         return white.T.contiguous()
 
@@ -121,22 +121,21 @@ class Preimages:
             return self
         rows, eps = rows[new], eps[new]
         more, at = branch(approximation, eps), self.count[rows]
-        grown = self._wider() if int(at.max()) == self.eps.shape[1] else self
-        parts = [part.index_put((rows, at), value) for part, value in grown._with((eps, more.log_q, more.sign))]
-        return Preimages(*parts)
-
-    def _wider(self) -> Preimages:
-        fill = (torch.nan, -torch.inf, 0.0)
-        parts = (
-            torch.cat([part, torch.full_like(part[:, :1], value)], 1)
-            if part.shape[1]
-            else part.new_full((len(part), 1, *part.shape[2:]), value)
-            for part, value in self._with(fill)
+        room = self if int(at.max()) < self.eps.shape[1] else self._with_room()
+        return Preimages(
+            room.eps.index_put((rows, at), eps),
+            room.log_q.index_put((rows, at), more.log_q),
+            room.sign.index_put((rows, at), more.sign),
         )
-        return Preimages(*parts)
 
-    def _with(self, values):
-        return zip((self.eps, self.log_q, self.sign), values, strict=True)
+    def _with_room(self) -> Preimages:
+        n, _, dim = self.eps.shape
+        one = self.log_q.new_zeros(n, 1)
+        return Preimages(
+            torch.cat([self.eps, one.new_full((n, 1, dim), torch.nan)], 1),
+            torch.cat([self.log_q, one - torch.inf], 1),
+            torch.cat([self.sign, one], 1),
+        )
 
 
 def search(approximation: Pushforward, points: Tensor, atlas: Atlas) -> Preimages:

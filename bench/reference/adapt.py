@@ -3,7 +3,7 @@ r"""What the batched chains learn before they count: a frame in which the poster
 1. From scattered starts, three windows of growing length; the covariance over all chains makes the frame of the next.
 2. Every chain starts again from a Gaussian twice as wide as the posterior looked, so that agreement between the chains later
    means something, and walks back in.
-3. A few lengths are tried. Kept is the one with the least :math:`L (1 + r) / (1 - r)`: L leapfrog steps a trajectory, r the
+3. Longer and longer trajectories are tried while that pays. Kept are those with the least :math:`L (1 + r) / (1 - r)`: L leapfrog steps a trajectory, r the
    largest autocorrelation from one trajectory to the next among the coordinates and their squares.
 
 While they adapt, each chain has a step size of its own, larger after acceptance and smaller after refusal, so that none stays
@@ -24,8 +24,9 @@ from methods.base import Target
 
 WINDOWS = (100, 200, 400)  # trajectories
 LENGTHS = (0.8, 1.6, 3.1, 6.3)  # of trajectories, in standard deviations; a Gaussian forgets after pi / 2
-PILOT = 100  # trajectories on which a length is judged
+PILOT = 60  # trajectories on which a length is judged
 MOST_STEPS = 256  # leapfrog steps of the mean trajectory
+MOST_EARLY = 48  # of the trajectories that adapt
 DENSE = 200  # coordinates up to which the frame has correlations
 WIDE = 2.0  # how much wider than the posterior the second starts are
 RADIUS = 2.0  # the first starts are uniform on (-RADIUS, RADIUS)
@@ -81,7 +82,7 @@ def _settle(walkers: Walkers, frame: Frame, step: float, window: int, accept: fl
     log_steps = torch.full((len(walkers.z),), math.log(step), dtype=torch.float64)
     total, kept = torch.zeros_like(log_steps), []
     for i in range(window):
-        length = max(1, min(MOST_STEPS // 4, math.ceil(LENGTHS[1] / float(log_steps.median().exp()))))
+        length = max(1, min(MOST_EARLY, math.ceil(LENGTHS[1] / float(log_steps.median().exp()))))
         moved = walkers.trajectory(frame, log_steps.exp(), random_count(length, walkers.generator))
         late = 2 * i >= window
         log_steps = log_steps + (0.2 if late else 1.0) * (moved.accept - accept)
@@ -101,8 +102,13 @@ def _spread(walkers: Walkers, frame: Frame) -> Walkers:
 
 
 def _length(walkers: Walkers, frame: Frame, step: float) -> int:
-    lengths = sorted({max(1, min(MOST_STEPS, math.ceil(length / step))) for length in LENGTHS})
-    return min(lengths, key=lambda length: _cost(walkers, frame, step, length))
+    best, least = 1, math.inf
+    for length in sorted({max(1, min(MOST_STEPS, math.ceil(length / step))) for length in LENGTHS}):
+        cost = _cost(walkers, frame, step, length)
+        if cost > least:
+            break
+        best, least = length, cost
+    return best
 
 
 def _cost(walkers: Walkers, frame: Frame, step: float, length: int) -> float:

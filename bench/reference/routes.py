@@ -33,7 +33,7 @@ class Plan:
         ValueError: if ``stored`` is no multiple of ``chains``, or is more than half of the records.
     """
 
-    chains: int = 200
+    chains: int = 100
     records: int = 1000
     target_accept: float = 0.95
     steps: int = 1_000_000
