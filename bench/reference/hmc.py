@@ -18,6 +18,7 @@ from methods.base import Target
 
 DIVERGENT = 1000.0  # nats of energy that a trajectory may gain before it counts as divergent, as in Stan
 JITTER = 0.2  # the random factor of the step size is uniform between 1 less this and 1
+RECORDED = 10  # looks at the starts, all finite: there a gradient is recorded that would be compared with NaN elsewhere
 TRIES = 100  # starting points drawn per chain before giving up
 
 
@@ -127,6 +128,9 @@ def scattered(target: Target, chains: int, radius: float, generator: Generator) 
         value, gradient = target.value_and_grad(z)
         found.append(z[value.isfinite() & gradient.isfinite().all(-1)])
         if sum(map(len, found)) >= chains:
-            return Walkers(target, torch.cat(found)[:chains], generator)
+            start = torch.cat(found)[:chains]
+            for _ in range(RECORDED):
+                target.value_and_grad(start)
+            return Walkers(target, start, generator)
     where = f"{TRIES * chains} points uniform on (-{radius:g}, {radius:g}) in each coordinate"
     raise ValueError(f"the density is finite at {sum(map(len, found))} of {where}: too few to start {chains} chains from.")
