@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bench import registry, spec
+from bench import registry, spec, terminal
 from bench.errors import PluginError, unknown
 from bench.matrix import presets, read
 from bench.registry import GROUPS, Entry, Group
@@ -25,7 +25,7 @@ def print_list(what: str) -> None:
     Raises:
         UserError: if ``what`` is no group.
     """
-    console, choices = Console(), (*GROUPS, "presets")
+    console, choices = terminal.console(), (*GROUPS, "presets")
     if what not in (*choices, "all"):
         raise unknown("list", what, choices, "")
     for group in GROUPS:
@@ -74,7 +74,7 @@ def print_one(name: str) -> None:
     Raises:
         UserError: if there is nothing of that name.
     """
-    console = Console()
+    console = terminal.console()
     if name in presets():
         console.print(presets()[name].read_text(encoding="utf-8"), markup=False, highlight=False)
         return

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from bench import executors, spec
+from bench import executors, spec, terminal
 from bench.checks.finding import Finding
 from bench.errors import UserError
 from bench.matrix import Cell, Matrix, expand, read, validated
@@ -22,7 +22,7 @@ from bench.store import Store
 
 def run_matrix(source: str, changes: Mapping[str, Any], jobs: int | None, out: Path | None, retry: bool) -> None:
     """Run what is missing of a matrix, then print the table and the path of the report."""
-    console = Console()
+    console = terminal.console()
     matrix = overridden(read(source), changes)
     cells = expand(matrix)
     store = _store(out or Path("results") / matrix.title)
@@ -78,10 +78,10 @@ def _run(cells: Sequence[Cell], store: Store, jobs: int, console: Console) -> No
 
 
 def _conclude(store: Store, console: Console) -> None:
+    from reports import tables
     from reports.page import write
-    from reports.tables import terminal
 
-    console.print(terminal(store))
+    console.print(tables.terminal(store))
     html, markdown = store.folder / "report.html", store.folder / "report.md"
     write(store, html=html, markdown=markdown)
     console.print(f"Report: {html}\n        {markdown}", soft_wrap=True, highlight=False)
@@ -96,7 +96,7 @@ def write_report(folder: Path, html: Path | None, markdown: Path | None) -> None
     write(_results(folder), html=html, markdown=markdown)
     for path in (html, markdown):
         if path is not None:
-            Console().print(str(path), soft_wrap=True, highlight=False)
+            terminal.console().print(str(path), soft_wrap=True, highlight=False)
 
 
 def export_rows(folder: Path, to: Path) -> None:
@@ -107,7 +107,7 @@ def export_rows(folder: Path, to: Path) -> None:
         export(_results(folder), to)
     except (ValueError, OSError) as error:
         raise UserError(f"--to {to}: {error}") from None
-    Console().print(str(to), soft_wrap=True, highlight=False)
+    terminal.console().print(str(to), soft_wrap=True, highlight=False)
 
 
 def _results(folder: Path) -> Store:
@@ -121,7 +121,7 @@ def check_one(text: str) -> bool:
     """Print every check of a plugin; whether none failed."""
     from bench.checks import check
 
-    console, chosen = Console(), spec.parse(group_of(spec.name_of(text)), text)
+    console, chosen = terminal.console(), spec.parse(group_of(spec.name_of(text)), text)
     console.print(f"{chosen.entry.group[:-1]} {chosen.name}, from {chosen.entry.package}", highlight=False)
     return print_findings(check(chosen), console)
 
@@ -146,4 +146,6 @@ def write_plugin(kind: str, name: str, folder: Path) -> None:
     if kind not in GROUP:
         raise UserError(f"There is no kind of plugin named {kind!r}; expected one of {', '.join(GROUP)}.")
     path = new(kind, name, folder)
-    Console().print(f"{path} is written; its first lines say how to check it and run it.", soft_wrap=True, highlight=False)
+    terminal.console().print(
+        f"{path} is written; its first lines say how to check it and run it.", soft_wrap=True, highlight=False
+    )

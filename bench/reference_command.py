@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bench import spec
+from bench import spec, terminal
 from bench.checks.finding import Finding
 from bench.command import print_findings
 from bench.reference.build import build
@@ -20,7 +19,7 @@ from problems.stored import SHIPPED, folders
 
 def build_reference(name: str, seed: int, out: Path | None) -> None:
     """Build, certify and store one reference, with progress."""
-    console, chosen = Console(), spec.parse("problems", name)
+    console, chosen = terminal.console(), spec.parse("problems", name)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task: TaskID = bar.add_task("starting", total=1.0)
@@ -38,12 +37,12 @@ def verify_references(names: Sequence[str], folder: Path | None) -> bool:
         for place in places:
             yield from verify(list(names) or None, place)
 
-    return print_findings(findings(), Console())
+    return print_findings(findings(), terminal.console())
 
 
 def list_references(folder: Path | None) -> None:
     """The table of stored references: where each came from, and the figures of its certificate."""
-    console = Console()
+    console = terminal.console()
     for place in [folder] if folder else folders():
         table = Table(title=str(place), title_justify="left", box=None, pad_edge=False)
         for heading in (
