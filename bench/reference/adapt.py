@@ -3,8 +3,9 @@ r"""What the batched chains learn before they count: a frame in which the poster
 1. From scattered starts, three windows of growing length; the covariance over all chains makes the frame of the next.
 2. Every chain starts again from a Gaussian twice as wide as the posterior looked, so that agreement between the chains later
    means something, and walks back in.
-3. Longer and longer trajectories are tried while that pays. Kept are those with the least :math:`L (1 + r) / (1 - r)`: L
-   leapfrog steps a trajectory, r the largest autocorrelation from one trajectory to the next among the coordinates and their squares.
+3. Longer and longer trajectories are tried while that pays. Kept are those with the least :math:`L (1 + r) / (1 - r)`:
+   L leapfrog steps a trajectory, r the largest autocorrelation from one trajectory to the next among the coordinates and
+   their squares.
 
 While they adapt, each chain has a step size of its own, larger after acceptance and smaller after refusal, so that none stays
 stuck where the density is steep; the median of all then serves for all. As in M. D. Hoffman, A. Radul, P. Sountsov, An adaptive
