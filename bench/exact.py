@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import Generator, Tensor
 
 from methods.base import Approximation, Budget, Method, Target
-from problems.base import Truth
+from problems.base import Reference, Truth
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class TruthItself(Approximation):
     truth: Truth
 
     def sample(self, n: int, generator: Generator) -> Tensor:
-        return self.truth.sample(n, generator)
+        most = len(self.truth.draws) if isinstance(self.truth, Reference) else n
+        return self.truth.sample(min(n, most), generator)
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class ExactDraws(Method):
     name: ClassVar[str] = "exact"
 
     def reveal(self, truth: Truth) -> Iterator[Approximation]:
-        """The one approximation that cannot be improved."""
-        yield TruthItself(truth)
+        """The one approximation that cannot be improved; of stored draws, the half that metrics do not compare with."""
+        yield TruthItself(truth.half(1) if isinstance(truth, Reference) else truth)
 
     def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Approximation]:
         raise TypeError("The method 'exact' is run by the harness, which knows the truth; use `postbench run -m exact`.")

@@ -44,6 +44,8 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "state-space": "problems.state_space:StateSpace",
         "copula": "problems.copula:Copula",
         "flow": "problems.flow:Flow",
+        "horseshoe": "problems.horseshoe:Horseshoe",
+        "poisson-effects": "problems.poisson_effects:PoissonEffects",
     },
     "methods": {
         "gaussian-vb": "methods.gaussian_vb:GaussianVB",

@@ -17,7 +17,7 @@ from bench.matrix import Cell
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped
 from bench.store import Row, Status, Store, label
 from methods.base import Draws, Method
-from problems.base import Problem
+from problems.base import Problem, Reference
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def measure(cell: Cell, problem: Problem, metrics: list[Metric], checkpoint: Che
     draws = checkpoint.approximation.sample(cell.draws, generator("draws", cell, cell.method.content))
     sampling = time.perf_counter() - started
     _must_be_draws(draws, problem.dim)
-    truth = problem.truth.sample(len(draws), generator("truth", cell))
+    truth = _truth(problem, len(draws), generator("truth", cell))
     _keep(store, cell, problem, draws, truth)
     if isinstance(checkpoint.approximation, Draws):  # draws that are made while fitting cost what fitting cost
         sampling = checkpoint.seconds
@@ -108,6 +108,14 @@ def measure(cell: Cell, problem: Problem, metrics: list[Metric], checkpoint: Che
     comparison = Comparison(problem, checkpoint.approximation, draws, truth, seed)
     for metric in metrics:
         yield _row(checkpoint, len(draws), metric.name, _measured(metric, comparison))
+
+
+def _truth(problem: Problem, n: int, source: Generator) -> Tensor:
+    truth = problem.truth
+    if isinstance(truth, Reference):  # as many as there are; the other half is the noise floor's
+        truth = truth.half(0)
+        n = min(n, len(truth.draws))
+    return truth.sample(n, source)
 
 
 def _measured(metric: Metric, comparison: Comparison) -> Estimate | Skipped | Exception:

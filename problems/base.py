@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor
@@ -54,6 +54,10 @@ class Reference:
         if n > len(self.draws):
             raise ValueError(f"sample(n={n}) asks for more than the {len(self.draws)} stored reference draws.")
         return self.draws[torch.randperm(len(self.draws), generator=generator)[:n]]
+
+    def half(self, which: Literal[0, 1]) -> Reference:
+        """Every second draw: the two halves share none, so that one can be held against the other."""
+        return replace(self, draws=self.draws[which::2])
 
 
 Truth = Exact | Reference

@@ -104,7 +104,7 @@ def read(npz: Path, certificate: Path) -> Stored:
             raise UncertifiedError(f"{path.name} is missing from {path.parent}; build the reference again.")
     try:
         content = json.loads(certificate.read_text(encoding="utf-8"))
-        with np.load(npz, allow_pickle=False) as data:
+        with npz.open("rb") as file, np.load(file, allow_pickle=False) as data:
             return Stored(data["loc"], data["scale"], data["unit"], content)
     except (ValueError, KeyError, OSError, BadZipFile) as error:
         raise UncertifiedError(f"{npz.name} or {certificate.name} in {npz.parent} cannot be read: {error}.") from None

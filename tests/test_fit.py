@@ -5,10 +5,11 @@ import time
 import pytest
 import torch
 
+from bench.exact import ExactDraws
 from bench.fit import fit, thresholds
 from bench.target import WARM_UP, CountedTarget
 from methods.base import Budget
-from problems.base import Exact, Problem
+from problems.base import Exact, Problem, Reference
 from tests.plugins.trouble import Normal, Slow, Trouble, Walk
 
 
@@ -89,3 +90,12 @@ def test_a_recorded_gradient_is_the_gradient(problem: Problem) -> None:
             torch.testing.assert_close(ours, theirs, rtol=1e-14, atol=1e-14)
     assert target.gradients == plain.gradients
     assert target.recorded == (1 if isinstance(problem, Normal) else 0)
+
+
+def test_stored_draws_are_never_held_against_themselves() -> None:
+    stored = Reference(torch.arange(40.0, dtype=torch.float64).reshape(20, 2), 0.0, 0.1, {})
+    (floor,) = ExactDraws().reveal(stored)
+    theirs, ours = floor.sample(10, seeded()), stored.half(0).sample(10, seeded())
+    assert theirs.shape == ours.shape == (10, 2)
+    assert not set(theirs[:, 0].tolist()) & set(ours[:, 0].tolist())
+    assert len(floor.sample(99, seeded())) == 10
