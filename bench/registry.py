@@ -46,6 +46,7 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "flow": "problems.flow:Flow",
         "horseshoe": "problems.horseshoe:Horseshoe",
         "poisson-effects": "problems.poisson_effects:PoissonEffects",
+        "gp-classification": "problems.gp_classification:GPClassification",
     },
     "methods": {
         "gaussian-vb": "methods.gaussian_vb:GaussianVB",
@@ -64,6 +65,15 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "mode_balance": "bench.metrics.modes:ModeBalance",
         "elbo": "bench.metrics.elbo:Elbo",
         "elbo_gap": "bench.metrics.elbo:ElboGap",
+        "sliced_wasserstein": "bench.metrics.sliced_wasserstein:SlicedWasserstein",
+        "ksd": "bench.metrics.ksd:Ksd",
+        "c2st": "bench.metrics.c2st:C2st",
+        "psis_khat": "bench.metrics.importance:PsisKhat",
+        "importance_ess": "bench.metrics.importance:ImportanceEss",
+        "log_z_error": "bench.metrics.evidence:LogZError",
+        "log_z_error_reverse": "bench.metrics.evidence:LogZErrorReverse",
+        "coverage": "bench.metrics.coverage:Coverage",
+        "quantile_error": "bench.metrics.quantiles:QuantileError",
     },
 }
 

@@ -36,7 +36,7 @@ BROKEN: list[tuple[Group, str, set[str], str]] = [
     ("methods", "Unspeakable", {"name"}, "'two words'"),
     ("methods", "Thawed", {"frozen"}, "expected @dataclass(frozen=True)"),
     ("methods", "YieldsTensors", {"yields"}, "yielded a Tensor"),
-    ("methods", "YieldsNothing", {"yields"}, "before the first approximation"),
+    ("methods", "YieldsNothing", {"yields"}, "without yielding"),
     ("methods", "Planar", {"yields"}, "methods.py, line"),
     ("methods", "Squeezed", {"shape"}, "gave the shape [2] on a posterior in 2 dimensions; expected [1, 2]"),
     ("methods", "Attached", {"float64"}, "draws carry a gradient"),
@@ -112,6 +112,14 @@ SKIPPED: dict[str, dict[str, str]] = {
     "sd_error": {"ideal": "an absolute value is never 0"},
     "mode_balance": {"ideal": "a sum of absolute values is never 0"},
     "elbo": {"ideal": "log Z differs from problem to problem"},
+    "sliced_wasserstein": {"ideal": "an estimate, compared with its floor"},
+    "c2st": {"ideal": "a lower bound"},
+    "psis_khat": {"ideal": "it has no ideal value"},
+    "importance_ess": {"ideal": "an estimate"},
+    "log_z_error": {"ideal": "an estimate"},
+    "log_z_error_reverse": {"ideal": "an estimate"},
+    "coverage": {"ideal": "an absolute value is never 0"},
+    "quantile_error": {"ideal": "an absolute value is never 0"},
 }
 SHORT = {"pyro-nuts": "chains=2,warmup=20,draws=20", "pyro-hmc": "chains=2,warmup=20,draws=20"}
 ALSO: list[tuple[Group, str]] = [("methods", "gaussian-vb:covariance=full")]
@@ -142,7 +150,9 @@ def expected_skips(group: Group, name: str) -> dict[str, str]:
         return SKIPPED.get(name, {})
     built: Problem = spec.parse("problems", name).build()
     skips = {} if built.modes else {"truth: modes": "it names none"}
-    return skips | ({"truth: reference": "the truth is exact"} if isinstance(built.truth, Exact) else {})
+    if isinstance(built.truth, Exact):
+        return skips | {"truth: reference": "the truth is exact"}
+    return skips | {"truth: independent": "stored draws are checked by their certificate"}
 
 
 @pytest.mark.parametrize(("group", "name"), SOUND)

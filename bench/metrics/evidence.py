@@ -1,0 +1,110 @@
+"""What an approximation makes of the evidence: log Z from its own draws and from the truth's, against the known one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from bench.metrics.base import Comparison, Estimate, Metric, Skipped
+from bench.metrics.density import Known, at_draws, at_truth, log_evidence
+from bench.metrics.monte_carlo import HEAVY, MANY
+from bench.metrics.samples import FEWEST
+
+
+def log_mean(log_weights: Tensor) -> Estimate | Skipped:
+    """Log of the mean of independent weights, from their logs [n], nats: its standard error is that of the mean, relative.
+
+    By Jensen's inequality the log of an unbiased mean is below the log of the true one on average, by half its variance.
+    """
+    n = len(log_weights)
+    if n < FEWEST:
+        return Skipped(f"{n} weights are too few for a standard error; at least {FEWEST} are needed.")
+    bad = int((torch.isnan(log_weights) | (log_weights == math.inf)).sum())
+    if bad:
+        return Skipped(f"{bad} of the {n} weights are not finite.")
+    if bool((log_weights == -math.inf).all()):
+        return Skipped(f"All {n} weights are 0: the two densities do not overlap.")
+    largest = float(log_weights.max())
+    weights = (log_weights.double() - largest).exp()
+    note = ""
+    if n >= MANY and (heaviest := float(weights.max() / weights.sum())) > HEAVY:
+        note = f"One of {n} draws carries {heaviest:.0%} of the weight: the interval is too short."
+    relative = float(weights.std() / weights.mean()) / math.sqrt(n)
+    return Estimate(math.log(float(weights.mean())) + largest, relative, "estimate", note)
+
+
+def log_z_error(known: Known, log_z: float, log_z_stderr: float = 0.0) -> Estimate | Skipped:
+    """Error of log Z by importance sampling, nats, from densities at draws of q; see ``LogZError``."""
+    return _against(log_mean(known.log_p - known.log_q), 1, log_z, log_z_stderr, known.note)
+
+
+def log_z_error_reverse(known: Known, log_z: float, log_z_stderr: float = 0.0) -> Estimate | Skipped:
+    """Error of log Z by the reciprocal, nats, from densities at draws of p; see ``LogZErrorReverse``."""
+    outside = int((known.log_p == -math.inf).sum())
+    if outside:
+        return Skipped(
+            f"The density of p is 0 at {outside} of its {len(known.log_p)} draws: weights by 1/p are infinite there."
+        )
+    return _against(log_mean(known.log_q - known.log_p), -1, log_z, log_z_stderr, known.note)
+
+
+def _against(found: Estimate | Skipped, sign: int, log_z: float, log_z_stderr: float, note: str) -> Estimate | Skipped:
+    if isinstance(found, Skipped):
+        return found
+    return Estimate(
+        sign * found.value - log_z, math.hypot(found.stderr, log_z_stderr), "estimate", f"{found.note} {note}".strip()
+    )
+
+
+@dataclass(frozen=True)
+class LogZError(Metric):
+    r"""Error of the log evidence by importance sampling from q, nats.
+
+    .. math:: \log \tfrac{1}{n} \sum_i p(x_i) / q(x_i) - \log Z, \quad x_i \sim q
+
+    for the unnormalised p. The mean is unbiased if q has mass wherever p has, its log is too low by half the variance, on
+    average: more than that, if modes or tails were missed, so that a negative figure is the rule. Standard error: delta
+    method, of the mean's log; that of a reference's log Z added. Ideal 0, which q = p reads without any error.
+
+    Source: Geweke, "Bayesian inference in econometric models using Monte Carlo integration" (1989), doi 10.2307/1913710.
+    """
+
+    name: ClassVar[str] = "log_z_error"
+    unit: ClassVar[str] = "nats"
+
+    def measure(self, comparison: Comparison) -> Estimate | Skipped:
+        log_z = log_evidence(comparison.problem.truth)
+        if isinstance(log_z, Skipped):
+            return log_z
+        known = at_draws(comparison)
+        return known if isinstance(known, Skipped) else log_z_error(known, *log_z)
+
+
+@dataclass(frozen=True)
+class LogZErrorReverse(Metric):
+    r"""Error of the log evidence by the reciprocal estimator, at draws of the truth, nats.
+
+    .. math:: -\log \tfrac{1}{m} \sum_i q(y_i) / p(y_i) - \log Z, \quad y_i \sim p
+
+    for the unnormalised p: the harmonic mean that Gelfand and Dey weight by a density of lighter tails. It errs upwards on
+    average, as the forward estimate errs downwards; the two bracket log Z in expectation. It suffers where q has mass that p
+    has not. Standard error: as ``LogZError``.
+
+    Source: Gelfand & Dey, "Bayesian model choice: asymptotics and exact calculations" (1994), doi
+    10.1111/j.2517-6161.1994.tb01996.x; both directions as in Grosse, Ghahramani & Adams, "Sandwiching the marginal
+    likelihood using bidirectional Monte Carlo" (2015), arXiv 1511.02543.
+    """
+
+    name: ClassVar[str] = "log_z_error_reverse"
+    unit: ClassVar[str] = "nats"
+
+    def measure(self, comparison: Comparison) -> Estimate | Skipped:
+        log_z = log_evidence(comparison.problem.truth)
+        if isinstance(log_z, Skipped):
+            return log_z
+        known = at_truth(comparison)
+        return known if isinstance(known, Skipped) else log_z_error_reverse(known, *log_z)
