@@ -117,7 +117,7 @@ def _coordinate(stored: Sample, other: Sample, inside: Sequence[Tensor], j: int,
         weight = mask.double().unsqueeze(-1)
         mean = (weight * tests).mean((0, 1)) / weight.mean()
         _, stderr, effective = sample.average(weight * (tests - mean) / weight.mean())
-        found.append((mean, stderr, effective))
+        found.append((mean, stderr, effective * weight.mean()))
     (a, a_error, _), (b, b_error, effective) = found
     scores = _scores(a - b, torch.hypot(a_error, b_error))
     for k, kind in enumerate(KINDS):

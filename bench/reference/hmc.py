@@ -44,14 +44,13 @@ class Frame:
 
 
 def frame_of(draws: Tensor, *, dense: bool) -> Frame:
-    """The frame of draws [n, D]: their mean and covariance, shrunk a little; without ``dense``, their variances alone."""
+    """The frame of draws [n, D]: their mean and covariance; without ``dense``, their variances alone."""
     loc, scale = draws.mean(0), draws.std(0).clamp(min=1e-12)
     if not dense or draws.shape[1] == 1:
         return Frame(loc, scale.diag())
     n, dim = draws.shape
     unit = ((draws - loc) / scale).T.cov()
-    shrunk = (n * unit + 5 * torch.eye(dim, dtype=draws.dtype)) / (n + 5)
-    root, info = torch.linalg.cholesky_ex(shrunk)
+    root, info = torch.linalg.cholesky_ex((n * unit + 0.1 * torch.eye(dim, dtype=draws.dtype)) / (n + 0.1))
     return Frame(loc, scale.diag() if bool(info) else scale.unsqueeze(-1) * root)
 
 
