@@ -135,6 +135,23 @@ def new(
     write_plugin(kind, name, folder)
 
 
+@app.command()
+def calibrate(
+    to: Annotated[Path, typer.Option(metavar="FILE", help="The page to write.")] = Path("calibration.md"),
+    dim: Annotated[
+        list[int] | None, typer.Option(help="Dimension of the pairs; repeat for more. Default: 2, 5, 10, 30.")
+    ] = None,
+    size: Annotated[list[int] | None, typer.Option(help="Number of draws; repeat for more. Default: 1,000 and 10,000.")] = None,
+    cheap: Annotated[int, typer.Option(help="Repetitions of estimators that are cheap.", min=2)] = 100,
+    costly: Annotated[int, typer.Option(help="Repetitions of estimators that fit a model.", min=2)] = 20,
+    jobs: Annotated[int | None, typer.Option(help="Processes; default: one per core.", min=1)] = None,
+) -> None:
+    """Measure the rulers: bias, spread and coverage of every divergence estimator where the divergence is known."""
+    from bench.calibrate_command import write_calibration
+
+    write_calibration(to, dim or [], size or [], cheap, costly, jobs)
+
+
 references = typer.Typer(
     help="Posteriors known by long, certified simulation: build, verify and list them.", no_args_is_help=True
 )

@@ -58,6 +58,9 @@ BUILT_IN: dict[Group, dict[str, str]] = {
     "metrics": {
         "kl_qp": "bench.metrics.kl:KlQP",
         "kl_pq": "bench.metrics.kl:KlPQ",
+        "kl_lower": "bench.metrics.kl_bounds:KlLower",
+        "kl_upper": "bench.metrics.kl_bounds:KlUpper",
+        "kl_classifier": "bench.metrics.classifier:KlClassifier",
         "kl_knn": "bench.metrics.knn:KlKnn",
         "mmd": "bench.metrics.mmd:Mmd",
         "mean_error": "bench.metrics.moments:MeanError",

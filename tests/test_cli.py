@@ -31,7 +31,7 @@ def test_help_needs_no_torch(tmp_path: Path) -> None:
     code += "assert not {'torch', 'pandas', 'scipy', 'numpy', 'pydantic'} & set(sys.modules), sorted(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("run", "list", "reference", "show", "report", "export", "check", "new"):
+    for command in ("run", "list", "calibrate", "reference", "show", "report", "export", "check", "new"):
         assert command in done.stdout
 
 

@@ -1,0 +1,163 @@
+r"""KL(q||p) of a map without a density, taken between a bound from below and a bound from above.
+
+With q_1 a density that is known at every draw, by the noise behind it,
+
+.. math:: KL(q \| p) = E_q[\log q_1 - \log p] + \log Z + E_q[\log q - \log q_1]
+
+The first part is an average over many draws. The excess, 0 for a map that does not fold, is bounded from both sides at fewer of
+them, because every preimage has to be looked for: see ``preimages`` and ``upper``. Maps of more noise than coordinates are made
+square first: see ``auxiliary``.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from bench.metrics import auxiliary
+from bench.metrics.base import Comparison, Estimate, Kind, Skipped
+from bench.metrics.monte_carlo import divergence
+from bench.metrics.preimages import Atlas
+from bench.metrics.pushforward import branch
+from bench.metrics.upper import Excess, excess
+from methods.base import Pushforward
+
+FEWEST = 2000  # draws to start from, however few are shared
+FAR = 1e4  # length of the noise by which a map is seen to grow
+SLOWEST = 0.01  # growth that counts: standard deviations of z for each of the noise
+QUICK = 500  # draws searched where a figure is wanted on the way
+FEWER = 4  # times fewer draws are searched where noise has to be integrated out
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """Bounds on KL(q||p).
+
+    Args:
+        lower: kind ``exact`` where q has a density, or is a map and nothing speaks against its being one-to-one; else
+            ``lower bound``.
+        upper: kind ``exact`` where q has a density, else ``upper bound``.
+    """
+
+    lower: Estimate | Skipped
+    upper: Estimate | Skipped
+
+
+@dataclass(frozen=True, eq=False)
+class _Draws:
+    """Draws of a map, the excess known at the last m of them.
+
+    Args:
+        points: [n, D]; log_q: log q_1, nats, [n].
+        lower, upper: bounds on the excess, nats, [m]; lower is -inf where none was found.
+    """
+
+    points: Tensor
+    log_q: Tensor
+    lower: Tensor
+    upper: Tensor
+    kind: Kind
+    note: str
+
+
+def bracket(comparison: Comparison, evidence: tuple[float, float], searched: int = QUICK) -> Bracket | Skipped:
+    """Bounds on E_q[log q - log p] + log Z by way of densities; both ends are one figure where q can be asked for its own.
+
+    Args:
+        evidence: log Z and its standard error, nats; (0, 0) leaves minus the ELBO.
+        searched: draws of a map whose preimages are looked for.
+    """
+    with torch.no_grad():
+        log_q = comparison.approximation.log_prob(comparison.draws)
+        if log_q is not None:
+            log_p = comparison.problem.log_density(comparison.draws) - evidence[0]
+            known = divergence(log_q.double(), log_p, ("q", "p"), "exact", evidence[1], "")
+            return Bracket(known, known)
+        drawn = _drawn(comparison, searched)
+        if isinstance(drawn, Skipped):
+            return drawn
+        log_p = comparison.problem.log_density(drawn.points) - evidence[0]
+    first = divergence(drawn.log_q, log_p, ("q", "p"), drawn.kind, evidence[1], drawn.note)
+    if isinstance(first, Skipped):
+        return first
+    lower = _with_excess(first, drawn.log_q - log_p, drawn.lower, evidence[1])
+    upper = _with_excess(first, drawn.log_q - log_p, drawn.upper, evidence[1])
+    return Bracket(lower, upper if isinstance(upper, Skipped) else replace(upper, kind="upper bound"))
+
+
+def _with_excess(first: Estimate, ratio: Tensor, more: Tensor, more_stderr: float) -> Estimate | Skipped:
+    """The average of the ratio, [n], plus that of the excess, [m], which is known at the last m draws."""
+    lost = int((~more.isfinite()).sum())
+    if lost:
+        return Skipped(f"No bound was found at {lost} of {len(more)} draws.")
+    n, m = len(ratio), len(more)
+    apart, shared = ratio[: n - m] / n, ratio[n - m :] / n + more / m
+    variance = (n - m) * float(apart.var()) + m * float(shared.var())
+    return replace(first, value=float(ratio.mean() + more.mean()), stderr=math.hypot(math.sqrt(variance), more_stderr))
+
+
+@functools.lru_cache(maxsize=2)  # both ends of a bracket, and a quick one beside it, come from the same search
+def _drawn(comparison: Comparison, searched: int) -> _Draws | Skipped:
+    approximation, dim = comparison.approximation, comparison.problem.dim
+    if not isinstance(approximation, Pushforward):
+        return Skipped("The approximation is draws alone, without a density.")
+    noise, generator = approximation.noise_dim, comparison.generator()
+    if noise < dim:
+        return Skipped(
+            f"The map has {noise} noise dimensions for {dim} coordinates: it has no density, and KL(q||p) is infinite."
+        )
+    count = max(len(comparison.draws), FEWEST)
+    if noise == dim:
+        eps, more = (torch.randn(n, dim, generator=generator, dtype=torch.float64) for n in (count, searched))
+        return _of_square_map(approximation, Atlas(eps, branch(approximation, eps)), more, generator)
+    return _of_wide_map(approximation, dim, (count, max(searched // FEWER, 2)), generator)
+
+
+def _of_square_map(approximation: Pushforward, atlas: Atlas, more: Tensor, generator: torch.Generator) -> _Draws | Skipped:
+    singular = int((atlas.known.sign == 0).sum())
+    if singular:
+        return Skipped(
+            f"The map is singular at {singular} of {len(atlas.eps)} draws: it has no density there, and KL(q||p) is infinite."
+        )
+    behind = excess(approximation, more, atlas, generator)
+    points = torch.cat([atlas.known.points, behind.known.points])
+    log_q = torch.cat([atlas.known.log_q, behind.known.log_q])
+    return _Draws(points, log_q, behind.lower, behind.upper, *_judged(approximation, atlas, behind))
+
+
+def _judged(approximation: Pushforward, atlas: Atlas, behind: Excess) -> tuple[Kind, str]:
+    """Whether a square map is taken for one-to-one, and what there is to say."""
+    signs, searched = torch.cat([atlas.known.sign, behind.known.sign]), len(behind.missed)
+    positive = float((signs > 0).double().mean())
+    per_draw, overlooked = float(behind.found.count.double().mean()), int(behind.missed.sum())
+    search = f"a search found {per_draw:.4g} preimages of each of {searched} draws and overlooked the known one of {overlooked}"
+    if 0 < positive < 1:
+        share = min(positive, 1 - positive)
+        return "lower bound", f"The map folds: det J has the rarer sign on {share:.2%} of {len(signs)} draws; {search}."
+    if int((behind.found.count != 1).sum()) or overlooked:
+        return "lower bound", f"det J has one sign on all {len(signs)} draws, yet {search}."
+    if not grows(approximation, atlas):
+        return "lower bound", f"The map does not grow in all directions, so it may reach a point twice, although {search}."
+    return "exact", f"Exact if the map is one-to-one: det J has one sign on all {len(signs)} draws, and {search}."
+
+
+def grows(approximation: Pushforward, atlas: Atlas) -> bool:
+    """Whether f(eps) moves away as eps does, as seen far out in the directions of the draws: then f is proper."""
+    far = FAR * torch.nn.functional.normalize(atlas.eps[:FEWEST], dim=-1)
+    reached = torch.linalg.vector_norm(atlas.whiten(approximation.forward(far).double()), dim=-1)
+    return bool((reached > FAR * SLOWEST).all())
+
+
+def _of_wide_map(approximation: Pushforward, dim: int, counts: tuple[int, int], generator: torch.Generator) -> _Draws | Skipped:
+    found = auxiliary.bounds(approximation, dim, counts, generator)
+    if found is None:
+        return Skipped("The map is singular at some draws, together with the noise that it ignores most.")
+    note = (
+        f"The map has {approximation.noise_dim} noise dimensions for {dim} coordinates; the rest is integrated out at "
+        f"{counts[1]} draws. The search overlooked the noise of {found.missed:.2%}."
+    )
+    return _Draws(found.points, found.log_q, found.lower, found.upper, "lower bound", note)
