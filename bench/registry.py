@@ -47,6 +47,7 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "horseshoe": "problems.horseshoe:Horseshoe",
         "poisson-effects": "problems.poisson_effects:PoissonEffects",
         "gp-classification": "problems.gp_classification:GPClassification",
+        "logistic-regression": "problems.logistic_regression:LogisticRegression",
     },
     "methods": {
         "gaussian-vb": "methods.gaussian_vb:GaussianVB",
