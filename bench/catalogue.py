@@ -112,5 +112,7 @@ def _print_truth(problem: Any, console: Console) -> None:
     truth = problem.truth
     kind = "exact" if isinstance(truth, Exact) else "certified reference draws"
     log_z = "unknown" if truth.log_z is None else f"{truth.log_z:.8f} nats"
+    if not isinstance(truth, Exact) and truth.log_z is not None and truth.log_z_stderr is not None:
+        log_z = f"{truth.log_z:.4f} ± {truth.log_z_stderr:.4f} nats"
     console.print(f"\n[bold]dimension[/] {problem.dim}: {escape(', '.join(problem.coordinates))}", highlight=False)
     console.print(f"[bold]truth[/] {kind}; log Z = {log_z}", highlight=False)

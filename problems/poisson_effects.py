@@ -8,7 +8,7 @@ are small, so the data bound an effect sharply from above and weakly from below,
 
 Source: A. Gelman, J. Hill, Data analysis using regression and multilevel/hierarchical models, 2006, ISBN 052168689X, section
 15.1 (model); A. Gelman, Prior distributions for variance parameters in hierarchical models, 2006, doi:10.1214/06-BA117A
-(half-normal and half-t priors of tau).
+(half-t priors of tau, of which the half-normal is the one with the lightest tail).
 """
 
 from __future__ import annotations
