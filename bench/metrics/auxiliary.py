@@ -9,6 +9,8 @@ density q(z, a), and for every conditional density s(a | z) and a_k ~ s
 where a_0 is the one behind z = f(eps_0), an exact draw of q(a | z). The first is Jensen's inequality; the second holds because
 the average weight over q(z) is the density of M + 1 draws, one exact and hidden among M from s, relative to M + 1 draws from s,
 and a relative entropy is not negative. V spans what f ignores most; s is the conditional of a Gaussian mixture of (z, a).
+Of q(z, a) the weights hold what a search for preimages finds. Above, that bounds the density of what can be found; a draw whose
+noise cannot be is named one by one, and which of the two it is costs -log(1 - lambda) or -log lambda, as in ``upper``.
 
 Sources: Burda, Grosse & Salakhutdinov, "Importance weighted autoencoders" (2016), arXiv 1509.00519; Yin & Zhou, "Semi-implicit
 variational inference" (2018), arXiv 1805.11183; Grosse, Ghahramani & Adams (2015), arXiv 1511.02543. Unlike in semi-implicit
@@ -26,7 +28,7 @@ from torch import Generator, Tensor
 from bench.metrics.gaussian_mixture import GaussianMixture, choose
 from bench.metrics.preimages import Atlas, search
 from bench.metrics.pushforward import branch
-from bench.metrics.upper import excess
+from bench.metrics.upper import excess, shares
 from methods.base import Pushforward
 
 COMPONENTS = (1, 2, 4, 8, 16)  # of the mixture behind s, tried in turn
@@ -132,10 +134,12 @@ def bounds(approximation: Pushforward, dim: int, counts: tuple[int, int], genera
     behind = excess(square, few, atlas, generator)
     z = torch.cat([apart.points, behind.known.points])
     log_q = torch.cat([apart.log_q, behind.known.log_q]) - conditional.log_prob(z[:, :dim], z[:, dim:])
-    first = log_q[counts[0] :] + behind.upper
-    others = _weights(square, behind.known.points[:, :dim], conditional, atlas, generator)
-    upper = _log_mean(torch.cat([first.unsqueeze(-1), others], -1)) - log_q[counts[0] :]
-    return Bounds(z[:, :dim], log_q, _log_mean(others) - log_q[counts[0] :], upper, float(behind.missed.double().mean()))
+    first = behind.lower.unsqueeze(-1)  # all weights from here on relative to q_1 / s at a_0
+    others = _weights(square, behind.known.points[:, :dim], conditional, atlas, generator) - log_q[counts[0] :].unsqueeze(-1)
+    doubt = shares(behind.missed, [torch.ones_like(behind.missed)])
+    found = _log_mean(torch.cat([first, others], -1)) - torch.log1p(-doubt)
+    upper = torch.where(behind.missed, -doubt.log() - behind.chance, found)
+    return Bounds(z[:, :dim], log_q, _log_mean(others), upper, float(behind.missed.double().mean()))
 
 
 def _weights(square: Augmented, z: Tensor, conditional: Conditional, atlas: Atlas, generator: Generator) -> Tensor:

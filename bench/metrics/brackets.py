@@ -83,7 +83,7 @@ def bracket(comparison: Comparison, evidence: tuple[float, float], searched: int
         log_p = comparison.problem.log_density(drawn.points) - evidence[0]
     first = divergence(drawn.log_q, log_p, ("q", "p"), drawn.kind, evidence[1], drawn.note)
     if isinstance(first, Skipped):
-        return first
+        return Bracket(first, first)
     lower = _with_excess(first, drawn.log_q - log_p, drawn.lower, evidence[1])
     upper = _with_excess(first, drawn.log_q - log_p, drawn.upper, evidence[1])
     return Bracket(lower, upper if isinstance(upper, Skipped) else replace(upper, kind="upper bound"))

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped
 from bench.metrics.brackets import Bracket, bracket
 from bench.metrics.density import log_evidence
 from bench.metrics.density_model import modelled
-from methods.base import Pushforward
+from methods.base import Approximation, Pushforward
 
 
 def _searchable(metric: KlLower | KlUpper) -> None:
@@ -52,8 +50,10 @@ class KlLower(Metric):
         if isinstance(evidence, Skipped):
             return modelled(comparison, self.flow_steps)
         found = bracket(comparison, evidence, self.searched)
-        lower = found.lower if isinstance(found, Bracket) else found
-        return lower if isinstance(lower, Estimate) or _hopeless(comparison) else modelled(comparison, self.flow_steps)
+        lower, upper = (found.lower, found.upper) if isinstance(found, Bracket) else (found, found)
+        if isinstance(lower, Estimate) or (isinstance(found, Bracket) and isinstance(upper, Skipped)):
+            return lower
+        return lower if _hopeless(comparison.approximation, comparison.problem.dim) else modelled(comparison, self.flow_steps)
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,6 @@ class KlUpper(Metric):
         return Skipped("Draws alone have no upper bound: mass that no draw has reached may be anywhere.")
 
 
-def _hopeless(comparison: Comparison) -> bool:
-    """Whether no model can help either: q has a density or a square map, and what it lacks is a finite KL."""
-    q = comparison.approximation
-    with torch.no_grad():
-        known = q.log_prob(comparison.draws[:1]) is not None
-    return known or (isinstance(q, Pushforward) and q.noise_dim <= comparison.problem.dim)
+def _hopeless(q: Approximation, dim: int) -> bool:
+    """Whether a map without a bracket has no density either, so that no model of it can help."""
+    return isinstance(q, Pushforward) and q.noise_dim <= dim

@@ -26,6 +26,7 @@ the bound with an auxiliary s that of Ranganath, Tran & Blei, "Hierarchical vari
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -52,6 +53,7 @@ class Excess:
         known: the draws, and what the known preimage accounts for.
         found: by the search.
         missed: whether the search did not come back to the known one, [n].
+        chance: log t of the known one where it was missed, from below, and 0 elsewhere, nats, [n].
     """
 
     lower: Tensor
@@ -59,6 +61,7 @@ class Excess:
     known: Branch
     found: Preimages
     missed: Tensor
+    chance: Tensor
 
 
 def excess(approximation: Pushforward, eps: Tensor, atlas: Atlas, generator: Generator) -> Excess:
@@ -72,25 +75,24 @@ def excess(approximation: Pushforward, eps: Tensor, atlas: Atlas, generator: Gen
     missed = found.column(torch.arange(len(eps)), eps) < 0
     total = found.log_density
     lower = torch.where(missed, torch.logaddexp(total, known.log_q), total) - known.log_q
-    doubt = _doubt(missed, found)
-    upper = lower - torch.log1p(-doubt)
-    rows = missed.nonzero()[:, 0]
+    chance, rows = torch.zeros_like(lower), missed.nonzero()[:, 0]
     if len(rows):
         points = known.points[rows]
-        named = _log_chance(approximation, points, eps[rows], atlas.starts(points, LOCAL), generator)
-        upper = upper.index_put((rows,), -doubt[rows].log() - named)
-    return Excess(lower, upper, known, found, missed)
+        chance[rows] = _log_chance(approximation, points, eps[rows], atlas.starts(points, LOCAL), generator)
+    some = found.count > 0  # where nothing was found, all is doubt
+    doubt = torch.where(some, shares(missed, (some & found.balanced, some & ~found.balanced)), 1.0)
+    upper = torch.where(missed, -doubt.log() - chance, lower - torch.log1p(-doubt))
+    return Excess(lower, upper, known, found, missed, chance)
 
 
-def _doubt(missed: Tensor, found: Preimages) -> Tensor:
-    """Lambda of each point, [n]: from the other half of the points of its kind. 1 where nothing was found."""
-    doubt = torch.ones(len(missed), dtype=torch.float64)
-    half, some = torch.arange(len(missed)) % 2 == 0, found.count > 0
-    for kind in (some & found.balanced, some & ~found.balanced):
+def shares(missed: Tensor, kinds: Sequence[Tensor]) -> Tensor:
+    """Lambda of each point, [n]: the share missed in the other half of the points of its kind, each a mask, [n]."""
+    share, half = torch.zeros(len(missed), dtype=torch.float64), torch.arange(len(missed)) % 2 == 0
+    for kind in kinds:
         for side in (half, ~half):
             other = kind & ~side
-            doubt[kind & side] = (float(missed[other].sum()) + 0.5) / (float(other.sum()) + 1)
-    return doubt
+            share[kind & side] = (float(missed[other].sum()) + 0.5) / (float(other.sum()) + 1)
+    return share
 
 
 def _log_chance(approximation: Pushforward, points: Tensor, eps: Tensor, centres: Tensor, generator: Generator) -> Tensor:
