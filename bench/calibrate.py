@@ -5,27 +5,26 @@ Every repetition draws afresh and measures as a run does.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import math
 import multiprocessing
 import statistics
-import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 
 import torch
-from torch import Generator
 
-from bench.calibration_cases import Case, Clothes
+from bench.calibration_cases import Case
 from bench.calibration_estimators import Estimator
-from bench.metrics.base import Comparison, Estimate, Skipped
+from bench.calibration_ledger import Ledger
+from bench.calibration_trials import Task, Trial, perform, tried
+from bench.metrics.base import Estimate
 
 NORMAL = 1.96  # half width of a 95% interval, in standard errors
-ROUNDING = 1e-6  # nats that nobody would call an error
-SIZES = (1000, 10_000)
+ROUNDING = 1e-6  # that nobody would call an error
+SIZES = (1000, 10_000, 100_000)
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Row:
     """One estimator on one pair at one number of draws.
 
     Args:
-        case, dim, n, estimator, ours: what was tried.
+        case, dim, n, estimator, quantity, ours: what was tried.
         kind: of its figures, the most common one; empty where there was none.
         truth: what was to be found.
         skipped: repetitions without a figure.
@@ -55,6 +54,7 @@ class Row:
     dim: int
     n: int
     estimator: str
+    quantity: str
     ours: bool
     kind: str
     truth: float
@@ -67,28 +67,6 @@ class Row:
     seconds: float
 
 
-@dataclass(frozen=True, eq=False)
-class Task:
-    """One pair at one number of draws, in the same clothes for several estimators: what they share is worked out once.
-
-    Args:
-        estimators: with the truth that each is to find, and how often it is to try.
-    """
-
-    case: Case
-    clothes: Clothes
-    n: int
-    estimators: tuple[tuple[Estimator, float, int], ...]
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One repetition of one estimator: what it found, and in how many seconds of processor time."""
-
-    found: Estimate | Skipped
-    seconds: float
-
-
 def calibrate(
     cases: Sequence[Case],
     estimators: Sequence[Estimator],
@@ -96,7 +74,8 @@ def calibrate(
     sizes: Sequence[int] = SIZES,
     repetitions: Repetitions | None = None,
     jobs: int = 1,
-    progress: Callable[[int, int, Sequence[Row]], None] | None = None,
+    ledger: Ledger | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Row]:
     """Every estimator on every pair that it can see and whose figure is known.
 
@@ -105,77 +84,65 @@ def calibrate(
         sizes: numbers of draws.
         repetitions: 100 and 20 where not given.
         jobs: processes; 1 stays in this one.
-        progress: called after each task with the number done, the number of all, and the rows that came of it.
+        ledger: where trials are kept as they end, and looked up before they are made.
+        progress: called after each block of trials with the number of blocks done and of all.
     """
-    todo = tasks(cases, estimators, sizes, repetitions or Repetitions())
-    found: dict[int, list[Row]] = {}
-    for index, rows in _run(todo, jobs):
-        found[index] = rows
+    todo, book = tasks(cases, estimators, sizes, repetitions or Repetitions()), ledger or Ledger()
+    done = book.done
+    blocks = [left for task in todo for block in task.blocks() if (left := block.without(done)).estimators]
+    for count, trials in enumerate(_run(blocks, jobs), 1):
+        book.write(trials)
         if progress is not None:
-            progress(len(found), len(todo), rows)
-    order = {estimator.name: index for index, estimator in enumerate(estimators)}
-    places = {(case.name, case.problem.dim): index for index, case in enumerate(cases)}
-    every = [row for rows in found.values() for row in rows]
-    return sorted(every, key=lambda row: (row.n, places[row.case, row.dim], order[row.estimator]))
+            progress(count, len(blocks))
+    return rows(todo, book.trials)
 
 
 def tasks(cases: Sequence[Case], estimators: Sequence[Estimator], sizes: Sequence[int], repetitions: Repetitions) -> list[Task]:
-    """What there is to do."""
+    """What there is to do: for each number of draws, each pair in each of its clothes."""
     todo = []
     for n, case in itertools.product(sizes, cases):
         for clothes in case.wardrobe:
-            chosen = []
-            for estimator in estimators:
-                truth = case.truth(estimator.quantity)
-                if truth is not None and estimator.wears == clothes:
-                    count = repetitions.cheap if n <= estimator.cheap_up_to else repetitions.costly
-                    chosen.append((estimator, truth, count))
+            fit = [each for each in estimators if each.wears == clothes and case.truth(each.quantity) is not None]
+            chosen = tried(fit, n, repetitions.cheap, repetitions.costly)
             if chosen:
-                todo.append(Task(case, clothes, n, tuple(chosen)))
+                todo.append(Task(case, clothes, n, chosen))
     return todo
 
 
-def _run(todo: Sequence[Task], jobs: int) -> Iterator[tuple[int, list[Row]]]:
+def _run(blocks: Sequence[Task], jobs: int) -> Iterator[list[Trial]]:
     if jobs == 1:
-        yield from ((index, perform(task)) for index, task in enumerate(todo))
+        yield from map(perform, blocks)
         return
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _one_thread) as pool:
-        waiting = {pool.submit(perform, task): index for index, task in enumerate(todo)}
-        yield from ((waiting[done], done.result()) for done in as_completed(waiting))
+        waiting = [pool.submit(perform, block) for block in blocks]
+        try:
+            yield from (done.result() for done in as_completed(waiting))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def perform(task: Task) -> list[Row]:
-    """Repeat the measurements of a task and sum up what came of them."""
-    trials: list[list[Trial]] = [[] for _ in task.estimators]
-    for repetition in range(max(count for _, _, count in task.estimators)):
-        comparison = _comparison(task, repetition)
-        for (estimator, _, count), done in zip(task.estimators, trials, strict=True):
-            if repetition < count:
-                started = time.process_time()
-                with torch.no_grad():
-                    found = estimator.metric.measure(comparison)
-                done.append(Trial(found, time.process_time() - started))
-    return [_row(task, estimator, truth, done) for (estimator, truth, _), done in zip(task.estimators, trials, strict=True)]
+def rows(todo: Sequence[Task], trials: Sequence[Trial]) -> list[Row]:
+    """What came of the trials, in the order of the tasks; those of other pairs, rulers and repetitions are left alone."""
+    found: dict[tuple[str, int, int, str], dict[int, Trial]] = defaultdict(dict)
+    for trial in trials:
+        found[trial.place[:-1]][trial.repetition] = trial
+    made = []
+    for task in todo:
+        for estimator, tries in task.estimators:
+            here = found[task.case.name, task.case.problem.dim, task.n, estimator.name]
+            made.append(_row(task, estimator, [here[i] for i in tries]))
+    return made
 
 
-def _comparison(task: Task, repetition: int) -> Comparison:
-    problem, approximation = task.case.problem, task.case.wardrobe[task.clothes]
-    draws = approximation.sample(task.n, _generator(task, repetition, "draws"))
-    truth = problem.truth.sample(len(draws), _generator(task, repetition, "truth"))
-    return Comparison(problem, approximation, draws, truth, _generator(task, repetition, "metric").initial_seed())
-
-
-def _generator(task: Task, repetition: int, purpose: str) -> Generator:
-    text = "/".join(map(str, (purpose, task.case.name, task.case.problem.dim, task.n, repetition)))
-    return Generator().manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big"))
-
-
-def _row(task: Task, estimator: Estimator, truth: float, trials: Sequence[Trial]) -> Row:
-    found = [trial.found for trial in trials if isinstance(trial.found, Estimate)]
+def _row(task: Task, estimator: Estimator, trials: Sequence[Trial]) -> Row:
+    truth = task.case.truth(estimator.quantity)
+    assert truth is not None  # such pairs are no task
+    found = [Estimate(trial.value, trial.stderr, trial.kind) for trial in trials if trial.kind]  # type: ignore[arg-type]
     values = [estimate.value for estimate in found]
     kinds = Counter(estimate.kind for estimate in found).most_common(1)
     return Row(
@@ -183,6 +150,7 @@ def _row(task: Task, estimator: Estimator, truth: float, trials: Sequence[Trial]
         dim=task.case.problem.dim,
         n=task.n,
         estimator=estimator.name,
+        quantity=estimator.quantity,
         ours=estimator.ours,
         kind=kinds[0][0] if kinds else "",
         truth=truth,

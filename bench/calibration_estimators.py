@@ -36,6 +36,7 @@ class Estimator:
         wears: what the approximation shows of itself: cases that lack these clothes are left out.
         quantity: what it should find, by the name that cases know it by.
         cheap_up_to: draws up to which it is quick enough for many repetitions.
+        up_to: draws up to which it is tried at all.
         ours: False for what others use.
     """
 
@@ -44,6 +45,7 @@ class Estimator:
     wears: Clothes
     quantity: str = "KL(q||p)"
     cheap_up_to: int = ALWAYS
+    up_to: int = ALWAYS
     ours: bool = True
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from scipy.stats import binom
 
@@ -13,9 +13,10 @@ WANTED = 0.93  # coverage of an interval that claims to cover
 CHANCE = 0.01  # fewer hits than that unlikely, were the coverage as wanted, are a miss
 SIDE = 2.0  # standard errors of the mean by which a bound may stand on the wrong side
 BOUNDS = ("lower bound", "upper bound")
-LEGEND = """Each cell: bias ± standard deviation over the repetitions, in nats, and coverage: the share of repetitions whose 95%
-interval held the truth or, of a bound, ended on the right side of it. `-`: no interval is given. An `estimate` claims no
-coverage. In italics: what others use. **!** marks a claim that failed by more than chance."""
+ENDS = ("kl_lower, map", "kl_upper, map")
+LEGEND = """Each cell: bias ± standard deviation over the repetitions, in the unit of the ruler, and coverage: the share of
+repetitions whose 95% interval held the truth or, of a bound, ended on the right side of it. `-`: no interval is given. An
+`estimate` claims no coverage. In italics: what others use. **!** marks a claim that failed by more than chance."""
 
 
 def markdown(rows: Sequence[Row], made: str = "") -> str:
@@ -24,9 +25,15 @@ def markdown(rows: Sequence[Row], made: str = "") -> str:
     Args:
         made: a line that says how the figures came about.
     """
-    parts = [made, LEGEND, summary(rows), misses(rows)]
+    parts = [made, LEGEND, summary(rows), misses(rows), widths(rows)]
+    kl, others = (
+        [row for row in rows if row.quantity.startswith("KL")],
+        [row for row in rows if not row.quantity.startswith("KL")],
+    )
     for n in sorted({row.n for row in rows}):
-        parts.append(f"### At n = {n:,}\n\n{figures([row for row in rows if row.n == n])}")
+        for title, part in (("KL, nats", kl), ("Other rulers", others)):
+            here = [row for row in part if row.n == n]
+            parts.append(f"### {title}, n = {n:,}\n\n{figures(here)}" if here else "")
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -34,15 +41,17 @@ def misses(rows: Sequence[Row]) -> str:
     """Which claims failed by more than chance, in words."""
     claimed = [row for row in rows if row.kind in ("exact", *BOUNDS) and row.tried]
     low = [f"{_where(row)}: {row.covered} of {row.tried}" for row in claimed if undercovers(row)]
-    side = [f"{_where(row)}: {row.bias:+.4f}" for row in claimed if wrong_side(row)]
+    side = [f"{_where(row)}: {row.bias:+.4f} ± {_error(row):.4f}" for row in claimed if wrong_side(row)]
+    tight = sum(row.kind in BOUNDS and abs(row.bias) < 4 * _error(row) + ROUNDING and row.sd > 0 for row in claimed)
     lines = [
-        f"Of {len(claimed)} rows that claim to cover, {len(claimed) - len(low)} do so in at least 93% of cases, within chance."
+        f"Of {len(claimed)} rows that claim to cover, {len(claimed) - len(low)} do so in at least {WANTED:.0%} of cases, "
+        f"within chance (a miss would be as rare as {CHANCE:.0%} were the coverage {WANTED:.0%})."
     ]
     lines += [f"- too seldom: {line}" for line in low]
     bounds = [row for row in claimed if row.kind in BOUNDS]
     lines.append(
-        f"\nOf {len(bounds)} rows of bounds, {len(bounds) - len(side)} have their mean on the right side, within two "
-        "standard errors."
+        f"\nOf {len(bounds)} rows of bounds, {len(bounds) - len(side)} have their mean on the right side, within two standard "
+        f"errors of that mean. {tight} of them stand at the truth itself, so that chance alone puts {0.023 * tight:.1f} over."
     )
     return "\n".join([*lines, *(f"- wrong side: {line}" for line in side)])
 
@@ -57,7 +66,25 @@ def wrong_side(row: Row) -> bool:
     if row.kind not in BOUNDS or row.tried < 2:
         return False
     over = row.bias if row.kind == "lower bound" else -row.bias
-    return over > SIDE * row.sd / math.sqrt(row.tried) + ROUNDING
+    return over > SIDE * _error(row) + ROUNDING
+
+
+def _error(row: Row) -> float:
+    return row.sd / math.sqrt(row.tried) if row.tried > 1 else math.inf
+
+
+def widths(rows: Sequence[Row]) -> str:
+    """How far apart the two ends are on maps, on average."""
+    found = {(row.estimator, row.case, row.dim, row.n): row.bias for row in rows if row.estimator in ENDS and row.tried}
+    wide: dict[int, tuple[float, str]] = {}
+    for (end, case, dim, n), low in found.items():
+        high = found.get((ENDS[1], case, dim, n))
+        if end == ENDS[0] and high is not None:
+            wide[dim] = max(wide.get(dim, (-math.inf, "")), (high - low, f"{case}, n = {n:,}"))
+    if not wide:
+        return ""
+    said = "; ".join(f"d = {dim}: {width:.4f} ({where})" for dim, (width, where) in sorted(wide.items()))
+    return f"Brackets of square maps, upper end less lower end, the widest in nats: {said}."
 
 
 def summary(rows: Sequence[Row]) -> str:
@@ -65,49 +92,51 @@ def summary(rows: Sequence[Row]) -> str:
     lines = []
     for name, n in dict.fromkeys((row.estimator, row.n) for row in rows):
         group = [row for row in rows if (row.estimator, row.n) == (name, n) and row.tried]
-        if not group:
-            continue
-        worst, tried = max(group, key=lambda row: abs(row.bias)), sum(row.tried for row in group)
-        kinds = ", ".join(sorted({row.kind for row in group}))
-        largest = f"{worst.bias:+.3f} ({worst.case}, d = {worst.dim})"
-        held, lowest = "-", "-"
-        if any(row.stderr > 0 for row in group):
-            held = f"{sum(row.covered for row in group) / tried:.1%}"
-            lowest = f"{min(row.covered / row.tried for row in group):.0%}"
-        cells = (
-            _label(group[0]),
-            f"{n:,}",
-            kinds,
-            largest,
-            held,
-            lowest,
-            str(tried),
-            f"{max(row.seconds for row in group):.2g}",
-        )
-        lines.append(cells)
-    return _table(("estimator", "n", "kind", "largest bias", "coverage", "lowest", "trials", "seconds"), lines)
+        if group:
+            lines.append(_summed(group))
+    head = ("estimator", "of", "n", "kind", "largest bias", "coverage", "lowest", "trials", "seconds")
+    return _table(head, lines)
+
+
+def _summed(group: Sequence[Row]) -> Sequence[str]:
+    worst, trials = max(group, key=lambda row: abs(row.bias)), sum(row.tried for row in group)
+    timed = [row for row in group if row.stderr > 0]
+    held = sum(row.covered for row in timed) / sum(row.tried for row in timed) if timed else math.nan
+    lowest = min((row.covered / row.tried for row in timed), default=math.nan)
+    return (
+        _label(group[0]),
+        _escaped(group[0].quantity),
+        f"{group[0].n:,}",
+        ", ".join(sorted({row.kind for row in group})),
+        f"{worst.bias:+.3f} ({worst.case}, d = {worst.dim})",
+        f"{held:.1%}" if timed else "-",
+        f"{lowest:.0%}" if timed else "-",
+        str(trials),
+        f"{max(row.seconds for row in group):.2g}",
+    )
 
 
 def figures(rows: Sequence[Row]) -> str:
-    """One line for each pair, one column for each estimator."""
+    """One line for each pair, one column for each estimator; the truth in front where it is one for all of them."""
     names = {row.estimator: _label(row) for row in rows}
-    cells = {(row.case, row.dim, row.estimator): _cell(row) for row in rows}
-    truths: dict[tuple[str, int], dict[str, float]] = {}
+    shared = len({row.quantity for row in rows if not row.quantity.startswith("KL")}) == 0
+    cells = {(row.case, row.dim, row.estimator): _cell(row, "" if shared else f"{row.truth:.3g}: ") for row in rows}
+    pairs: dict[tuple[str, int], list[float]] = {}
     for row in rows:
-        truths.setdefault((row.case, row.dim), {})[row.estimator] = row.truth
+        pairs.setdefault((row.case, row.dim), []).append(row.truth)
     lines = []
-    for (case, dim), truth in sorted(truths.items(), key=lambda item: list(truths).index(item[0])):
-        known = " / ".join(dict.fromkeys(f"{value:.3f}" for value in truth.values()))
-        lines.append((case, str(dim), known, *(cells.get((case, dim, name), "") for name in names)))
-    return _table(("pair", "d", "truth", *names.values()), lines)
+    for (case, dim), truths in pairs.items():
+        known = [" / ".join(dict.fromkeys(f"{value:.3f}" for value in truths))] if shared else []
+        lines.append((case, str(dim), *known, *(cells.get((case, dim, name), "") for name in names)))
+    return _table(("pair", "d", *(["truth"] if shared else []), *names.values()), lines)
 
 
-def _cell(row: Row) -> str:
+def _cell(row: Row, truth: str) -> str:
     if not row.tried:
         return "skipped"
     held = f"{row.covered / row.tried:.0%}" if row.stderr > 0 else "-"
     mark = " **!**" if row.kind in ("exact", *BOUNDS) and (undercovers(row) or wrong_side(row)) else ""
-    return f"{row.bias:+.3f} ± {row.sd:.3f}, {held}{mark}"
+    return f"{truth}{row.bias:+.3f} ± {row.sd:.3f}, {held}{mark}"
 
 
 def _label(row: Row) -> str:
@@ -118,6 +147,11 @@ def _where(row: Row) -> str:
     return f"{row.estimator}, {row.case}, d = {row.dim}, n = {row.n:,}"
 
 
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rule = "|".join(["---"] * len(head))
-    return "\n".join([f"| {' | '.join(head)} |", f"|{rule}|", *(f"| {' | '.join(line)} |" for line in lines)])
+def _escaped(text: str) -> str:
+    return text.replace("||", "‖").replace("|", "\\|")
+
+
+def _table(head: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
+    heads = list(head)
+    rule = "|".join(["---"] * len(heads))
+    return "\n".join([f"| {' | '.join(heads)} |", f"|{rule}|", *(f"| {' | '.join(line)} |" for line in lines)])

@@ -137,19 +137,31 @@ def new(
 
 @app.command()
 def calibrate(
-    to: Annotated[Path, typer.Option(metavar="FILE", help="The page to write.")] = Path("calibration.md"),
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where trials are kept as they end, and the page is written.")
+    ] = Path("results/calibration"),
+    into: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A page with the two calibration marks: the table goes between them too."),
+    ] = None,
     dim: Annotated[
         list[int] | None, typer.Option(help="Dimension of the pairs; repeat for more. Default: 2, 5, 10, 30.")
     ] = None,
-    size: Annotated[list[int] | None, typer.Option(help="Number of draws; repeat for more. Default: 1,000 and 10,000.")] = None,
+    size: Annotated[
+        list[int] | None, typer.Option(help="Number of draws; repeat for more. Default: 1,000, 10,000 and 100,000.")
+    ] = None,
     cheap: Annotated[int, typer.Option(help="Repetitions of estimators that are cheap.", min=2)] = 100,
     costly: Annotated[int, typer.Option(help="Repetitions of estimators that fit a model.", min=2)] = 20,
     jobs: Annotated[int | None, typer.Option(help="Processes; default: one per core.", min=1)] = None,
 ) -> None:
-    """Measure the rulers: bias, spread and coverage of every divergence estimator where the divergence is known."""
+    """Measure the rulers: bias, spread and coverage of every metric on pairs where what it should read is known.
+
+    Stopped halfway, the same command goes on where it was; a change to the code of metrics or pairs starts anew.
+    """
+    from bench.calibrate import Repetitions
     from bench.calibrate_command import write_calibration
 
-    write_calibration(to, dim or [], size or [], cheap, costly, jobs)
+    write_calibration(out, into, dim or [], size or [], Repetitions(cheap, costly), jobs)
 
 
 references = typer.Typer(

@@ -145,7 +145,7 @@ def test_quantity_that_is_not_known_is_left_out() -> None:
 
 def test_costly_ones_are_repeated_less() -> None:
     costly = Estimator("costly", Constant(), "draws", "mine", cheap_up_to=100)
-    counts = [task.estimators[0][2] for task in tasks([nothing()], [costly], (100, 200), Repetitions(7, 3))]
+    counts = [len(task.estimators[0][1]) for task in tasks([nothing()], [costly], (100, 200), Repetitions(7, 3))]
     assert counts == [7, 3]
 
 
@@ -161,9 +161,7 @@ def test_processes_find_the_same() -> None:
     pairs = [gaussian("shift", torch.ones(2, dtype=torch.float64), torch.eye(2, dtype=torch.float64)), folding(2)]
     done: list[tuple[int, int]] = []
     alone, together = (
-        calibrate(
-            pairs, few, sizes=(100,), repetitions=Repetitions(3, 3), jobs=jobs, progress=lambda i, n, rows: done.append((i, n))
-        )
+        calibrate(pairs, few, sizes=(100,), repetitions=Repetitions(3, 3), jobs=jobs, progress=lambda i, n: done.append((i, n)))
         for jobs in (1, 2)
     )
     assert [replace(row, seconds=0.0) for row in alone] == [replace(row, seconds=0.0) for row in together]
@@ -171,12 +169,12 @@ def test_processes_find_the_same() -> None:
 
 
 def test_bounds_on_the_wrong_side_are_named() -> None:
-    row = Row("pair", 2, 1000, "ruler", True, "lower bound", 1.0, 0, 0.1, 0.1, 0.1, 100, 100, 0.1)
+    row = Row("pair", 2, 1000, "ruler", "KL(q||p)", True, "lower bound", 1.0, 0, 0.1, 0.1, 0.1, 100, 100, 0.1)
     assert wrong_side(row)
     assert not wrong_side(replace(row, bias=-0.1))
     assert not wrong_side(replace(row, bias=0.015))
     assert wrong_side(replace(row, kind="upper bound", bias=-0.1))
-    assert "wrong side: ruler, pair, d = 2, n = 1,000: +0.1000" in markdown([row])
+    assert "wrong side: ruler, pair, d = 2, n = 1,000: +0.1000 ± 0.0100" in markdown([row])
     assert "+0.100 ± 0.100, 100% **!**" in figures([row])
     assert undercovers(replace(row, covered=85))
     assert not undercovers(replace(row, covered=90))

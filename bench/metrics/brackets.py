@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from bench.metrics import auxiliary
-from bench.metrics.base import Comparison, Estimate, Kind, Skipped
+from bench.metrics.base import Comparison, Estimate, Kind, Metric, Skipped
 from bench.metrics.monte_carlo import divergence
 from bench.metrics.preimages import Atlas
 from bench.metrics.pushforward import branch
@@ -29,7 +29,8 @@ from methods.base import Pushforward
 FEWEST = 2000  # draws to start from, however few are shared
 FAR = 1e4  # length of the noise by which a map is seen to grow
 SLOWEST = 0.01  # growth that counts: standard deviations of z for each of the noise
-QUICK = 500  # draws searched where a figure is wanted on the way
+SEARCHED = 1000  # draws of a map whose preimages are looked for, unless said otherwise
+LEAST = 20  # of them
 FEWER = 4  # times fewer draws are searched where noise has to be integrated out
 
 
@@ -64,7 +65,14 @@ class _Draws:
     note: str
 
 
-def bracket(comparison: Comparison, evidence: tuple[float, float], searched: int = QUICK) -> Bracket | Skipped:
+def searchable(metric: Metric) -> None:
+    """Refuse a metric whose field ``searched`` is too small to say anything."""
+    searched = getattr(metric, "searched", SEARCHED)
+    if searched < LEAST:
+        raise ValueError(f"{type(metric).__name__}(searched=...) must be at least {LEAST}, got {searched}.")
+
+
+def bracket(comparison: Comparison, evidence: tuple[float, float], searched: int = SEARCHED) -> Bracket | Skipped:
     """Bounds on E_q[log q - log p] + log Z by way of densities; both ends are one figure where q can be asked for its own.
 
     Args:
@@ -134,7 +142,8 @@ def _judged(approximation: Pushforward, atlas: Atlas, behind: Excess) -> tuple[K
     signs, searched = torch.cat([atlas.known.sign, behind.known.sign]), len(behind.missed)
     positive = float((signs > 0).double().mean())
     per_draw, overlooked = float(behind.found.count.double().mean()), int(behind.missed.sum())
-    search = f"a search found {per_draw:.4g} preimages of each of {searched} draws and overlooked the known one of {overlooked}"
+    each = "one preimage" if per_draw == 1 else f"{per_draw:.4g} preimages"
+    search = f"a search found {each} of each of {searched} draws and overlooked the known one of {overlooked}"
     if 0 < positive < 1:
         share = min(positive, 1 - positive)
         return "lower bound", f"The map folds: det J has the rarer sign on {share:.2%} of {len(signs)} draws; {search}."

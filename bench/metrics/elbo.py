@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from bench.metrics.base import Comparison, Estimate, Kind, Metric, Skipped
-from bench.metrics.density import at_draws, log_evidence
-from bench.metrics.monte_carlo import divergence
+from bench.metrics.brackets import SEARCHED, Bracket, bracket, searchable
+from bench.metrics.density import log_evidence
 
 OPPOSITE: dict[Kind, Kind] = {"lower bound": "upper bound", "upper bound": "lower bound"}
 
@@ -18,20 +18,26 @@ class Elbo(Metric):
 
     .. math:: \mathrm{ELBO} = E_q[\log p - \log q] = \log Z - KL(q \| p)
 
-    with p not normalised. Where q has a density: Monte Carlo over its draws, kind ``exact``. For a map of as much noise as
-    there are coordinates: ``log N(eps) - log|det J|`` in place of log q; where det J changes sign that is too small a
-    density and the figure an ``upper bound`` on the ELBO. Draws alone have no ELBO. Standard error: of the mean over draws.
+    with p not normalised. Where q has a density: Monte Carlo over its draws, kind ``exact``. For a map of at least as much
+    noise as there are coordinates: with the density that the preimages account for which a search finds, as in ``KlQP``;
+    where that may be too small, the figure is an ``upper bound`` on the ELBO. Draws alone have no ELBO. Standard error: of the
+    means over draws.
+
+    Args:
+        searched: draws of a map whose preimages are looked for.
     """
 
+    searched: int = SEARCHED
     name: ClassVar[str] = "elbo"
     unit: ClassVar[str] = "nats"
     ideal: ClassVar[float | None] = None
 
+    def __post_init__(self) -> None:
+        searchable(self)
+
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
-        known = at_draws(comparison)
-        if isinstance(known, Skipped):
-            return known
-        found = divergence(known.log_q, known.log_p, ("q", "p"), known.kind, 0.0, known.note)
+        ends = bracket(comparison, (0.0, 0.0), self.searched)
+        found = ends.lower if isinstance(ends, Bracket) else ends
         if isinstance(found, Skipped):
             return found
         return replace(found, value=-found.value, kind=OPPOSITE.get(found.kind, found.kind))
@@ -43,17 +49,22 @@ class ElboGap(Metric):
 
     .. math:: \log Z - E_q[\log p - \log q]
 
-    Kind and standard error as of ``KlQP``, which reads the same where q has a density, and falls back on neighbours where not.
+    Kind and standard error as of ``KlQP``, which reads the same but falls back on neighbours where this has no figure.
+
+    Args:
+        searched: draws of a map whose preimages are looked for.
     """
 
+    searched: int = SEARCHED
     name: ClassVar[str] = "elbo_gap"
     unit: ClassVar[str] = "nats"
 
+    def __post_init__(self) -> None:
+        searchable(self)
+
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
-        known, evidence = at_draws(comparison), log_evidence(comparison.problem.truth)
-        if isinstance(known, Skipped):
-            return known
+        evidence = log_evidence(comparison.problem.truth)
         if isinstance(evidence, Skipped):
             return evidence
-        log_z, stderr = evidence
-        return divergence(known.log_q, known.log_p - log_z, ("q", "p"), known.kind, stderr, known.note)
+        ends = bracket(comparison, evidence, self.searched)
+        return ends.lower if isinstance(ends, Bracket) else ends

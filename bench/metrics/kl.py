@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped
+from bench.metrics.brackets import SEARCHED, Bracket, bracket, searchable
 from bench.metrics.chains import memory
-from bench.metrics.density import at_draws, at_truth, log_evidence
+from bench.metrics.density import at_truth, log_evidence
 from bench.metrics.knn import NEIGHBOURS, compared, kl_knn_reverse
 from bench.metrics.monte_carlo import divergence
 
@@ -20,24 +21,31 @@ class KlQP(Metric):
     .. math:: KL(q \| p) = E_q[\log q - \log p] + \log Z
 
     - q has a density: Monte Carlo over its draws, kind ``exact``.
-    - q is a map of as much noise as there are coordinates: fresh noise, and ``log N(eps) - log|det J|`` in place of log q. Kind
-      ``exact`` where det J has one sign on all draws, else ``lower bound``, because the other preimages of a point are missing.
-    - q is draws alone: nearest neighbours between two samples, kind ``estimate``; see ``KlKnn``.
+    - q is a map of at least as much noise as there are coordinates: every preimage that a search finds counts, kind ``exact``
+      where nothing speaks against the map being one-to-one, else ``lower bound``. ``kl_upper`` is the other end, from the same
+      search; see docs/brackets.md.
+    - q is draws alone: nearest neighbours between two samples, kind ``estimate``; see ``KlKnn``. ``kl_lower`` and
+      ``kl_classifier`` bound it from below.
 
-    Standard error: of the mean over draws, with that of log Z.
+    Standard error: of the means over draws, with that of log Z.
+
+    Args:
+        searched: draws of a map whose preimages are looked for.
     """
 
+    searched: int = SEARCHED
     name: ClassVar[str] = "kl_qp"
     unit: ClassVar[str] = "nats"
 
+    def __post_init__(self) -> None:
+        searchable(self)
+
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
-        known, evidence = at_draws(comparison), log_evidence(comparison.problem.truth)
-        if isinstance(known, Skipped):
-            return self._by_neighbours(comparison, known)
+        evidence = log_evidence(comparison.problem.truth)
         if isinstance(evidence, Skipped):
             return self._by_neighbours(comparison, evidence)
-        log_z, stderr = evidence
-        return divergence(known.log_q, known.log_p - log_z, ("q", "p"), known.kind, stderr, known.note)
+        found = bracket(comparison, evidence, self.searched)
+        return found.lower if isinstance(found, Bracket) else self._by_neighbours(comparison, found)
 
     def _by_neighbours(self, comparison: Comparison, missing: Skipped) -> Estimate | Skipped:
         return _explained(compared(comparison, NEIGHBOURS), missing)

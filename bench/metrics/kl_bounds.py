@@ -6,15 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped
-from bench.metrics.brackets import Bracket, bracket
+from bench.metrics.brackets import SEARCHED, Bracket, bracket, searchable
 from bench.metrics.density import log_evidence
 from bench.metrics.density_model import modelled
 from methods.base import Approximation, Pushforward
-
-
-def _searchable(metric: KlLower | KlUpper) -> None:
-    if metric.searched < 20:
-        raise ValueError(f"{type(metric).__name__}(searched=...) must be at least 20, got {metric.searched}.")
 
 
 @dataclass(frozen=True)
@@ -31,17 +26,17 @@ class KlLower(Metric):
     Standard error: of the means over draws, with that of log Z; for chains by the effective number of draws.
 
     Args:
-        searched: draws of a map whose preimages are looked for; 200 is enough on the way.
+        searched: draws of a map whose preimages are looked for.
         flow_steps: of training a neural spline flow where q is draws alone, 20 milliseconds each at D = 10; needs zuko.
     """
 
-    searched: int = 2000
+    searched: int = SEARCHED
     flow_steps: int = 0
     name: ClassVar[str] = "kl_lower"
     unit: ClassVar[str] = "nats"
 
     def __post_init__(self) -> None:
-        _searchable(self)
+        searchable(self)
         if self.flow_steps < 0:
             raise ValueError(f"KlLower(flow_steps=...) must be 0 or more, got {self.flow_steps}.")
 
@@ -68,15 +63,15 @@ class KlUpper(Metric):
     Standard error: as of ``KlLower``.
 
     Args:
-        searched: draws of a map whose preimages are looked for; 200 is enough on the way.
+        searched: draws of a map whose preimages are looked for.
     """
 
-    searched: int = 2000
+    searched: int = SEARCHED
     name: ClassVar[str] = "kl_upper"
     unit: ClassVar[str] = "nats"
 
     def __post_init__(self) -> None:
-        _searchable(self)
+        searchable(self)
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         evidence = log_evidence(comparison.problem.truth)
