@@ -9,12 +9,15 @@ import torch
 
 from bench.calibration_cases import folding
 from bench.calibration_estimators import OnePreimage
+from bench.calibration_laws import Fold, Waves
 from bench.checks.metric import check_metric
 from bench.metrics import auxiliary, brackets, preimages, scores
 from bench.metrics.base import Estimate, Metric, Skipped
 from bench.metrics.classifier import KlClassifier
+from bench.metrics.evidence import LogZError
 from bench.metrics.kl import KlQP
 from bench.metrics.kl_bounds import KlLower, KlUpper
+from bench.metrics.pushforward import branch
 from tests import metric_cases as cases
 from tests.bracket_maps import Bounded, Breathing, FoldedBreathing, Squared, average_within
 from tests.metric_cases import SIGMAS, StandardNormal, compare, found, normal, rng
@@ -178,3 +181,13 @@ def test_settings_out_of_range() -> None:
             kind(searched=3)
     with pytest.raises(ValueError, match=r"KlLower\(flow_steps=\.\.\.\) must be 0 or more, got -1"):
         KlLower(flow_steps=-1)
+
+
+def test_weights_of_a_folding_map_count_every_preimage() -> None:
+    """Weights by the one preimage that is known count the mass of p once for each that there is."""
+    comparison = compare(Fold(2), Waves(2), n=4000)
+    result = found(LogZError().measure(comparison))
+    assert abs(result.value) < SIGMAS * result.stderr + 0.01
+    eps = normal(rng(0), 20_000, 2)
+    one = branch(Fold(2), eps)
+    assert float((Waves(2).log_density(one.points) - one.log_q).logsumexp(0)) - math.log(20_000) > 0.3

@@ -49,8 +49,8 @@ class Bracket:
 
 
 @dataclass(frozen=True, eq=False)
-class _Draws:
-    """Draws of a map, the excess known at the last m of them.
+class MapDraws:
+    """Draws of a map and what is known of its density there, of all preimages at the last m of them.
 
     Args:
         points: [n, D]; log_q: log q_1, nats, [n].
@@ -85,7 +85,7 @@ def bracket(comparison: Comparison, evidence: tuple[float, float], searched: int
             log_p = comparison.problem.log_density(comparison.draws) - evidence[0]
             known = divergence(log_q.double(), log_p, ("q", "p"), "exact", evidence[1], "")
             return Bracket(known, known)
-        drawn = _drawn(comparison, searched)
+        drawn = known_draws(comparison, searched)
         if isinstance(drawn, Skipped):
             return drawn
         log_p = comparison.problem.log_density(drawn.points) - evidence[0]
@@ -109,7 +109,8 @@ def _with_excess(first: Estimate, ratio: Tensor, more: Tensor, more_stderr: floa
 
 
 @functools.lru_cache(maxsize=2)  # both ends of a bracket, and a quick one beside it, come from the same search
-def _drawn(comparison: Comparison, searched: int) -> _Draws | Skipped:
+def known_draws(comparison: Comparison, searched: int) -> MapDraws | Skipped:
+    """Fresh draws of a map of at least as much noise as coordinates, or why its density is out of reach."""
     approximation, dim = comparison.approximation, comparison.problem.dim
     if not isinstance(approximation, Pushforward):
         return Skipped("The approximation is draws alone, without a density.")
@@ -125,7 +126,7 @@ def _drawn(comparison: Comparison, searched: int) -> _Draws | Skipped:
     return _of_wide_map(approximation, dim, (count, max(searched // FEWER, 2)), generator)
 
 
-def _of_square_map(approximation: Pushforward, atlas: Atlas, more: Tensor, generator: torch.Generator) -> _Draws | Skipped:
+def _of_square_map(approximation: Pushforward, atlas: Atlas, more: Tensor, generator: torch.Generator) -> MapDraws | Skipped:
     singular = int((atlas.known.sign == 0).sum())
     if singular:
         return Skipped(
@@ -134,7 +135,7 @@ def _of_square_map(approximation: Pushforward, atlas: Atlas, more: Tensor, gener
     behind = excess(approximation, more, atlas, generator)
     points = torch.cat([atlas.known.points, behind.known.points])
     log_q = torch.cat([atlas.known.log_q, behind.known.log_q])
-    return _Draws(points, log_q, behind.lower, behind.upper, *_judged(approximation, atlas, behind))
+    return MapDraws(points, log_q, behind.lower, behind.upper, *_judged(approximation, atlas, behind))
 
 
 def _judged(approximation: Pushforward, atlas: Atlas, behind: Excess) -> tuple[Kind, str]:
@@ -161,7 +162,9 @@ def grows(approximation: Pushforward, atlas: Atlas) -> bool:
     return bool((reached > FAR * SLOWEST).all())
 
 
-def _of_wide_map(approximation: Pushforward, dim: int, counts: tuple[int, int], generator: torch.Generator) -> _Draws | Skipped:
+def _of_wide_map(
+    approximation: Pushforward, dim: int, counts: tuple[int, int], generator: torch.Generator
+) -> MapDraws | Skipped:
     found = auxiliary.bounds(approximation, dim, counts, generator)
     if found is None:
         return Skipped("The map is singular at some draws, together with the noise that it ignores most.")
@@ -169,4 +172,4 @@ def _of_wide_map(approximation: Pushforward, dim: int, counts: tuple[int, int], 
         f"The map has {approximation.noise_dim} noise dimensions for {dim} coordinates; the rest is integrated out at "
         f"{counts[1]} draws. The search overlooked the noise of {found.missed:.2%}."
     )
-    return _Draws(found.points, found.log_q, found.lower, found.upper, "lower bound", note)
+    return MapDraws(found.points, found.log_q, found.lower, found.upper, "lower bound", note)

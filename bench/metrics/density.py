@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from bench.metrics.base import Comparison, Skipped
-from bench.metrics.pushforward import branch, is_square
-from methods.base import Pushforward
+from bench.metrics.brackets import SEARCHED, known_draws
+from methods.base import Approximation, Pushforward
 from problems.base import Exact, Truth
 
 
@@ -34,19 +34,15 @@ class Known:
     note: str = ""
 
 
-@functools.lru_cache(maxsize=1)  # KL, ELBO and its gap ask for the same densities, and a Jacobian is dear
+@functools.lru_cache(maxsize=1)  # several metrics ask for the same densities
 def at_draws(comparison: Comparison) -> Known | Skipped:
-    """Densities at draws of the approximation: the shared draws, or fresh ones of a square map with their noise."""
+    """Densities at draws of the approximation: the shared draws, or fresh ones of a square map."""
     approximation, draws = comparison.approximation, comparison.draws
     with torch.no_grad():
         log_q = approximation.log_prob(draws)
         if log_q is not None:
             return Known(draws, log_q.double(), comparison.problem.log_density(draws))
-        if not isinstance(approximation, Pushforward):
-            return Skipped("The approximation is draws alone, without a density.")
-        if is_square(approximation, comparison.problem.dim):
-            return _of_square_map(approximation, comparison)
-    return Skipped(_why_not_square(approximation.noise_dim, comparison.problem.dim))
+        return _of_map(approximation, comparison)
 
 
 def at_truth(comparison: Comparison) -> Known | Skipped:
@@ -67,21 +63,16 @@ def log_evidence(truth: Truth) -> tuple[float, float] | Skipped:
     return truth.log_z, truth.log_z_stderr
 
 
-def _of_square_map(approximation: Pushforward, comparison: Comparison) -> Known | Skipped:
-    n, dim = len(comparison.draws), comparison.problem.dim
-    found = branch(approximation, torch.randn(n, dim, generator=comparison.generator(), dtype=torch.float64))
-    singular = int((found.sign == 0).sum())
-    if singular:
-        return Skipped(f"The map is singular at {singular} of {n} draws: it has no density there, and KL(q||p) is infinite.")
-    log_p = comparison.problem.log_density(found.points)
-    if found.minority == 0:
-        note = f"Exact if the map is one-to-one; det J has one sign on all {n} draws."
-        return Known(found.points, found.log_q, log_p, "exact", note)
-    note = f"The map folds: det J has the rarer sign on {found.minority:.2%} of {n} draws."
-    return Known(found.points, found.log_q, log_p, "lower bound", note)
-
-
-def _why_not_square(noise: int, dim: int) -> str:
-    if noise < dim:
-        return f"The map has {noise} noise dimensions for {dim} coordinates: it has no density, and KL(q||p) is infinite."
-    return f"The map has {noise} noise dimensions for {dim} coordinates: its density has no closed form."
+def _of_map(approximation: Approximation, comparison: Comparison) -> Known | Skipped:
+    """All draws with the one preimage of each where the map is one-to-one, else those whose preimages were looked for."""
+    if isinstance(approximation, Pushforward) and approximation.noise_dim > comparison.problem.dim:
+        noise, dim = approximation.noise_dim, comparison.problem.dim
+        return Skipped(f"The map has {noise} noise dimensions for {dim} coordinates: its density has no closed form.")
+    found = known_draws(comparison, SEARCHED)
+    if isinstance(found, Skipped):
+        return found
+    points, log_q = found.points, found.log_q
+    if found.kind != "exact":
+        points, log_q = points[-len(found.lower) :], log_q[-len(found.lower) :] + found.lower
+    kind: Literal["exact", "lower bound"] = "exact" if found.kind == "exact" else "lower bound"
+    return Known(points, log_q, comparison.problem.log_density(points), kind, found.note)

@@ -38,11 +38,6 @@ class Branch:
         return min(positive, 1.0 - positive)
 
 
-def is_square(approximation: Pushforward, dim: int) -> bool:
-    """Whether the noise has as many dimensions as the latent space, so that the map may have a density."""
-    return approximation.noise_dim == dim
-
-
 def branch(approximation: Pushforward, eps: Tensor) -> Branch:
     """Push noise [n, D] through a square map and account for the density by the preimage that is known."""
     points, log_dets, signs = [], [], []
