@@ -14,6 +14,9 @@ import json
 import math
 import os
 import re
+import shlex
+import sys
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,14 +33,18 @@ from problems.base import Problem, Reference
 SHIPPED = Path(__file__).parent / "references"
 OWN = Path("references")  # where a user's own are kept, beside the results
 VARIABLE = "POSTBENCH_REFERENCES"  # environment variable with another place for them
+FORMAT = 1  # of the certificates that this version writes and reads
 DIGITS = 10  # of the log density that the certificate keeps
 TOLERANCE = 1e-9  # relative: the last digits differ between machines
 NEAR, FAR = 16, 8  # points of the density's hash: stored draws, and draws moved three times as far out
 LONGEST = 80  # letters of a file's name
+RESTORE = "put both files back as they were, or make the reference again: `{}`"  # what to do about one that was harmed
+UNDO = "undo the change of the problem, or make a reference of it as it is now: `{}`"  # and about one of another density
+BROKEN = (ValueError, KeyError, OSError, EOFError, RuntimeError, BadZipFile, zlib.error)  # what broken archives raise
 
 
 class UncertifiedError(Exception):
-    """There is no reference that may be used; the message says why, and what makes one."""
+    """There is no reference that may be used; the message says why, and that of ``reference`` what makes one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,18 +74,19 @@ def reference(problem: Problem) -> Reference:
     Raises:
         UncertifiedError: if there is none, if it was tampered with, or if the density is no longer the one it was made for.
     """
-    stem = stem_of(problem)
+    stem, command = stem_of(problem), build_command(problem)
     home = next((folder for folder in folders() if any(path.is_file() for path in files(stem, folder))), None)
     if home is None:
         places = ", ".join(str(folder) for folder in folders())
-        raise UncertifiedError(
-            f"There is no certified reference for {stem!r} (looked in {places}); `postbench reference build` makes one."
-        )
+        raise UncertifiedError(f"There is no certified reference for {stem!r} (looked in {places}); `{command}` makes one.")
     found, stamp = files(stem, home), tuple(path.stat().st_mtime_ns for path in files(stem, home) if path.is_file())
-    truth = _reference(*found, stamp)
+    try:
+        truth = _reference(*found, stamp)
+    except UncertifiedError as error:
+        raise UncertifiedError(f"The reference {stem!r} cannot be used: {error}; {RESTORE.format(command)}.") from None
     fault = density_fault(problem, truth.draws, truth.certificate)
     if fault:
-        raise UncertifiedError(f"The reference {stem!r} is of another density: {fault}; build it again or undo the change.")
+        raise UncertifiedError(f"The reference {stem!r} in {home} is of another density: {fault}; {UNDO.format(command)}.")
     return truth
 
 
@@ -88,7 +96,7 @@ def _reference(npz: Path, certificate: Path, stamp: tuple[int, ...]) -> Referenc
     stored = read(npz, certificate)
     for fault in (seal_fault(stored), draws_fault(stored)):
         if fault:
-            raise UncertifiedError(f"The reference {npz.stem!r} cannot be trusted: {fault}; build it again.")
+            raise UncertifiedError(f"{fault} ({npz.parent})")
     log_z = stored.certificate["log_z"]
     return Reference(stored.draws, log_z["value"], log_z["stderr"], stored.certificate)
 
@@ -101,13 +109,18 @@ def read(npz: Path, certificate: Path) -> Stored:
     """
     for path in (npz, certificate):
         if not path.is_file():
-            raise UncertifiedError(f"{path.name} is missing from {path.parent}; build the reference again.")
+            raise UncertifiedError(f"{path.name} is missing from {path.parent}")
     try:
         content = json.loads(certificate.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("it is no table of names and values")
+    except (ValueError, OSError) as error:
+        raise UncertifiedError(f"{certificate.name} in {certificate.parent} cannot be read: {error}") from None
+    try:
         with npz.open("rb") as file, np.load(file, allow_pickle=False) as data:
-            return Stored(data["loc"], data["scale"], data["unit"], content)
-    except (ValueError, KeyError, OSError, BadZipFile) as error:
-        raise UncertifiedError(f"{npz.name} or {certificate.name} in {npz.parent} cannot be read: {error}.") from None
+            return Stored(data["loc"].astype(float), data["scale"].astype(float), data["unit"].astype(np.float32), content)
+    except BROKEN as error:
+        raise UncertifiedError(f"{npz.name} in {npz.parent} cannot be read: {error}") from None
 
 
 def folders() -> list[Path]:
@@ -121,21 +134,48 @@ def files(stem: str, folder: Path) -> tuple[Path, Path]:
 
 
 def stem_of(problem: Problem) -> str:
-    """The name of the files: the problem's name, and the settings that differ from the defaults."""
+    """The name of the files: the problem's name, and the settings that differ from the defaults.
+
+    What a function made is named as the function named it, for that is where its own ``truth`` looks.
+    """
+    problem = inner if isinstance(inner := getattr(problem, "inner", None), Problem) else problem
     parts = [problem.name, *(f"{name}={json.dumps(value)}" for name, value in settings_of(problem).items())]
     stem = re.sub(r"[^0-9A-Za-z.=_-]+", "-", "-".join(parts))
     return stem if len(stem) <= LONGEST else f"{stem[: LONGEST - 13]}-{hashlib.sha256(stem.encode()).hexdigest()[:12]}"
 
 
+def build_command(problem: Problem) -> str:
+    """The command that makes the reference of a problem, as a shell takes it.
+
+    A problem whose name is a field is one of many that functions make, and none of them can be told from it.
+    """
+    if any(field.name == "name" for field in _fields(problem)):
+        return "postbench reference build FILE.py:FUNCTION"
+    kind = type(problem)
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
+    imported = Path(file).stem in ("", "__init__", kind.__module__.rpartition(".")[2])  # if not, it was loaded by its path
+    name = problem.name if imported else f"{os.path.relpath(file)}:{kind.__name__}"
+    settings = ",".join(f"{field}={_typed(value)}" for field, value in settings_of(problem).items())
+    return f"postbench reference build {shlex.quote(f'{name}:{settings}' if settings else name)}"
+
+
+def _typed(value: Any) -> str:
+    """As the command line reads it."""
+    return value if isinstance(value, str) and re.fullmatch(r"[\w.-]+", value) else json.dumps(value)
+
+
 def settings_of(problem: Problem) -> dict[str, Any]:
     """The fields that differ from their defaults and can be written down."""
     found: dict[str, Any] = {}
-    fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(problem) if dataclasses.is_dataclass(problem) else ()
-    for field in fields:
+    for field in _fields(problem):
         value = getattr(problem, field.name)
         if field.init and field.name != "name" and value != _default(field) and _writable(value):
             found[field.name] = json.loads(json.dumps(value))
     return found
+
+
+def _fields(problem: Problem) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(problem) if dataclasses.is_dataclass(problem) else ()
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
@@ -169,6 +209,8 @@ def seal_fault(stored: Stored) -> str:
     """What is wrong with the certificate itself; empty if nothing is."""
     if stored.certificate.get("seal") != seal(stored.certificate):
         return "the certificate was changed after it was sealed"
+    if stored.certificate.get("format") != FORMAT:
+        return f"the certificate has the format {stored.certificate.get('format')}, and this version reads {FORMAT}"
     failed = [check["name"] for check in stored.certificate["checks"] if not check["met"]]
     return f"it did not pass: {', '.join(failed)}" if failed else ""
 
@@ -200,8 +242,5 @@ def density_fault(problem: Problem, draws: Tensor, certificate: Mapping[str, Any
     said = [float(value) for value in certificate["density"]["values"]]
     seen = [float(value) for value in density_values(problem, draws)]
     off = [(a, b) for a, b in zip(said, seen, strict=True) if not math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE)]
-    return (
-        f"at {len(off)} of {len(said)} fixed points the log density is another, {off[0][1]:.10g} for {off[0][0]:.10g}"
-        if off
-        else ""
-    )
+    where = f"at {len(off)} of {len(said)} fixed points the log density is not what was certified"
+    return f"{where}, such as {off[0][1]:.{DIGITS}g} for {off[0][0]:.{DIGITS}g}" if off else ""

@@ -65,12 +65,17 @@ def adapt(target: Target, chains: int, accept: float, generator: Generator) -> A
     walkers = scattered(target, chains, RADIUS, generator)
     frame = Frame(torch.zeros(target.dim, dtype=torch.float64), torch.eye(target.dim, dtype=torch.float64))
     step = 0.1
-    for window in (*WINDOWS, WINDOWS[-1]):
+    for window in windows():
         if window == WINDOWS[-1]:
             walkers = _spread(walkers, frame)
         draws, step = _settle(walkers, frame, step, window, accept)
         frame, step = frame_of(draws, dense=target.dim <= DENSE), min(step, 0.5) if window == WINDOWS[0] else step
     return Adapted(walkers, frame, step, _length(walkers, frame, step))
+
+
+def windows() -> tuple[int, ...]:
+    """Trajectories of each window, the last of them after the second start."""
+    return (*WINDOWS, WINDOWS[-1])
 
 
 def random_count(length: int, generator: Generator) -> int:

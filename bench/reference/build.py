@@ -15,6 +15,7 @@ from torch import Generator, Tensor
 from bench.errors import UserError
 from bench.reference.agreement import Sample, compare, shares
 from bench.reference.bridge import LogZ, log_z
+from bench.reference.careful import careful, wants_care
 from bench.reference.certificate import certificate
 from bench.reference.check import Check, below
 from bench.reference.health import mixing, second_mixing, trajectories
@@ -93,11 +94,11 @@ class Made:
 
 
 def _made(problem: Problem, seed: int, progress: Progress, plan: Plan) -> Made:
-    run = batched(problem, plan, _seed(problem, seed, "hmc"), lambda r: _passed(mixing(r, _kept(r, plan))), progress)
+    run = careful(lambda plan: _first(problem, plan, seed, progress), plan)
     draws = _kept(run, plan)
     checks = [*mixing(run, draws), *trajectories(run), _stein(problem, draws)]
     _require(problem, checks, "\n  (The second route was not run.)")
-    other = nuts(problem, plan, _seed(problem, seed, "nuts"), progress)
+    other = careful(lambda plan: nuts(problem, plan, _seed(problem, seed, "nuts"), progress), plan)
     progress("comparing", 0.0)
     checks += [second_mixing(other, problem.modes), *trajectories(other)]
     checks += compare("agreement of the routes", Sample(run.chains), Sample(other.chains), problem.coordinates, problem.modes)
@@ -112,6 +113,15 @@ def _made(problem: Problem, seed: int, progress: Progress, plan: Plan) -> Made:
         checks += _against(exact, problem, run, evidence, Generator().manual_seed(_seed(problem, seed, "exact")))
     _require(problem, checks)
     return Made(run, other, draws, tuple(checks), evidence, exact.log_z if exact else None)
+
+
+def _first(problem: Problem, plan: Plan, seed: int, progress: Progress) -> Run:
+    """Longer runs help no chain that diverges: there is the first attempt the last."""
+
+    def good(run: Run) -> bool:
+        return wants_care(run, plan) or _passed(mixing(run, _kept(run, plan)))
+
+    return batched(problem, plan, _seed(problem, seed, "hmc"), good, progress)
 
 
 def _kept(run: Run, plan: Plan) -> Tensor:

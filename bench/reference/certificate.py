@@ -14,12 +14,11 @@ from bench.metrics.chains import ess_mean, ess_sd
 from bench.reference.run import Run
 from bench.version import version
 from problems.base import Problem
-from problems.stored import density_hash, density_values, seal, settings_of
+from problems.stored import FORMAT, density_hash, density_values, seal, settings_of
 
 if TYPE_CHECKING:
     from bench.reference.build import Made
 
-FORMAT = 1
 PACKAGES = ("torch", "pyro-ppl", "numpy", "arviz-stats")
 
 

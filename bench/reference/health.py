@@ -17,6 +17,7 @@ R_HAT = 1.01
 ESS = 10_000
 E_FMI = 0.2
 DIVERGENT = 1e-3  # share of the transitions
+BEFORE = "run_before"  # among a run's settings: what came of the run that it was made in place of
 REMEMBERED = 0.05  # autocorrelation of successive stored draws of one chain
 
 
@@ -35,10 +36,17 @@ def mixing(run: Run, stored: Tensor) -> list[Check]:
 def trajectories(run: Run) -> list[Check]:
     """Of every run: divergent transitions and the energies."""
     note = f"{run.divergences:,} of {run.transitions:,}"
+    if before := run.settings.get(BEFORE):
+        note += f"; before, with larger steps, {before['divergences']:,} of {before['transitions']:,}"
     return [
         below(f"{run.route}: share of divergent transitions", run.divergences / run.transitions, DIVERGENT, note),
         above(f"{run.route}: E-FMI", run.e_fmi, E_FMI, "the least over the chains"),
     ]
+
+
+def diverges(run: Run) -> bool:
+    """Whether too many transitions were divergent."""
+    return run.divergences >= DIVERGENT * run.transitions
 
 
 def second_mixing(run: Run, modes: Modes | None) -> Check:

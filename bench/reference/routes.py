@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
 from bench import spec
-from bench.reference.adapt import Adapted, adapt, random_count
+from bench.reference.adapt import Adapted, adapt, random_count, windows
+from bench.reference.hmc import DIVERGENT, JITTER
 from bench.reference.run import Progress, Run
 from bench.target import CountedTarget
 from methods.base import Budget, Draws
@@ -24,7 +26,8 @@ class Plan:
     Args:
         chains: of the batched route.
         records: draws kept per chain of it.
-        target_accept: of both routes; higher than for a quick look, so that steep places are not stepped over.
+        target_accept: of both routes; higher than for a quick look, so that steep places are not stepped over, and higher
+            still where that is not enough (``careful.py``).
         steps: leapfrog steps of all batched chains at once, warm-up excluded; no attempt begins that would go beyond.
         nuts_chains, nuts_warmup, nuts_draws: of Pyro's NUTS.
         stored: nearly independent draws that are stored.
@@ -86,11 +89,15 @@ def _attempt(ready: Adapted, plan: Plan, every: int, target: CountedTarget, star
             progress(f"batched HMC: {plan.chains} chains of {plan.records * every:,} trajectories", record / plan.records)
     settings = {
         "chains": plan.chains,
+        "warmup": sum(windows()),
+        "burn_in": plan.records * (every - 1),
         "records": plan.records,
         "trajectories_per_record": every,
         "target_accept": plan.target_accept,
         "step_size": ready.step,
+        "step_jitter": JITTER,
         "mean_steps": ready.length,
+        "divergent_above": DIVERGENT,
         "accept_rate": accept / (plan.records * every),
     }
     seconds = time.perf_counter() - started
@@ -128,7 +135,7 @@ def nuts(problem: Problem, plan: Plan, seed: int, progress: Progress) -> Run:
     Raises:
         ValueError: if no starting point has a finite density.
     """
-    settings = {
+    settings: dict[str, Any] = {
         "chains": plan.nuts_chains,
         "warmup": plan.nuts_warmup,
         "draws": plan.nuts_draws,
@@ -136,6 +143,7 @@ def nuts(problem: Problem, plan: Plan, seed: int, progress: Progress) -> Run:
     }
     started, target = time.perf_counter(), CountedTarget(problem)
     method = spec.make("methods", "pyro-nuts", settings).build()
+    settings["max_tree_depth"] = method.max_tree_depth
     steps: Iterator[Draws] = method.run(target, Budget(), Generator().manual_seed(seed))
     total = plan.nuts_warmup + plan.nuts_draws
     for i, latest in enumerate(steps):

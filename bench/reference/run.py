@@ -25,9 +25,9 @@ class Run:
         transitions: trajectories of all chains, all draws between the kept ones counted, warm-up excluded.
         divergences: how many of them.
         e_fmi: the least over the chains.
-        settings: of the sampler, as given and as adapted.
-        gradients: of the density, by the row, warm-up included.
-        seconds: by the clock.
+        settings: of the sampler, as given and as adapted; of the run that it was made in place of, where there was one.
+        gradients: of the density, by the row, warm-up and such a run included.
+        seconds: by the clock, likewise.
     """
 
     route: str

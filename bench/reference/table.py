@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from problems.stored import UncertifiedError, files, read
+from problems.stored import UncertifiedError, draws_fault, files, read, seal_fault
 
 
 @dataclass(frozen=True)
@@ -38,17 +38,26 @@ class Line:
     kibibytes: float
 
 
-def table(folder: Path) -> list[Line]:
-    """A line for each reference in the folder that can be read, by name; ``verify`` tells of the others."""
-    lines = []
-    for path in sorted(folder.glob("*.json")):
-        npz, certificate = files(path.stem, folder)
+def table(folder: Path) -> tuple[list[Line], list[str]]:
+    """A line for each reference in the folder, by name, and the names of those that were harmed; ``verify`` tells how."""
+    lines, harmed = [], []
+    for stem in stems(folder):
+        npz, certificate = files(stem, folder)
         try:
-            said = read(npz, certificate).certificate
+            stored = read(npz, certificate)
         except UncertifiedError:
+            harmed.append(stem)
             continue
-        lines.append(_line(path.stem, said, (npz.stat().st_size + certificate.stat().st_size) / 1024))
-    return lines
+        if seal_fault(stored) or draws_fault(stored):
+            harmed.append(stem)
+        else:
+            lines.append(_line(stem, stored.certificate, (npz.stat().st_size + certificate.stat().st_size) / 1024))
+    return lines, harmed
+
+
+def stems(folder: Path) -> list[str]:
+    """The names of the references of which a folder has one file or both, in order; none where there is no folder."""
+    return sorted({path.stem for path in folder.glob("[!.]*") if path.suffix in (".npz", ".json")})
 
 
 def _line(name: str, said: Any, kibibytes: float) -> Line:

@@ -3,42 +3,44 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from bench import registry, spec
 from bench.checks.finding import Finding
 from bench.errors import PluginError, UserError
 from bench.reference.check import below, together
 from bench.reference.stein import stein
+from bench.reference.table import stems
 from bench.target import CountedTarget
 from problems.base import Problem
 from problems.stored import (
+    RESTORE,
+    UNDO,
     Stored,
     UncertifiedError,
+    build_command,
     density_fault,
     density_hash,
     draws_fault,
     files,
+    folders,
     read,
     seal_fault,
     settings_of,
     stem_of,
 )
 
-Subject = tuple[Stored, Problem | None]
-
 
 def verify(names: Sequence[str] | None, folder: Path) -> Iterator[Finding]:
     """Check references again; each finding's name begins with the reference's.
 
     Args:
-        names: problems, ``NAME[:field=value,...]`` or ``FILE.py:Class``; None for every reference in the folder, and for
-            every problem of the suite that has no truth without one.
+        names: problems, ``NAME[:field=value,...]`` or ``FILE.py:Class``; None for every reference in the folder.
         folder: where they are stored.
 
     Raises:
@@ -53,105 +55,124 @@ def verify(names: Sequence[str] | None, folder: Path) -> Iterator[Finding]:
             yield from _verified(stem_of(problem), problem, folder)
 
 
+def absent() -> Iterator[Finding]:
+    """Problems of the suite that have no truth, for want of a reference anywhere; each fails."""
+    for problem in _defaults():
+        if not any(path.is_file() for folder in folders() for path in files(stem_of(problem), folder)):
+            try:
+                _ = problem.truth
+            except UncertifiedError as error:
+                yield Finding(f"{stem_of(problem)}: files", "fail", str(error))
+
+
 def _all(folder: Path) -> dict[str, Problem | None]:
-    found: dict[str, Problem | None] = {}
-    for path in sorted([*folder.glob("*.npz"), *folder.glob("*.json")]):
-        found.setdefault(path.stem, None)
+    found = stems(folder)
+    known = {stem_of(problem): problem for problem in _defaults()} if found else {}
+    return {stem: known.get(stem) for stem in found}
+
+
+def _defaults() -> Iterator[Problem]:
+    """Every problem of the suite and its plugins, at its defaults."""
     for entry in registry.entries("problems")[0].values():
-        problem = _default(entry)
-        if problem is not None and (stem_of(problem) in found or _wants_reference(problem)):
-            found[stem_of(problem)] = problem
-    return dict(sorted(found.items()))
-
-
-def _default(entry: registry.Entry) -> Problem | None:
-    try:
-        problem: Problem = registry.load(entry)()
-    except (PluginError, TypeError):  # a broken plugin is reported elsewhere; one with required fields has no default
-        return None
-    return problem
-
-
-def _wants_reference(problem: Problem) -> bool:
-    try:
-        _ = problem.truth
-    except UncertifiedError:
-        return True
-    return False
+        try:
+            yield registry.load(entry)()
+        except (PluginError, TypeError):  # a broken plugin is reported elsewhere; one with required fields has no default
+            continue
 
 
 def _verified(stem: str, problem: Problem | None, folder: Path) -> Iterator[Finding]:
+    command = build_command(problem) if problem else "postbench reference build NAME"
+    if stem not in stems(folder):
+        yield Finding(f"{stem}: files", "fail", f"there is no reference of that name in {folder}; `{command}` makes one")
+        return
     try:
-        stored = read(*files(stem, folder))
-        problem = problem or _rebuilt(stored.certificate["problem"])
+        subject = Subject(read(*files(stem, folder)), problem)
     except UncertifiedError as error:
-        yield Finding(f"{stem}: files", "fail", str(error))
+        yield Finding(f"{stem}: files", "fail", f"{error}; {RESTORE.format(command)}")
         return
     yield Finding(f"{stem}: files", "pass", "draws and certificate are there")
-    for name, why, look in CHECKS:
+    harmed = ""
+    for name, why, look, remedy in CHECKS:
         try:
-            fault = look((stored, problem))
-        except _NoProblemError:
-            source = stored.certificate["problem"]["source"]
-            yield Finding(f"{stem}: {name}", "skipped", f"the problem is not registered; name it, as {source}")
+            if harmed:
+                raise _InapplicableError(f"the {harmed} cannot be relied on, so this would say nothing")
+            fault = look(subject)
+        except _InapplicableError as error:
+            yield Finding(f"{stem}: {name}", "skipped", str(error))
             continue
-        yield Finding(f"{stem}: {name}", "fail" if fault else "pass", fault or why)
+        yield Finding(f"{stem}: {name}", "fail" if fault else "pass", f"{fault}; {remedy.format(command)}" if fault else why)
+        if fault and name in ("certificate", "draws"):
+            harmed = name
 
 
-def _rebuilt(said: dict[str, Any]) -> Problem | None:
-    """The problem of a certificate, or None where the suite does not know it or its settings."""
-    try:
-        problem: Problem = spec.make("problems", said["name"], said["settings"]).build()
-    except UserError:
-        return None
-    return problem if settings_of(problem) == said["settings"] else None
+class _InapplicableError(Exception):
+    """There is nothing to look at; the message says why."""
 
 
-class _NoProblemError(Exception):
-    """The density is out of reach."""
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What is looked at.
+
+    Args:
+        stored: as read.
+        named: its problem where that is known, or None: then the certificate says which.
+    """
+
+    stored: Stored
+    named: Problem | None
+
+    @property
+    def problem(self) -> Problem:
+        """The problem; _InapplicableError where the suite does not know it or its settings."""
+        said = self.stored.certificate["problem"]
+        problem = self.named or self._rebuilt(said)
+        if problem is None:
+            raise _InapplicableError(
+                f"the problem is not registered; name it, as in `postbench reference verify {said['source']}`"
+            )
+        return problem
+
+    def _rebuilt(self, said: Mapping[str, Any]) -> Problem | None:
+        try:
+            problem: Problem = spec.make("problems", said["name"], said["settings"]).build()
+        except UserError:
+            return None
+        return problem if settings_of(problem) == said["settings"] else None
 
 
 def _density(subject: Subject) -> str:
-    stored, problem = subject
-    said = stored.certificate["density"]
+    said = subject.stored.certificate["density"]
     if density_hash(said["values"]) != said["sha256"]:
         return "the certificate's values of the density do not have the hash it gives"
-    return density_fault(_known(problem), stored.draws, stored.certificate)
+    return density_fault(subject.problem, subject.stored.draws, subject.stored.certificate)
 
 
 def _moments(subject: Subject) -> str:
-    draws, said = subject[0].draws, subject[0].certificate["moments"]
-    mean, sd = (torch.tensor(said[name], dtype=torch.float64) for name in ("mean", "sd"))
+    draws, certificate = subject.stored.draws, subject.stored.certificate
+    mean, sd = (torch.tensor(certificate["moments"][name], dtype=torch.float64) for name in ("mean", "sd"))
     away = (draws.mean(0) - mean) / (sd / math.sqrt(len(draws)))
     unit = (draws - draws.mean(0)) / draws.std(0)
     spread = (draws.std(0) / sd).log() / ((unit.pow(4).mean(0) - 1) / (4 * len(draws))).sqrt()
     scores = torch.cat([away, spread]).abs().nan_to_num(nan=math.inf)
     j = int(scores.argmax())
-    what = f"{'mean' if j < len(sd) else 'sd'} of {subject[0].certificate['problem']['coordinates'][j % len(sd)]}"
+    what = f"{'mean' if j < len(sd) else 'sd'} of {certificate['problem']['coordinates'][j % len(sd)]}"
     check = below("distance from the certified moments", float(scores[j]), together(len(scores)), f"standard errors, {what}")
     return "" if check.met else str(check)
 
 
 def _stein(subject: Subject) -> str:
-    draws, problem = subject[0].draws, _known(subject[1])
-    check = stein(draws, _gradient(problem, draws), problem.coordinates)
+    draws, problem = subject.stored.draws, subject.problem
+    if problem.dim != draws.shape[1]:
+        raise _InapplicableError(f"the problem has {problem.dim} coordinates, the draws have {draws.shape[1]}")
+    gradient = CountedTarget(problem, compiled=False).value_and_grad(draws)[1]
+    check = stein(draws, gradient, problem.coordinates)
     return "" if check.met else str(check)
 
 
-def _gradient(problem: Problem, draws: Tensor) -> Tensor:
-    return CountedTarget(problem, compiled=False).value_and_grad(draws)[1]
-
-
-def _known(problem: Problem | None) -> Problem:
-    if problem is None:
-        raise _NoProblemError
-    return problem
-
-
-CHECKS: tuple[tuple[str, str, Callable[[Subject], str]], ...] = (
-    ("certificate", "sealed, and every check in it was met", lambda subject: seal_fault(subject[0])),
-    ("draws", "shape and hash are those that were certified", lambda subject: draws_fault(subject[0])),
-    ("density", "at the fixed points it is the one that was certified", _density),
-    ("moments", "mean and sd of the draws are those of the run they come from", _moments),
-    ("Stein identities", "the draws follow the density's own gradient", _stein),
+CHECKS: tuple[tuple[str, str, Callable[[Subject], str], str], ...] = (
+    ("certificate", "sealed, and every check in it was met", lambda subject: seal_fault(subject.stored), RESTORE),
+    ("draws", "shape and hash are those that were certified", lambda subject: draws_fault(subject.stored), RESTORE),
+    ("density", "at the fixed points it is the one that was certified", _density, UNDO),
+    ("moments", "mean and sd of the draws are those of the run they come from", _moments, RESTORE),
+    ("Stein identities", "the draws follow the density's own gradient", _stein, RESTORE),
 )
