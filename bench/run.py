@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from bench import spec
 from bench.executors import Events, Started
 from bench.matrix import Cell, Matrix
+from bench.registry import entries
 from bench.store import CellRecord, Row, Status, Store
 from bench.version import version
 from bench.worker import Ended, Measured
@@ -86,8 +88,16 @@ def describe(matrix: Matrix, store: Store) -> None:
             "processor": _processor(),
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
             "packages": {name: metadata.version(name) for name in PACKAGES},
+            "metrics": {**store.info().get("metrics", {}), **_measured(matrix)},
         }
     )
+
+
+def _measured(matrix: Matrix) -> dict[str, dict[str, str | float | None]]:
+    """Unit and ideal of each metric, by which a report ranks those of plugins too."""
+    names = matrix.metrics if matrix.metrics is not None else list(entries("metrics")[0])
+    metrics = [spec.parse("metrics", name).build() for name in names]
+    return {metric.name: {"unit": metric.unit, "ideal": metric.ideal} for metric in metrics}
 
 
 def finish(store: Store) -> None:

@@ -14,21 +14,31 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from reports import numbers
-from reports.glossary import measure
+from reports.entries import shown
+from reports.intervals import BRACKET
+from reports.intervals import Figure as Interval
 from reports.results import FLOOR, Key, Results, ordered
 from reports.style import TRUTH, WIDTH, Look, legend
 
-MARKERS = {"exact": "o", "lower bound": "^", "upper bound": "v", "estimate": "D"}
+MARKERS = {"exact": "o", "lower bound": "^", "upper bound": "v", "estimate": "D", BRACKET: "s"}
 COSTS = (("seconds", "Fitting time", numbers.seconds), ("gradients", "Gradient evaluations", numbers.count))
 DECADES = 5  # of quality shown at most
+BAND = "noise floor of estimates"
+NO_BAND = "no noise floor: exact was not measured"
 
 
 class Costs(NamedTuple):
-    """A picture, whether any of its points stands elsewhere than at its value, and the methods that have no place on it."""
+    """A picture and what must be said of it.
+
+    Args:
+        clipped: whether any point stands elsewhere than at its value; absent: the methods that have no place on it.
+        floor: what the noise floor is, where it stands, or why there is none.
+    """
 
     figure: Figure
     clipped: bool
     absent: list[str]
+    floor: str
 
 
 def costs(results: Results, problem: str, looks: Mapping[str, Look]) -> Costs | None:
@@ -40,7 +50,7 @@ def costs(results: Results, problem: str, looks: Mapping[str, Look]) -> Costs | 
         return None
     floor = results.figures.get((problem, metric, FLOOR))
     line = max(floor.high, 0.0) if floor else 0.0
-    points, bottom = _placed(points, line)
+    points, bottom = _placed(points, line, floor.kind if floor else "estimate")
     methods = ordered(results, problem, dict.fromkeys(points["method"]))
     figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
     for axes, (column, title, written) in zip(figure.subplots(1, 2, sharey=True), COSTS, strict=True):
@@ -48,32 +58,42 @@ def costs(results: Results, problem: str, looks: Mapping[str, Look]) -> Costs | 
             axes.axhspan(bottom / 10, line, color=TRUTH[0], linewidth=0)
         for method in methods:
             _curve(axes, points[points["method"] == method], column, looks[method], results, (problem, metric, method))
-        axes.set(xscale="log", yscale="log", ylim=(bottom / 1.2, max(float(points["shown"].max()), bottom) * 1.6))
+        highest = max(float(points["shown"].max()), float(points["shown_upper"].max()), bottom)
+        axes.set(xscale="log", yscale="log", ylim=(bottom / 1.2, highest * 1.6))
         axes.set_xlabel(title)
         _label(axes.xaxis, written)
         axes.grid(True)
         axes.tick_params(which="minor", length=0)
     _label(figure.axes[0].yaxis, lambda value: numbers.plain(value, 1))
-    figure.axes[0].set_ylabel(measure(metric).heading)
-    legend(
-        figure, {method: looks[method] for method in methods}, {"noise floor of estimates": TRUTH[0]} if line > bottom else {}
-    )
+    figure.axes[0].set_ylabel(results.measure(metric).heading)
+    name = BAND if floor and floor.kind == "estimate" else "noise floor"
+    band = {name: TRUTH[0]} if line > bottom else {} if floor else {NO_BAND: "none"}
+    legend(figure, {method: looks[method] for method in methods}, band)
     absent = sorted(set(frame.loc[frame["value"].notna(), "method"]) - set(methods) - {FLOOR})
-    return Costs(figure, bool(points["clipped"].any()), absent)
+    return Costs(figure, bool(points["clipped"].any()), absent, _words(results, problem, floor, line > bottom))
 
 
-def _placed(points: pd.DataFrame, line: float) -> tuple[pd.DataFrame, float]:
-    """Where each value is drawn, and the lowest place there is.
+def _words(results: Results, problem: str, floor: Interval | None, drawn: bool) -> str:
+    if floor is None:
+        return results.no_floor(problem) or "No noise floor: exact draws have no figure of this kind here."
+    place = "Grey: the noise floor" if drawn else "The noise floor lies below the picture's lower edge"
+    held = "" if floor.kind != "estimate" else "; exact values, bounds and brackets come from densities, whose floor is 0"
+    return f"{place}; exact draws read {shown(floor)}{held}."
 
-    An estimate below the noise floor's line says nothing but that, and is put on the line; what has no logarithm, at the
-    bottom. Both are marked as ``clipped``.
+
+def _placed(points: pd.DataFrame, line: float, own: str) -> tuple[pd.DataFrame, float]:
+    """Where each value is drawn, with the upper end of a bracket, and the lowest place there is.
+
+    A figure by the floor's own ruler that is below the floor's line says nothing but that, and is put on the line; what has no
+    logarithm, at the bottom. Both are marked as ``clipped``.
     """
-    blurred = (points["kind"] == "estimate") & (points["value"] <= line)
+    blurred = points["kind"].isin(["estimate", own]) & (points["value"] <= line)
     sound = points.loc[~blurred & (points["value"] > 0), "value"]
     lowest = min([float(x) for x in (sound.min(), line) if x > 0], default=1e-3)
     bottom = max(lowest / 1.5, float(points["value"].max()) * 10.0**-DECADES)
-    shown = points["value"].clip(lower=bottom).mask(blurred, max(line, bottom))
-    return points.assign(shown=shown, clipped=shown > points["value"]), bottom
+    drawn = points["value"].clip(lower=bottom).mask(blurred, max(line, bottom))
+    upper = points["upper"].clip(lower=bottom)
+    return points.assign(shown=drawn, shown_upper=upper, clipped=drawn > points["value"]), bottom
 
 
 def _curve(axes: Axes, points: pd.DataFrame, column: str, look: Look, results: Results, key: Key) -> None:
@@ -81,21 +101,28 @@ def _curve(axes: Axes, points: pd.DataFrame, column: str, look: Look, results: R
     points = points[points[column] > 0]
     if points.empty:
         return
-    steps = points.groupby("checkpoint")
-    x, y = steps[column].median().astype(float), steps["shown"].median()
+    steps, colour = points.groupby("checkpoint"), look.colour
+    x, y, tops = steps[column].median().astype(float), steps["shown"].median(), steps["shown_upper"].median()
     marker, open_ends = MARKERS.get(str(points["kind"].iloc[-1]), "s"), steps["clipped"].mean() > 0.5
-    colour = look.colour
     if len(x) > 1:
         axes.fill_between(x, steps["shown"].min(), steps["shown"].max(), color=colour, alpha=0.18, linewidth=0)
         axes.plot(x, y, color=colour, linestyle=look.dashes, linewidth=1.4)
     elif key in results.figures:
         figure, low = results.figures[key], axes.get_ylim()[0]
-        axes.vlines(x, max(figure.low, 1e-12), max(figure.high, y.iloc[-1]), color=colour, linewidth=1.4)
+        axes.vlines(x, max(figure.low, 1e-12), max(figure.high, y.iloc[-1]), color=colour, linewidth=0.8)
         axes.set_ylim(bottom=low)
+    _bars(axes, x, y, tops, colour)
     for i, (across, up, is_open) in enumerate(zip(x, y, open_ends, strict=True)):
-        size = 6.5 if i == len(x) - 1 else 3.0
+        size = (6.5 if pd.isna(tops.iloc[i]) else 4.5) if i == len(x) - 1 else 3.0
         face = "none" if is_open else colour
         axes.plot(across, up, marker, markersize=size, color=colour, markerfacecolor=face, markeredgewidth=1.2, zorder=3)
+
+
+def _bars(axes: Axes, x: pd.Series[float], lower: pd.Series[float], upper: pd.Series[float], colour: str) -> None:
+    """What the true value may be between two bounds, each end the median of the seeds."""
+    closed = upper.notna()
+    axes.vlines(x[closed], lower[closed], upper[closed], color=colour, linewidth=2.4, gid="bracket")
+    axes.plot(x[closed], upper[closed], "_", color=colour, markersize=9.0, markeredgewidth=1.6)
 
 
 def _label(axis: Axis, written: Callable[[float], str]) -> None:

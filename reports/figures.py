@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 
 from bench.store import Store
 from reports.costs import costs
-from reports.glossary import measure
 from reports.posteriors import COORDINATES, Posterior, gather, marginals, pairs, telling_pairs
 from reports.results import FLOOR, Results
 from reports.style import Look, Picture, looks, picture, styled
@@ -26,15 +25,23 @@ def pictures(store: Store, results: Results, problem: str) -> list[Picture]:
     look = looks(results.methods)
     with styled():
         posterior = gather(store, results, problem)
-        found = [] if posterior is None else list(_posteriors(posterior, name, problem, _seed(results, problem), look))
+        words = f"{_seed(results, problem)} {_floor(results, problem, posterior)}"
+        found = [] if posterior is None else list(_posteriors(posterior, name, problem, words, look))
         return [*found, *_costs(results, name, problem, look)]
+
+
+def _floor(results: Results, problem: str, posterior: Posterior | None) -> str:
+    """How far from the truth draws come by chance alone, or that nothing shows it."""
+    if posterior is not None and FLOOR in posterior.draws:
+        return "exact (noise floor): fresh draws of the truth; what differs no more than they do is chance."
+    return results.no_floor(problem) or "No draws of the noise floor were kept."
 
 
 def _seed(results: Results, problem: str) -> str:
     metric = results.divergence(problem)
     if metric is None:
         return "Drawn: one seed of each method."
-    return f"Drawn: of each method the seed whose {measure(metric).heading.partition(',')[0]} is in the middle."
+    return f"Drawn: of each method the seed whose {results.measure(metric).short} is in the middle."
 
 
 def _posteriors(posterior: Posterior, name: str, problem: str, seed: str, look: Mapping[str, Look]) -> Iterator[Picture]:
@@ -71,13 +78,14 @@ def _costs(results: Results, name: str, problem: str, look: Mapping[str, Look]) 
     if found is None:
         return
     absent = f" Not drawn: {', '.join(found.absent)}." if found.absent else ""
-    quality = measure(results.divergence(problem) or "").heading.partition(",")[0]
+    quality = results.measure(results.divergence(problem) or "").short
     yield picture(
         f"{name}-costs",
         f"{quality} against what it cost, on logarithmic axes: lower and further left is better. "
         "Lines: the median of the seeds; bands: from the lowest seed to the highest; the large marker is the end. "
-        "● exact, ▲ lower bound, ▼ upper bound, "
-        f"◆ estimate. A method measured once is a point with its 95% interval.{CLIPPED if found.clipped else ''}{absent}",
+        "● exact, ▲ lower bound, ▼ upper bound, ◆ estimate, ■ with a bar: between bounds, from the lower to the upper. "
+        f"A method measured once is a point with its 95% interval. {found.floor}"
+        f"{CLIPPED if found.clipped else ''}{absent}",
         f"{quality} of each method on {problem} against fitting time and against gradient evaluations.",
         found.figure,
     )

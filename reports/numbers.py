@@ -12,18 +12,28 @@ BOUNDS = {"lower bound": "≥ ", "upper bound": "≤ "}
 
 def plus_minus(value: float, half_width: float) -> str:
     """``0.0312 ± 0.0041``: two digits of the half-width, the value to the same place; four digits where there is none."""
-    if not math.isfinite(value):
-        return _unending(value)
+    return between(value, value, half_width)
+
+
+def between(lower: float, upper: float, half_width: float) -> str:
+    """``0.2964 to 0.2969 ± 0.0074``: two ends, each within the half-width; once where both read alike, the smaller first."""
+    if not (math.isfinite(lower) and math.isfinite(upper)):
+        return _joined(*(_unending(x) if not math.isfinite(x) else plain(x, 4) for x in (lower, upper)))
+    lower, upper = sorted((lower, upper))
     if not (half_width > 0 and math.isfinite(half_width)):
-        return plain(value, 4)
-    scale = max(abs(value), half_width)
+        return _joined(plain(lower, 4), plain(upper, 4))
+    scale = max(abs(lower), abs(upper), half_width)
     if scale < 1e-4 or scale >= 1e6:
         power = math.floor(math.log10(scale))
-        inside = plus_minus(value / 10.0**power, half_width / 10.0**power)
+        inside = between(*(x / 10.0**power for x in (lower, upper, half_width)))
         return f"({inside}) × 10{str(power).translate(SUPERSCRIPT)}"
     places = min(max(0, 1 - _power(half_width, 2)), 5)
     shown = max(half_width, 10.0**-places)  # never ± 0
-    return f"{_signed(value, places)} ± {shown:.{places}f}"
+    return f"{_joined(_signed(lower, places), _signed(upper, places))} ± {shown:.{places}f}"
+
+
+def _joined(low: str, high: str) -> str:
+    return low if low == high else f"{low} to {high}"
 
 
 def bounded(value: float, half_width: float, kind: str) -> str:

@@ -14,34 +14,47 @@ from bench.store import Store
 from reports import tables
 from reports.figures import pictures
 from reports.glossary import DIAGNOSTICS, MEASURES, Measure
+from reports.overview import overview, summary
 from reports.results import FLOOR, Results, summarise
-from reports.sheet import LEGEND, MEANINGS, SYMBOLS, Table, as_markdown, escaped, symbols
+from reports.sheet import FLOORS, LEGEND, MEANINGS, SYMBOLS, Table, as_markdown, escaped, symbols
 from reports.style import Look, Picture, data_uri, looks, png
 
 HOW_TO_READ = (
     (
         "Kinds",
-        "Every distance carries its kind. Exact: an average over draws of a known difference of log densities, right but for "
-        "chance. Lower bound (≥): the true value is this or more, so a small one is no praise. Upper bound (≤): this or less. "
-        "Estimate: from draws alone, blurred and possibly off even on average; hold it against the noise floor. Beside "
-        "other metrics than the first no kind is written where it is an estimate.",
+        "Every distance carries its kind. Exact: an average over draws of a known difference of log densities, right but "
+        "for chance. Between bounds (0.296 to 0.301): not less than the one and not more than the other. Lower bound (≥): "
+        "the true value is this or more, so a small one is no praise. Upper bound (≤): this or less. Estimate: from draws "
+        "alone, blurred and possibly off even on average; hold it against the noise floor. Beside other metrics than the "
+        "first no kind is written where it is an estimate.",
     ),
     (
         "Noise floor",
-        "The row “exact” is what the same rulers read on fresh draws of the truth itself. An estimate that is not "
-        "above the upper end of the floor's interval cannot be told from the truth (○); an exact value beside an estimated "
-        "floor is read on a sharper ruler, and is held against 0.",
+        "The row “exact” is what the rulers for draws read on fresh draws of the truth itself. An estimate that is not "
+        "above the upper end of the floor's interval cannot be told from the truth (○); nor can what a squared MMD or KSD "
+        "reads there, which is unbiased and has the same floor. Log q − log p is constant where q is p: the noise of "
+        "rulers by densities is nil, so that exact values, bounds and brackets of a divergence beside an estimated floor "
+        "are held against 0, and a bracket is at the floor only with both of its ends. An estimate of KL(q‖p) whose "
+        "interval lies below the floor, or which a lower bound denies, was misled, and earns no mark. A lower bound inside "
+        "the floor of bounds shows nothing.",
     ),
     (
         "Intervals",
-        "After ± stands half of a 95% interval of the mean over seeds: the wider of Student's interval from the spread between "
-        "seeds and the normal one from the standard errors within them. Three seeds that differ make it wide; with one seed it "
-        "speaks of that seed only. Costs are means, and beside them the range over seeds.",
+        "After ± stands half of a 95% interval of the mean over seeds: the wider of Student's interval from the spread "
+        "between seeds and the normal one from the standard errors within them. Of a bracket each end has its own, and the "
+        "wider one is written. Three seeds that differ make it wide; with one seed it speaks of that seed only. Of exact "
+        "draws, whose seeds differ by noise alone, both are normal; and whether a figure is at the floor is judged by its "
+        "standard errors alone, since seeds that differ are none the nearer to the truth. Costs are means, and beside "
+        "them the range over seeds.",
     ),
     (
         "Marks",
-        LEGEND + " One method is better than another where the values that their intervals leave possible do not meet; "
-        "against another kind, an estimate above the floor is trusted within a factor of three only.",
+        f"{LEGEND} "
+        "One method is better than another where the values that their intervals leave possible do not meet: of a bracket, "
+        "from the low end of the lower bound's interval to the high end of the upper's. Inside the noise floor none is. "
+        "Against another kind an estimate is trusted within a factor of three only, one seed within a factor of two, and "
+        "an estimate without a floor may be noise. ★ takes two seeds of the method. Where perfect is not 0, the distance "
+        "from the ideal is ranked.",
     ),
 )
 
@@ -103,7 +116,7 @@ def content(store: Store) -> Content:
         description=str(info.get("description") or ""),
         lead=_lead(results),
         facts=_facts(info),
-        overview=tables.overview(results) if results.problems else None,
+        overview=overview(results) if results.problems else None,
         sections=tuple(_section(store, results, i, problem) for i, problem in enumerate(results.problems)),
         failures=tables.failures(results),
         glossary=_glossary(results),
@@ -112,17 +125,16 @@ def content(store: Store) -> Content:
 
 
 def _section(store: Store, results: Results, index: int, problem: str) -> Section:
-    found = [make(results, problem) for make in (tables.problem_table, tables.more_table, tables.diagnostics_table)]
-    shown = tuple(table for table in found if table is not None)
-    return Section(
-        problem, f"problem-{index + 1}", tables.summary(results, problem), shown, tuple(pictures(store, results, problem))
-    )
+    found = [tables.problem_table(results, problem), *tables.more_tables(results, problem)]
+    shown = tuple(filter(None, [*found, tables.diagnostics_table(results, problem)]))
+    return Section(problem, f"problem-{index + 1}", summary(results, problem), shown, tuple(pictures(store, results, problem)))
 
 
 def _glossary(results: Results) -> dict[str, Measure]:
     """What the tables' columns say, of those that occur."""
     reported = {name for cells in results.diagnostics.values() for cell in cells for name in cell}
-    known = {name: words for name, words in MEASURES.items() if name in set(results.frame["metric"])}
+    met = set(results.frame["metric"].dropna())
+    known = {name: results.measure(name) for name in (*MEASURES, *sorted(met - set(MEASURES))) if name in met}
     return known | {name: words for name, words in DIAGNOSTICS.items() if name in reported}
 
 
@@ -165,20 +177,33 @@ def _html(found: Content) -> str:
     )
     environment.filters |= {"data_uri": data_uri, "symbols": symbols}
     template = environment.get_template("report.html")
-    return template.render(found=found, how_to_read=HOW_TO_READ, marks=SYMBOLS, meanings=MEANINGS, legend=LEGEND)
+    return template.render(
+        found=found,
+        how_to_read=HOW_TO_READ,
+        marks=SYMBOLS,
+        meanings=MEANINGS,
+        legend=[LEGEND, FLOORS],
+        anchors={section.problem: section.anchor for section in found.sections},
+        wide=len(found.sections) > tables.MANY,
+    )
 
 
 def _markdown(found: Content, folder: Path) -> str:
     parts = [f"# {escaped(found.title)}", escaped(found.description), found.lead]
     if found.overview is not None:
-        parts += ["## Distance from the truth", LEGEND, as_markdown(found.overview)]
+        parts += ["## Distance from the truth", LEGEND, FLOORS, as_markdown(found.overview)]
     for section in found.sections:
         parts += [f"## {escaped(section.problem)}", escaped(section.summary), *map(as_markdown, section.tables)]
         parts += [_pictured(picture, folder) for picture in section.pictures]
     if found.failures is not None:
         parts += [f"## {found.failures.title}", as_markdown(found.failures)]
     parts += ["## How to read it", *(f"**{name}.** {text}" for name, text in HOW_TO_READ)]
-    parts += ["\n".join(f"- **{escaped(words.heading)}**: {escaped(words.meaning)}" for words in found.glossary.values())]
+    parts += [
+        "\n".join(
+            f"- **{escaped(words.heading)}**: {escaped(f'{words.meaning} {words.ranking}'.strip())}"
+            for words in found.glossary.values()
+        )
+    ]
     parts += ["## What was run", "\n".join(f"- {name}: {escaped(text)}" for name, text in found.facts.items())]
     return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
 

@@ -8,13 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.store import Store
-from reports import density, numbers
+from reports import density
 from reports.density import Array, Window
+from reports.entries import shown
+from reports.intervals import combine
 from reports.results import FLOOR, Results, ordered
+from reports.sheet import floored
 from reports.style import FAINT, TRUTH, WIDTH, Look, legend, wrapped
 
 ACROSS = 5  # panels in a row
@@ -26,7 +30,7 @@ DOTS = 1200  # draws shown as points in a panel
 
 @dataclass(frozen=True, eq=False)
 class Posterior:
-    """Draws of one problem: the truth and one seed of each method, best first.
+    """Draws of one problem: the truth and one seed of each method, in the order of its table.
 
     Args:
         coordinates: a label for each of the D coordinates.
@@ -60,7 +64,8 @@ def gather(store: Store, results: Results, problem: str) -> Posterior | None:
         if found is not None and found[0].shape[1] == truth.shape[1]:
             draws[method] = found[0]
             if len(judged):
-                figures[method] = numbers.bounded(middle["value"], 1.96 * middle["stderr"], middle["kind"])
+                end = [None if pd.isna(middle["upper"]) else (middle["upper"], middle["upper_stderr"])]
+                figures[method] = shown(combine([middle["value"]], [middle["stderr"]], [middle["kind"]], end))
     return Posterior(coordinates, truth, draws, figures) if draws else None
 
 
@@ -99,9 +104,8 @@ def pairs(posterior: Posterior, chosen: Sequence[tuple[int, int]], looks: Mappin
         axes = grid[block * deep + i // across, i % across]
         _panel(axes, posterior, pair, method, looks[method])
         if block == 0 or deep > 1:
-            axes.set_title(
-                "\n".join(filter(None, [wrapped(method, 24), posterior.figures.get(method)])), color=looks[method].colour
-            )
+            name = wrapped(floored(method) if method == FLOOR else method, 24)
+            axes.set_title("\n".join(filter(None, [name, posterior.figures.get(method)])), color=looks[method].colour)
         if i % across == 0:
             axes.set_ylabel(wrapped(posterior.coordinates[pair[1]], 20, 1))
         else:
@@ -144,8 +148,8 @@ def _contours(axes: Axes, x: Array, y: Array, across: Window, up: Window, look: 
 
 
 def marginals(posterior: Posterior, looks: Mapping[str, Look]) -> Figure:
-    """A panel for each coordinate: the truth filled, a line for each method."""
-    chosen, methods = telling(posterior, COORDINATES), [method for method in posterior.draws if method != FLOOR]
+    """A panel for each coordinate: the truth filled, a line for each method, the noise floor's too: how far chance leads."""
+    chosen, methods = telling(posterior, COORDINATES), list(posterior.draws)
     across = len(chosen) if len(chosen) <= 5 else 5 if len(chosen) % 5 == 0 else 4
     deep = math.ceil(len(chosen) / across)
     figure = Figure(figsize=(WIDTH, (1.6 if across > 2 else 2.2) * deep + 0.4), layout="constrained")
@@ -153,7 +157,8 @@ def marginals(posterior: Posterior, looks: Mapping[str, Look]) -> Figure:
         axes = figure.add_subplot(deep, across, i + 1)
         _marginal(axes, posterior.truth[:, coordinate], {m: posterior.draws[m][:, coordinate] for m in methods}, looks)
         axes.set_title(wrapped(posterior.coordinates[coordinate], 24, 1))
-    legend(figure, {method: looks[method] for method in methods}, {"truth": TRUTH[1]})
+    named = {floored(method) if method == FLOOR else method: looks[method] for method in methods}
+    legend(figure, named, {"truth": TRUTH[1]})
     return figure
 
 

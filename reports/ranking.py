@@ -1,43 +1,28 @@
-"""Who is best, as far as the uncertainty allows: seeds combined into an interval, intervals compared by what they can bear.
+"""Who is best, as far as the uncertainty allows: no method above another inside the noise, and none by luck of one seed.
 
-Every metric ranked here is perfect at 0 and worse the larger it is.
+Every figure here is a distance from an ideal, perfect at 0 and worse the larger it is; ``intervals.loss`` makes it one.
+
+Which noise floor a figure is held against depends on the ruler that measured it:
+
+- an ``estimate``: what the same ruler reads on fresh draws of the truth, the row of the method ``exact``;
+- another kind that is the kind of that row, too (MMD by an unbiased sum): the same;
+- an exact value, a bound or a bracket beside a row of another kind: it comes from log q - log p, which is constant where q = p.
+  The noise of that ruler on the truth is nil, and its floor is 0.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-from scipy.special import stdtrit
+from reports.intervals import Figure
 
 Rank = Literal["best", "tied", ""]
-LEVEL = 0.95
 BIAS = 3.0  # nearest-neighbour KL has been off by up to 2.4 times on pairs whose KL is known (10,000 draws, D = 10)
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A metric of one method on one problem, its seeds combined.
-
-    Args:
-        value: mean over the seeds.
-        low, high: 95% interval of that mean.
-        kind: the weakest of the seeds' kinds.
-        seeds: how many seeds gave a value.
-    """
-
-    value: float
-    low: float
-    high: float
-    kind: str
-    seeds: int
-
-    @property
-    def half_width(self) -> float:
-        return (self.high - self.low) / 2
+LONE = 2.0  # the figure of one seed is trusted for its method within this factor: how much seeds differ was not seen
+FEWEST = 2  # seeds of a method that is to be called best
 
 
 @dataclass(frozen=True)
@@ -53,77 +38,89 @@ class Verdict:
     at_floor: bool = False
 
 
-def combine(values: Sequence[float], stderrs: Sequence[float], kinds: Sequence[str]) -> Figure:
-    r"""Mean over seeds, and the wider of two 95% intervals of that mean.
+@dataclass(frozen=True)
+class Ruler:
+    """What the rulers of one metric read on the truth itself.
 
-    .. math:: h = \max\Big(t_{k-1,\,0.975} \sqrt{S^2 / k},\; 1.96 \sqrt{\textstyle\sum_i s_i^2} / k\Big)
-
-    with S the spread between the k seeds and s_i the standard error within each. The first is Student's interval and covers
-    95% by itself whatever the sources of spread; the second guards against few seeds that agree by luck. With one seed there
-    is no spread to see, and the interval speaks of that seed only.
+    Args:
+        floor: the figure of exact draws, or None where there were none.
+        astray: whether an estimate that falls below the floor has been misled: nearest neighbours read a wide approximation so.
     """
-    k, mean = len(values), float(np.mean(values))
-    if not math.isfinite(mean):
-        return Figure(math.inf, math.inf, math.inf, _weakest(kinds), k)
-    within = -float(stdtrit(np.inf, (1 - LEVEL) / 2)) * math.sqrt(math.fsum(s * s for s in stderrs)) / k
-    between = -float(stdtrit(k - 1, (1 - LEVEL) / 2)) * float(np.std(values, ddof=1)) / math.sqrt(k) if k > 1 else 0.0
-    half = max(within, between)
-    return Figure(mean, mean - half, mean + half, _weakest(kinds), k)
+
+    floor: Figure | None = None
+    astray: bool = False
+
+    def limit(self, figure: Figure) -> float | None:
+        """The highest reading that says nothing; None where that was not measured."""
+        if self.floor is not None and figure.kind == self.floor.kind:
+            return self.floor.high if figure.kind == "estimate" else max(self.floor.high, 0.0)
+        if figure.kind == "estimate":
+            return self.floor.high if self.floor is not None else None
+        return 0.0
+
+    def misled(self, figure: Figure) -> bool:
+        """Whether an estimate lies below all of the floor's interval by more than its noise, where nothing should be."""
+        return self.astray and self.floor is not None and figure.kind == "estimate" and figure.most < self.floor.low
+
+    def within(self, figure: Figure) -> bool:
+        """Whether the figure lies inside the noise of its own ruler, which then gives no reason to see a difference.
+
+        What counts is the standard errors; that seeds differ makes the mean uncertain, and none of them nearer to the truth.
+        """
+        limit = self.limit(figure)
+        if limit is None or not math.isfinite(figure.value) or self.misled(figure):
+            return False
+        if figure.above is not None and figure.above.least > limit:
+            return False  # between 0 and 13 is no sign of being near
+        if figure.kind == "upper bound":
+            return self.floor is not None and figure.high <= self.floor.high
+        return figure.least <= limit
+
+    def at_floor(self, figure: Figure) -> bool:
+        """The same, of what can be said to be near the truth: a lower bound leaves open how large the true value is."""
+        return figure.kind != "lower bound" and self.within(figure)
 
 
-def _weakest(kinds: Sequence[str]) -> str:
-    found = set(kinds) - {"exact"}
-    if not found:
-        return "exact"
-    return found.pop() if len(found) == 1 else "estimate"  # a mean of bounds in both directions bounds nothing
-
-
-def at_floor(figure: Figure, floor: Figure | None) -> bool:
-    """Whether the figure gives no reason to think the approximation differs from the truth.
-
-    An estimate is held against the floor: what the same ruler reads on fresh draws of the truth. An exact value has no bias to
-    fear, so the floor of a blunter ruler says nothing about it, and it is held against 0. A lower bound near zero leaves
-    open how large the truth is, so it is never at the floor; an upper bound is where all of its interval lies below.
-    """
-    if floor is None or not math.isfinite(figure.value) or figure.kind == "lower bound":
-        return False
-    if figure.kind == "upper bound":
-        return figure.high <= floor.high
-    limit = floor.high if figure.kind in ("estimate", floor.kind) else 0.0
-    return figure.low <= limit
-
-
-def rank(figures: Mapping[str, Figure], floor: Figure | None) -> dict[str, Verdict]:
-    """A verdict for each method; ``floor`` is the figure of exact draws, or None where there were none.
+def rank(figures: Mapping[str, Figure], floor: Figure | None, *, astray: bool = False) -> dict[str, Verdict]:
+    """A verdict for each method.
 
     A method is out when another is shown to be better: their possible values (``_possible``) do not meet. If one method
-    remains of several, it is the best; if more remain, those with evidence of being good are tied. A lower bound can put its
-    method out and can keep a rival from being called best, but earns no mark: the true value may be anything above it.
+    remains of several, it is the best, given ``FEWEST`` seeds; if more remain, those with evidence of being good are
+    tied. What lies inside the noise of its ruler may be anything below, so it is never out, and two such methods are tied
+    whatever their intervals. A lower bound can put its method out and can keep a rival from being called best, but earns no
+    mark. An estimate without a noise floor to hold it against may be noise: it is never out, and never the best.
+
+    Args:
+        floor: the figure of exact draws, or None where there were none.
+        astray: as of ``Ruler``.
     """
+    ruler = Ruler(floor, astray)
     left = {name: figure for name, figure in figures.items() if math.isfinite(figure.value)}
     remaining = [
         name
         for name, figure in left.items()
-        if not any(_possible(rival, figure, floor)[1] < _possible(figure, rival, floor)[0] for rival in left.values())
+        if not any(_possible(rival, figure, ruler)[1] < _possible(figure, rival, ruler)[0] for rival in left.values())
     ]
-    marked = {name for name in remaining if left[name].kind != "lower bound"}
-    word: Rank = "best" if len(remaining) == 1 else "tied"
+    marked = [name for name in remaining if left[name].kind != "lower bound" and not ruler.misled(left[name])]
+    held = all(left[name].seeds >= FEWEST and ruler.limit(left[name]) is not None for name in remaining)
+    word: Rank = "best" if len(remaining) == 1 and held else "tied"
     ranks: dict[str, Rank] = dict.fromkeys(marked, word) if len(figures) > 1 else {}
-    return {name: Verdict(ranks.get(name, ""), at_floor(figure, floor)) for name, figure in figures.items()}
+    return {name: Verdict(ranks.get(name, ""), ruler.at_floor(figure)) for name, figure in figures.items()}
 
 
-def _possible(figure: Figure, rival: Figure, floor: Figure | None) -> tuple[float, float]:
-    """The values a figure leaves possible when it is held against a rival.
+def _possible(figure: Figure, rival: Figure, ruler: Ruler) -> tuple[float, float]:
+    """The values a figure leaves possible for its method when it is held against a rival.
 
-    A bound leaves one side open. An estimate at the floor may be anything below. Above the floor, estimates by one ruler
-    compare by their intervals; against another kind an estimate is trusted within a factor ``BIAS`` only.
+    A bound leaves one side open, and so does whatever lies inside the noise. Estimates by one ruler compare by their
+    intervals; against another kind an estimate is trusted within a factor ``BIAS`` only, and one seed within ``LONE``.
     """
-    if figure.kind == "lower bound":
-        return figure.low, math.inf
-    if figure.kind == "upper bound":
-        return -math.inf, figure.high
-    if figure.kind == "estimate" and at_floor(figure, floor):
-        return -math.inf, max(figure.high, floor.high if floor else -math.inf)
-    if figure.kind == "estimate" and rival.kind != "estimate":
-        return min(figure.low, figure.low / BIAS), max(figure.high, figure.high * BIAS)
-    return figure.low, figure.high
+    if ruler.misled(figure):
+        return -math.inf, math.inf
+    limit, low, high = ruler.limit(figure), figure.low, figure.high
+    if limit is None or ruler.within(figure):
+        low, high = -math.inf, max(high, limit if limit is not None else -math.inf)
+    if figure.kind in ("lower bound", "upper bound"):
+        low, high = (low, math.inf) if figure.kind == "lower bound" else (-math.inf, high)
+    factor = BIAS if figure.kind == "estimate" and rival.kind != "estimate" else 1.0
+    factor *= LONE if figure.seeds < FEWEST else 1.0
+    return min(low, low / factor), max(high, high * factor)

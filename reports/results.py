@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 
 from bench.store import Store
+from reports.brackets import bracketed
 from reports.frame import diagnostics, latest, load
-from reports.glossary import divergence, measure
-from reports.ranking import Figure, Verdict, combine, rank
+from reports.glossary import Measure, divergence, measure
+from reports.intervals import BRACKET, MIRRORED, Figure, combine, deviation, floor, loss
+from reports.ranking import Ruler, Verdict, rank
 
 FLOOR = "exact"  # the method whose row is the noise floor
+NIL = Figure(0.0, 0.0, 0.0, "estimate", 1)  # of a ruler that reads the truth without noise, as a distance from its ideal
+ESTIMATED = ("kl_qp", "kl_knn")  # KL(q||p), possibly by neighbours
+PROVEN = ("kl_qp", "kl_lower", "kl_classifier")  # the same, possibly exact or from below
 Key = tuple[str, str, str]  # problem, metric, method
 
 
@@ -21,11 +28,12 @@ class Results:
     """Everything the tables and pictures need, worked out once.
 
     Args:
-        frame: ``frame.load``, the latest cell of each problem, method and seed.
+        frame: ``frame.load``, the latest cell of each problem, method and seed, lower bounds joined with upper ones.
         finals: the rows of cells that ended well, at their last checkpoint.
         figures: seeds combined, by problem, metric and method.
         verdicts: the same keys, the floor's own row left out.
         diagnostics: what methods report of themselves, a dictionary a cell, by problem and method.
+        declared: unit and ideal of metrics, by name, as far as the run kept them.
     """
 
     frame: pd.DataFrame
@@ -33,6 +41,7 @@ class Results:
     figures: Mapping[Key, Figure]
     verdicts: Mapping[Key, Verdict]
     diagnostics: Mapping[tuple[str, str], Sequence[Mapping[str, float]]]
+    declared: Mapping[str, Any]
 
     @property
     def problems(self) -> list[str]:
@@ -44,6 +53,10 @@ class Results:
         found = list(dict.fromkeys(self.frame["method"]))
         return sorted(found, key=lambda method: method == FLOOR)
 
+    def measure(self, metric: str) -> Measure:
+        """The words for a metric of this run."""
+        return measure(metric, self.declared)
+
     def metrics(self, problem: str) -> list[str]:
         """Metrics with a figure for some method other than the floor; all of them where there is no other."""
         found = {metric: method for (of, metric, method) in self.figures if of == problem and method != FLOOR}
@@ -53,32 +66,105 @@ class Results:
         """The metric that stands for quality there."""
         return divergence(self.metrics(problem))
 
+    def has_floor(self, problem: str) -> bool:
+        """Whether exact draws were measured there."""
+        return any(of == problem and method == FLOOR for of, _, method in self.figures)
+
+    def no_floor(self, problem: str) -> str:
+        """Why there is no noise floor, and how to get one; empty where there is."""
+        if self.has_floor(problem):
+            return ""
+        ran = ((self.frame["problem"] == problem) & (self.frame["method"] == FLOOR)).any()
+        why = "no cell of the method exact ended with a figure" if ran else "the method exact was not run; add it with -m exact"
+        return f"No noise floor: {why}. Without one an estimate may be noise, and none is called best."
+
+    def distance(self, key: Key) -> Figure:
+        """A figure as a distance from the ideal of its metric."""
+        problem, metric, method = key
+        words, figure = self.measure(metric), self.figures[key]
+        if words.worse != "both" or words.ideal is None or not math.isfinite(figure.value) or figure.kind in MIRRORED:
+            return loss(figure, words.ideal or 0.0, words.worse)
+        rows = self.finals[(self.finals["problem"] == problem) & (self.finals["metric"] == metric)]
+        rows = rows[(rows["method"] == method) & rows["value"].notna()]
+        stderrs, kinds = rows["stderr"].fillna(0.0).tolist(), rows["kind"].fillna("estimate").tolist()
+        return deviation(rows["value"].tolist(), stderrs, kinds, words.ideal)
+
+    def ruler(self, problem: str, metric: str) -> Ruler:
+        """What the rulers of a metric read on the truth there, as a distance from its ideal."""
+        words, own = self.measure(metric), self.figures.get((problem, metric, FLOOR))
+        if own is None:
+            return Ruler(NIL if words.density else None, words.astray)
+        return Ruler(loss(own, words.ideal or 0.0, words.worse), words.astray)
+
+    def refuted(self, problem: str, metric: str, method: str) -> Figure | None:
+        """What is proven of KL(q||p), as a lower bound, where it denies an estimate of it; None where nothing does.
+
+        Neighbours read a map that folds space into thin sheets as the truth, or as much nearer to it than it is; its density, a
+        classifier or a density model may see that. Denied is an estimate that lies below the bound with all of its interval, or
+        inside its noise floor while the bound is outside of its own.
+        """
+        figure, ruler = self.figures.get((problem, metric, method)), self.ruler(problem, metric)
+        if metric not in ESTIMATED or figure is None or figure.kind != "estimate":
+            return None
+        found = {name: self.figures.get((problem, name, method)) for name in PROVEN if name != metric}
+        proven = [
+            replace(bound, kind="lower bound", above=None)
+            for name, bound in found.items()
+            if bound is not None
+            and bound.kind in ("exact", "lower bound", BRACKET)
+            and not self.ruler(problem, name).within(bound)
+            and (ruler.within(figure) or bound.least > figure.high)
+        ]
+        return max(proven, key=lambda bound: bound.least, default=None)
+
 
 def summarise(store: Store) -> Results:
     """Read a run, combine its seeds and rank its methods."""
-    frame = latest(load(store))
+    frame, declared = bracketed(latest(load(store))), store.info().get("metrics")
     whole = frame[(frame["status"] == "ok") & frame["checkpoint"].notna()]
     finals = whole[whole["checkpoint"] == whole.groupby("key")["checkpoint"].transform("max")]
+    found = Results(frame, finals, _figures(finals), {}, diagnostics(store), declared if isinstance(declared, Mapping) else {})
+    return Results(frame, finals, found.figures, _verdicts(found), found.diagnostics, found.declared)
+
+
+def _figures(finals: pd.DataFrame) -> dict[Key, Figure]:
     figures: dict[Key, Figure] = {}
     for group, rows in finals.dropna(subset=["value"]).groupby(["problem", "metric", "method"], sort=False):
         problem, metric, method = map(str, group)
         stderrs, kinds = rows["stderr"].fillna(0.0).tolist(), rows["kind"].fillna("estimate").tolist()
-        figures[problem, metric, method] = combine(rows["value"].tolist(), stderrs, kinds)
+        ends = [None if pd.isna(end) else (end, error) for end, error in zip(rows["upper"], rows["upper_stderr"], strict=True)]
+        values = rows["value"].tolist()
+        mean = floor(values, stderrs, kinds) if method == FLOOR else combine(values, stderrs, kinds, ends)
+        figures[problem, metric, method] = mean
+    return figures
+
+
+def _verdicts(results: Results) -> dict[Key, Verdict]:
     verdicts: dict[Key, Verdict] = {}
-    for problem, metric in dict.fromkeys((problem, metric) for problem, metric, _ in figures):
-        here = {method: figure for (p, m, method), figure in figures.items() if (p, m) == (problem, metric)}
-        floor = here.pop(FLOOR, None)
-        if measure(metric).ranked:
-            verdicts |= {(problem, metric, method): verdict for method, verdict in rank(here, floor).items()}
-    return Results(frame, finals, figures, verdicts, diagnostics(store))
+    for problem, metric in dict.fromkeys((problem, metric) for problem, metric, _ in results.figures):
+        words, ruler = results.measure(metric), results.ruler(problem, metric)
+        if words.ideal is None:
+            continue
+        methods = [method for (p, m, method) in results.figures if (p, m) == (problem, metric) and method != FLOOR]
+        here = {
+            method: results.refuted(problem, metric, method) or results.distance((problem, metric, method))
+            for method in methods
+        }
+        ranked = rank(here, ruler.floor, astray=ruler.astray)
+        verdicts |= {(problem, metric, method): verdict for method, verdict in ranked.items()}
+    return verdicts
 
 
 def ordered(results: Results, problem: str, methods: Iterable[str]) -> list[str]:
-    """Methods by what they reached on one problem, those without a figure after them, the noise floor last."""
+    """Methods by what they reached on one problem, those without a figure after them, the noise floor last.
+
+    Those that cannot be told from the truth come first and in the order they were met: an order by value would tell them apart.
+    """
     metric = results.divergence(problem) or ""
 
-    def place(method: str) -> tuple[bool, bool, float]:
-        figure = results.figures.get((problem, metric, method))
-        return method == FLOOR, figure is None, figure.value if figure else 0.0
+    def place(method: str) -> tuple[bool, bool, bool, float]:
+        key = problem, metric, method
+        figure, near = results.figures.get(key), results.verdicts.get(key, Verdict()).at_floor
+        return method == FLOOR, figure is None, not near, figure.value if figure and not near else 0.0
 
     return sorted(methods, key=place)

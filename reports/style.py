@@ -115,7 +115,7 @@ def styled() -> Iterator[None]:
 
 def svg(picture: Picture) -> str:
     """SVG that follows the reader's light or dark scheme, text as text."""
-    text = _saved(picture, "svg").decode()
+    text = re.sub(r' d="[^"]*"', _rounded, _saved(picture, "svg").decode())
     names = {colour: f"--c{i}" for i, colour in enumerate(DARK)}
     text = re.sub("|".join(names), lambda found: f"var({names[found[0]]})", text)
     light, dark = (";".join(f"{names[c]}:{value}" for c, value in scheme.items()) for scheme in ({c: c for c in DARK}, DARK))
@@ -124,6 +124,11 @@ def svg(picture: Picture) -> str:
     text = text[text.index("<svg") :]
     end = text.index(">") + 1
     return f"{text[:end]}<style>{css}</style>{text[end:]}"
+
+
+def _rounded(path: re.Match[str]) -> str:
+    """A path to a tenth of a point, a fifth of a pixel: it takes a third of the room of matplotlib's six decimals."""
+    return re.sub(r"(\.\d)\d+", r"\1", path[0])
 
 
 def data_uri(picture: Picture) -> str:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from reports import numbers
-from reports.ranking import Figure, Verdict, combine, rank
+from reports.intervals import Figure, combine
+from reports.ranking import Verdict, rank
 
 SIGMAS = 4  # tolerance of every statistical check, in standard errors
 

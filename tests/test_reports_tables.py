@@ -11,6 +11,7 @@ from rich.console import Console
 
 from bench.store import CellRecord, Row, Store
 from reports import frame, tables
+from reports.overview import summary
 from reports.ranking import Verdict
 from reports.results import Results, summarise
 from reports.sheet import Entry, Line, Table, as_markdown
@@ -115,7 +116,7 @@ def test_a_skipped_metric_says_why(results: Results) -> None:
 
 
 def test_summary_names_the_bound_and_does_not_praise_it(results: Results) -> None:
-    said = tables.summary(results, "eight-schools-signed")
+    said = summary(results, "eight-schools-signed")
     assert "lower bound only: avb" in said
     assert "avb is closest" not in said
 
@@ -152,6 +153,4 @@ def test_a_figure_without_a_standard_error_counts_as_certain(tmp_path: Path) -> 
     store.append(CellRecord("k", "p", {}, "m", {}, 0, {}, "ok"), [row, replace(row, metric="kl_qp", kind="exact", stderr=0.1)])
     results = summarise(store)
     assert results.figures["p", "plugin", "m"].half_width == 0
-    more = tables.more_table(results, "p")
-    assert more is not None
-    assert more.columns == ("Method", "plugin")
+    assert [table.columns for table in tables.more_tables(results, "p")] == [("Method", "plugin")]
