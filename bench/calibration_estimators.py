@@ -50,19 +50,22 @@ class Estimator:
 
 
 def estimators() -> list[Estimator]:
-    """Every ruler for a divergence in nats."""
+    """Every ruler for a divergence in nats, those of other libraries, and the rulers for everything else."""
+    from bench.calibration_rulers import rulers  # which are such estimators themselves
+
     return [
         Estimator("kl_qp, density", KlQP(), "density"),
         Estimator("kl_pq, density", KlPQ(), "density", "KL(p||q)"),
-        Estimator("kl_lower, map", KlLower(), "map", cheap_up_to=1000),
-        Estimator("kl_upper, map", KlUpper(), "map", cheap_up_to=1000),
+        Estimator("kl_lower, map", KlLower(), "map", cheap_up_to=10_000),
+        Estimator("kl_upper, map", KlUpper(), "map", cheap_up_to=10_000),
         Estimator("kl_lower, draws", KlLower(), "draws", cheap_up_to=0),
         Estimator("kl_classifier", KlClassifier(), "draws", cheap_up_to=0),
-        Estimator("kl_knn", KlKnn(), "draws", cheap_up_to=1000),
+        Estimator("kl_knn", KlKnn(), "draws", cheap_up_to=1000, up_to=10_000),
         Estimator("one preimage", OnePreimage(), "map", ours=False),
-        Estimator("kNN, k = 1, raw units", RawNeighbours(), "draws", cheap_up_to=1000, ours=False),
-        Estimator("kNN entropy, log p", NeighbourEntropy(), "draws", cheap_up_to=1000, ours=False),
+        Estimator("kNN, k = 1, raw units", RawNeighbours(), "draws", cheap_up_to=1000, up_to=10_000, ours=False),
+        Estimator("kNN entropy, log p", NeighbourEntropy(), "draws", cheap_up_to=1000, up_to=10_000, ours=False),
         Estimator("Gaussian fit", GaussianFit(), "draws", ours=False),
+        *rulers(),
     ]
 
 

@@ -1,4 +1,4 @@
-r"""The laws that calibration pairs are made of: Gaussian mixtures, affine maps, and a folding map whose density is known."""
+r"""The laws that calibration pairs are made of: Gaussian mixtures, walks, affine maps, a folding map whose density is known."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from scipy.signal import lfilter
 from torch import Generator, Tensor
 
 from methods.base import Approximation, Pushforward
 from problems.base import Exact, Problem
 
 DOF = 4
+WALKS = 4  # chains of one run
 GRID = 400_001  # nodes of a quadrature over one normal variable
 
 
@@ -63,6 +65,24 @@ class Normals(Approximation):
 def single(mean: Tensor, factor: Tensor) -> Normals:
     """One Gaussian: mean [D], factor [D, D]."""
     return Normals(torch.ones(1, dtype=torch.float64), mean.unsqueeze(0), factor.unsqueeze(0))
+
+
+@dataclass(frozen=True, eq=False)
+class Walk(Approximation):
+    """Chains of N(loc, I): AR(1) from a stationary start, ``WALKS`` of them, one after the other.
+
+    Args: loc: [D]; memory: correlation of successive draws. A mean is worth (1 - memory) / (1 + memory) of its draws.
+    """
+
+    loc: Tensor
+    memory: float = 0.9
+
+    def sample(self, n: int, generator: Generator) -> Tensor:
+        """[n, D], n rounded down to a multiple of ``WALKS``."""
+        noise = normal(generator, WALKS, n // WALKS, len(self.loc))
+        noise[:, 1:] *= math.sqrt(1 - self.memory**2)
+        path = torch.from_numpy(lfilter([1.0], [1.0, -self.memory], noise.numpy(), axis=1))
+        return self.loc + path.flatten(0, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,6 +203,14 @@ class Fold(Pushforward):
         h = torch.linspace(-9, 9, GRID, dtype=torch.float64) + 1e-7  # no node where a preimage is double
         y = self._fold(h)
         return float((log_normal(h).exp() * (self._log_marginal(y) - log_student(y))).sum() * 18 / (GRID - 1))
+
+    def accuracy(self) -> float:
+        """Share of draws that the best classifier tells from those of ``Waves``, half of each: integrals over h_1 and y_1."""
+        h, y = (torch.linspace(-end, end, GRID, dtype=torch.float64) + 1e-7 for end in (9, 90))
+        at = self._fold(h)
+        of_q = log_normal(h).exp() @ (self._log_marginal(at) > log_student(at)).double() * 18 / (GRID - 1)
+        of_p = log_student(y).exp() @ (self._log_marginal(y) > log_student(y)).double() * 180 / (GRID - 1)
+        return float(1 + of_q - of_p) / 2
 
     def _fold(self, h: Tensor) -> Tensor:
         return (h**3 / 3 - self.bend * h) / self.scale

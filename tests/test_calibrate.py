@@ -26,8 +26,8 @@ def test_figures_are_as_stated(case: Case) -> None:
     q, p, log_z = case.wardrobe["density"], case.problem, case.problem.truth.log_z
     assert log_z is not None
     ways = {"KL(q||p)": q.sample(20_000, rng(1)), "KL(p||q)": p.truth.sample(20_000, rng(2))}
-    for quantity, truth in case.truths.items():
-        z = ways[quantity]
+    for quantity in ways.keys() & case.truths.keys():
+        truth, z = case.truths[quantity], ways[quantity]
         log_q, log_p = q.log_prob(z), p.log_density(z) - log_z
         assert log_q is not None
         values = log_q - log_p if quantity == "KL(q||p)" else log_p - log_q
@@ -181,13 +181,14 @@ def test_bounds_on_the_wrong_side_are_named() -> None:
 
 
 def test_reduced_calibration_meets_the_targets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every kind of pair and every ruler of ours: intervals that claim to cover do, and bounds stand on their own side."""
+    """Every kind of pair, every divergence of ours: intervals that claim to cover do, and bounds stand on their own side."""
     monkeypatch.setattr(scores, "STEPS", 100)
     monkeypatch.setattr(scores, "EVERY", 50)
-    pairs = [*at_dimension(2), folding(10)]
-    rows = calibrate(pairs, estimators(), sizes=(1000,), repetitions=Repetitions(12, 2))
+    pairs = [case for case in [*at_dimension(2), folding(10)] if case.truth("KL(q||p)") is not None]
+    divergences = [each for each in estimators() if each.quantity.startswith("KL")]
+    rows = calibrate(pairs, divergences, sizes=(1000,), repetitions=Repetitions(12, 2))
     ours = [row for row in rows if row.ours and row.kind != "estimate"]
-    assert {row.estimator for row in ours} == {each.name for each in estimators() if each.ours} - {"kl_knn"}
+    assert {row.estimator for row in ours} == {each.name for each in divergences if each.ours} - {"kl_knn", "kl_knn, chain"}
     assert not [row for row in ours if undercovers(row)]
     assert not [row for row in ours if wrong_side(row) and row.tried > 2]
     for dim in (2, 10):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from bench.calibration_laws import Fold, Waves
 from bench.metrics.base import Skipped
 from bench.metrics.c2st import C2st, c2st
 from tests import metric_cases as cases
@@ -23,14 +24,30 @@ def test_shifted_gaussians_reach_the_optimum(dim: int, by: float) -> None:
     assert result.kind == "lower bound"
 
 
-def test_two_bumps_and_one_are_told_apart_by_trees() -> None:
+def test_two_bumps_and_one_are_told_apart() -> None:
     generator = cases.rng(0)
     side = torch.where(torch.rand(2000, 1, generator=generator, dtype=torch.float64) < 0.5, -1.0, 1.0).double()
     truth = 3 * side + cases.normal(generator, 2000, 2)
     wide = truth.mean(0) + cases.normal(generator, 2000, 2) @ torch.linalg.cholesky(truth.T.cov()).T
     result = found(c2st(wide, truth))
-    assert result.value > 0.6
-    assert "trees in 5 of 5" in result.note
+    assert result.value > 0.7
+    assert "quadratic" not in result.note
+
+
+def test_ripples_are_seen_by_trees() -> None:
+    wide, generator = cases.normal(cases.rng(0), 10_000, 3), cases.rng(1)
+    kept = torch.rand(10_000, generator=generator, dtype=torch.float64) < 0.5 + 0.5 * torch.cos(8 * math.pi * wide[:, 0])
+    rippled = wide[kept][:4000]
+    result = found(c2st(rippled, cases.normal(generator, 4000, 3)))
+    assert result.value > 0.58
+    assert "boosted trees in 5 of 5" in result.note
+
+
+def test_curved_differences_are_seen_by_the_network() -> None:
+    fold, waves = Fold(10), Waves(10)
+    result = found(c2st(fold.sample(3000, cases.rng(0)), waves.truth.sample(3000, cases.rng(1))))
+    assert 0.68 < result.value < fold.accuracy() + SIGMAS * result.stderr
+    assert "network in 5 of 5" in result.note
 
 
 def test_the_interval_holds_between_equal_laws() -> None:

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from bench.metrics import chains
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped
-from bench.metrics.coordinates import effective_at
+from bench.metrics.coordinates import effective_at, unstretched
 from bench.metrics.samples import standardise
 
 LINES = 100  # at least, in whole sets of D orthogonal ones
@@ -47,7 +47,7 @@ def sliced_wasserstein(
     scaled = standardise(draws, truth)
     if isinstance(scaled, Skipped):
         return scaled
-    x, y = scaled
+    x, y = unstretched(scaled[0], len(truth)), scaled[1]
     sets = lines(x.shape[1], generator)
     moved = _move(x, y, sets)
     share = 1 / len(x) if effective is None else float((1 / effective).mean())
@@ -120,11 +120,11 @@ class SlicedWasserstein(Metric):
     .. math:: \mathrm{SW}^2 = \frac{1}{L} \sum_{l=1}^{L} \int_0^1 (F_{u_l \cdot x}^{-1}(t) - F_{u_l \cdot y}^{-1}(t))^2 dt
         - \Big(\frac{1}{n} + \frac{1}{m}\Big) b
 
-    Samples are first put on the scale of the truth's covariance; the lines u are random orthonormal bases, at least 100
-    lines in all, seeded. b is measured between halves of the truth's draws, where the distance is noise. Without that term the
-    figure could not fall to 0; with it, it may be negative, and is neither clamped nor rooted. The note gives the root,
-    the distance in sd. For chains n is there the effective size of quantiles. Direction: none. An ``estimate``: the term is
-    right for q = p and for a shift, else roughly.
+    Samples are first put on the scale of the truth's covariance, q's less what the scale of a sample stretches fresh draws by;
+    the lines u are random orthonormal bases, at least 100 lines in all, seeded. b is measured between halves of the truth's
+    draws, where the distance is noise. Without that term the figure could not fall to 0; with it, it may be negative, and is
+    neither clamped nor rooted. The note gives the root, the distance in sd. For chains n is there the effective size of
+    quantiles. Direction: none. An ``estimate``: the term is right for q = p and for a shift, else roughly.
 
     Standard error: delta method, by the scatter of Kantorovich's potential over the draws of both samples (times its
     autocorrelation time for chains); and that of the sets of lines; and 0.3 of the subtracted term, which is
