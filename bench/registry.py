@@ -89,7 +89,7 @@ class Entry:
     Args:
         group: what kind of thing it is.
         name: as typed on the command line; for a file, ``path/to/file.py:Class`` with the path made absolute.
-        reference: ``module:Class``, or ``/path/to/file.py:Class``.
+        reference: ``module:Class``, or ``FILE.py:Class``.
         package: the distribution it came from, for blame and credit.
     """
 

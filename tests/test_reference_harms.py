@@ -107,10 +107,10 @@ def test_a_problem_without_a_reference_anywhere_is_named(tmp_path: Path, monkeyp
     monkeypatch.setattr(stored, "SHIPPED", tmp_path)
     monkeypatch.setenv(stored.VARIABLE, str(tmp_path))
     missing = {finding.name: finding for finding in absent()}
-    exact = ("eight-schools", "eight-schools-signed")  # these have a truth without one
-    assert set(missing) == {f"{stem}: files" for stem in stems(SHIPPED) if stem not in exact}
+    assert set(missing) == {f"{stem}: files" for stem in stems(SHIPPED)}  # two of which have a truth without it
     assert missing["horseshoe: files"].outcome == "fail"
     assert missing["horseshoe: files"].why.endswith("`postbench reference build horseshoe` makes one.")
+    assert missing["eight-schools: files"].why.startswith("the shipped reference is gone; put both files back")
 
 
 def test_a_name_of_no_problem_is_the_users_mistake(tmp_path: Path) -> None:
