@@ -40,7 +40,7 @@ class Row:
     """One estimator on one pair at one number of draws.
 
     Args:
-        case, dim, n, estimator, quantity, ours: what was tried.
+        case, dim, n, estimator, quantity, wears, ours: what was tried.
         kind: of its figures, the most common one; empty where there was none.
         truth: what was to be found.
         skipped: repetitions without a figure.
@@ -55,6 +55,7 @@ class Row:
     n: int
     estimator: str
     quantity: str
+    wears: str
     ours: bool
     kind: str
     truth: float
@@ -151,6 +152,7 @@ def _row(task: Task, estimator: Estimator, trials: Sequence[Trial]) -> Row:
         n=task.n,
         estimator=estimator.name,
         quantity=estimator.quantity,
+        wears=estimator.wears,
         ours=estimator.ours,
         kind=kinds[0][0] if kinds else "",
         truth=truth,

@@ -10,10 +10,18 @@ from scipy.stats import binom
 from bench.calibrate import ROUNDING, Row
 
 WANTED = 0.93  # coverage of an interval that claims to cover
+NOMINAL = 0.95  # what it says
 CHANCE = 0.01  # fewer hits than that unlikely, were the coverage as wanted, are a miss
 SIDE = 2.0  # standard errors of the mean by which a bound may stand on the wrong side
 BOUNDS = ("lower bound", "upper bound")
 ENDS = ("kl_lower, map", "kl_upper, map")
+SECTIONS = (
+    ("KL by density or map, nats", True, ("density", "map")),
+    ("KL from draws, nats", True, ("draws",)),
+    ("Other rulers, from draws", False, ("draws",)),
+    ("Other rulers, by density or map", False, ("density", "map")),
+    ("Chains", None, ("chain",)),
+)  # title, whether of KL, and in which clothes
 LEGEND = """Each cell: bias ± standard deviation over the repetitions, in the unit of the ruler, and coverage: the share of
 repetitions whose 95% interval held the truth or, of a bound, ended on the right side of it. `-`: no interval is given. An
 `estimate` claims no coverage. In italics: what others use. **!** marks a claim that failed by more than chance."""
@@ -26,14 +34,10 @@ def markdown(rows: Sequence[Row], made: str = "") -> str:
         made: a line that says how the figures came about.
     """
     parts = [made, LEGEND, summary(rows), misses(rows), widths(rows)]
-    kl, others = (
-        [row for row in rows if row.quantity.startswith("KL")],
-        [row for row in rows if not row.quantity.startswith("KL")],
-    )
-    for n in sorted({row.n for row in rows}):
-        for title, part in (("KL, nats", kl), ("Other rulers", others)):
-            here = [row for row in part if row.n == n]
-            parts.append(f"### {title}, n = {n:,}\n\n{figures(here)}" if here else "")
+    for title, of_kl, clothes in SECTIONS:
+        part = [row for row in rows if row.wears in clothes and (of_kl is None or row.quantity.startswith("KL") == of_kl)]
+        for n in sorted({row.n for row in part}):
+            parts.append(f"### {title}, n = {n:,}\n\n{figures([row for row in part if row.n == n])}")
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -45,7 +49,7 @@ def misses(rows: Sequence[Row]) -> str:
     tight = sum(row.kind in BOUNDS and abs(row.bias) < 4 * _error(row) + ROUNDING and row.sd > 0 for row in claimed)
     lines = [
         f"Of {len(claimed)} rows that claim to cover, {len(claimed) - len(low)} do so in at least {WANTED:.0%} of cases, "
-        f"within chance (a miss would be as rare as {CHANCE:.0%} were the coverage {WANTED:.0%})."
+        f"within chance (a miss would be as rare as {CHANCE:.0%} were the coverage {WANTED:.0%}). {_below(claimed)}"
     ]
     lines += [f"- too seldom: {line}" for line in low]
     bounds = [row for row in claimed if row.kind in BOUNDS]
@@ -54,6 +58,17 @@ def misses(rows: Sequence[Row]) -> str:
         f"errors of that mean. {tight} of them stand at the truth itself, so that chance alone puts {0.023 * tight:.1f} over."
     )
     return "\n".join([*lines, *(f"- wrong side: {line}" for line in side)])
+
+
+def _below(claimed: Sequence[Row]) -> str:
+    """How many rows are below the wanted coverage as counted, and how many would be by chance."""
+    below = sum(row.covered < WANTED * row.tried for row in claimed)
+    two_sided = [row.tried for row in claimed if row.kind == "exact" and row.stderr > 0]
+    by_chance = sum(float(binom.cdf(math.ceil(WANTED * tried) - 1, tried, NOMINAL)) for tried in two_sided)
+    return (
+        f"As counted, {below} are below; were all coverages {NOMINAL:.0%}, chance alone would put {by_chance:.0f} of the "
+        f"{len(two_sided)} two-sided ones there."
+    )
 
 
 def undercovers(row: Row) -> bool:
@@ -120,7 +135,7 @@ def figures(rows: Sequence[Row]) -> str:
     """One line for each pair, one column for each estimator; the truth in front where it is one for all of them."""
     names = {row.estimator: _label(row) for row in rows}
     shared = len({row.quantity for row in rows if not row.quantity.startswith("KL")}) == 0
-    cells = {(row.case, row.dim, row.estimator): _cell(row, "" if shared else f"{row.truth:.3g}: ") for row in rows}
+    cells = {(row.case, row.dim, row.estimator): _cell(row, "" if shared else f"{round(row.truth, 9):.3g}: ") for row in rows}
     pairs: dict[tuple[str, int], list[float]] = {}
     for row in rows:
         pairs.setdefault((row.case, row.dim), []).append(row.truth)
@@ -136,7 +151,8 @@ def _cell(row: Row, truth: str) -> str:
         return "skipped"
     held = f"{row.covered / row.tried:.0%}" if row.stderr > 0 else "-"
     mark = " **!**" if row.kind in ("exact", *BOUNDS) and (undercovers(row) or wrong_side(row)) else ""
-    return f"{truth}{row.bias:+.3f} ± {row.sd:.3f}, {held}{mark}"
+    places = min(max(3, 1 - math.floor(math.log10(row.sd))), 6) if row.sd > 0 else 3
+    return f"{truth}{row.bias:+.{places}f} ± {row.sd:.{places}f}, {held}{mark}"
 
 
 def _label(row: Row) -> str:

@@ -169,7 +169,7 @@ def test_processes_find_the_same() -> None:
 
 
 def test_bounds_on_the_wrong_side_are_named() -> None:
-    row = Row("pair", 2, 1000, "ruler", "KL(q||p)", True, "lower bound", 1.0, 0, 0.1, 0.1, 0.1, 100, 100, 0.1)
+    row = Row("pair", 2, 1000, "ruler", "KL(q||p)", "draws", True, "lower bound", 1.0, 0, 0.1, 0.1, 0.1, 100, 100, 0.1)
     assert wrong_side(row)
     assert not wrong_side(replace(row, bias=-0.1))
     assert not wrong_side(replace(row, bias=0.015))

@@ -43,15 +43,17 @@ def test_code_decides_which_trials_count() -> None:
 
 
 def test_rulers_in_other_units_have_a_table_of_their_own() -> None:
-    kl = Row("pair", 2, 1000, "ruler", "KL(q||p)", True, "exact", 1.0, 0, 0.1, 0.1, 0.1, 100, 100, 0.1)
+    kl = Row("pair", 2, 1000, "ruler", "KL(q||p)", "draws", True, "exact", 1.0, 0, 0.1, 0.1, 0.1, 100, 100, 0.1)
     text = markdown([kl, replace(kl, estimator="share", quantity="coverage", truth=0.25)])
-    assert "### KL, nats, n = 1,000\n\n| pair | d | truth | ruler |" in text
-    assert "### Other rulers, n = 1,000\n\n| pair | d | share |" in text
+    assert "### KL from draws, nats, n = 1,000\n\n| pair | d | truth | ruler |" in text
+    assert "### Other rulers, from draws, n = 1,000\n\n| pair | d | share |" in text
     assert "| 0.25: +0.100 ± 0.100, 100%" in text
 
 
 def test_width_of_brackets_is_stated() -> None:
-    low = Row("fold", 10, 1000, "kl_lower, map", "KL(q||p)", True, "lower bound", 1.0, 0, -0.01, 0.1, 0.1, 100, 100, 0.1)
+    low = Row(
+        "fold", 10, 1000, "kl_lower, map", "KL(q||p)", "draws", True, "lower bound", 1.0, 0, -0.01, 0.1, 0.1, 100, 100, 0.1
+    )
     high = replace(low, estimator="kl_upper, map", kind="upper bound", bias=0.02)
     assert "d = 10: 0.0300 (fold, n = 1,000)" in widths([low, high])
     assert widths([low]) == ""
