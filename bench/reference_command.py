@@ -21,16 +21,7 @@ from bench.reference.verify import absent, verify
 from problems.stored import files, folders, stem_of
 
 HEADINGS = ("name", "D", "draws", "log Z", "R-hat", "bulk ESS", "tail ESS", "divergent", "E-FMI", "apart", "made by", "on")
-LESSER = (
-    "made by",
-    "draws",
-    "on",
-    "E-FMI",
-    "D",
-    "tail ESS",
-    "divergent",
-    "bulk ESS",
-)  # left out in this order for want of room
+LESSER = ("made by", "draws", "on", "E-FMI", "D", "tail ESS", "divergent", "bulk ESS")  # the first to go for want of room
 LONGEST = 30  # letters of a name on one line
 ROOMY = 1_000  # columns in which every table finds room
 LEGEND = (

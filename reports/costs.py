@@ -108,9 +108,8 @@ def _curve(axes: Axes, points: pd.DataFrame, column: str, look: Look, results: R
         axes.fill_between(x, steps["shown"].min(), steps["shown"].max(), color=colour, alpha=0.18, linewidth=0)
         axes.plot(x, y, color=colour, linestyle=look.dashes, linewidth=1.4)
     elif key in results.figures:
-        figure, low = results.figures[key], axes.get_ylim()[0]
+        figure = results.figures[key]
         axes.vlines(x, max(figure.low, 1e-12), max(figure.high, y.iloc[-1]), color=colour, linewidth=0.8)
-        axes.set_ylim(bottom=low)
     _bars(axes, x, y, tops, colour)
     for i, (across, up, is_open) in enumerate(zip(x, y, open_ends, strict=True)):
         size = (6.5 if pd.isna(tops.iloc[i]) else 4.5) if i == len(x) - 1 else 3.0

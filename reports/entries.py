@@ -38,9 +38,8 @@ def entry(results: Results, problem: str, metric: str, method: str) -> Entry:
 
 
 def _cost(results: Results, problem: str, metric: str, method: str) -> Entry:
-    finals, written = results.finals, results.measure(metric).written
-    values = finals[(finals["problem"] == problem) & (finals["metric"] == metric) & (finals["method"] == method)]["value"]
-    figure = results.figures.get((problem, metric, method))
+    key, written = (problem, metric, method), results.measure(metric).written
+    values, figure = results.rows(key)["value"], results.figures.get(key)
     if figure is None or written is None:
         return Entry(NONE)
     return Entry(written(figure.value), numbers.span(values.min(), values.max(), written))
@@ -49,6 +48,8 @@ def _cost(results: Results, problem: str, metric: str, method: str) -> Entry:
 def _remarks(results: Results, problem: str, metric: str, method: str, figure: Figure) -> list[str]:
     words, ruler = results.measure(metric), results.ruler(problem, metric)
     said = [figure.kind] if metric == results.divergence(problem) or figure.kind != "estimate" else []
+    if figure.seeds < (asked := len(results.rows((problem, metric, method)))):
+        said.append(f"{figure.seeds} of {asked} seeds")
     if words.ideal is None:
         return said
     distance, refuting = results.distance((problem, metric, method)), results.refuted(problem, metric, method)

@@ -13,8 +13,8 @@ from reports.style import Look, Picture, looks, picture, styled
 
 SHARES = "Grey: the truth, its darkest part holding 50% of the mass, the next 80% and the lightest 95%."
 CLIPPED = (
-    " An open marker stands where it could go no lower: on the noise floor for an estimate that reads less than the floor, "
-    "at the bottom for a value that is not positive."
+    " An open marker stands where it could go no lower: on the noise floor for a figure by its own ruler that reads "
+    "less, at the bottom for a value that is not positive or too small for the picture."
 )
 
 

@@ -11,8 +11,6 @@ import pandas as pd
 
 from bench.store import Store, label
 
-__all__ = ["EXPORTED", "FORMATS", "diagnostics", "export", "label", "latest", "load", "settings_text"]
-
 EXPORTED = (
     *("problem", "method", "settings", "seed", "status", "reason", "checkpoint"),
     *("seconds", "gradients", "metric", "value", "stderr", "kind"),

@@ -121,8 +121,8 @@ MEASURES = {
     ),
     "c2st": Measure(
         "C2ST accuracy",
-        "Share of draws that the better of two classifiers sorts rightly into q and p: 0.5 is guessing. A bound from below on "
-        "what the best classifier could do, so that a small one is no praise.",
+        "Share of draws that the best of three classifiers sorts rightly into q and p: 0.5 is guessing. A bound from below on "
+        "what any classifier could do, so that a small one is no praise.",
         0.5,
     ),
     "ksd": Measure(

@@ -82,7 +82,7 @@ def seconds(value: float) -> str:
     if value < 0.9995:
         return f"{plain(value * 1e3, 2)} ms"
     if value < 119.5:
-        return f"{plain(value, 3 if value < 99.95 else 2 if value < 99.5 else 3)} s"
+        return f"{plain(value, 3)} s"
     if value < 7170:
         return _two(*divmod(round(value), 60), "min", "s")
     return _two(*divmod(round(value / 60), 60), "h", "min")

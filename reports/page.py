@@ -22,21 +22,21 @@ from reports.style import Look, Picture, data_uri, looks, png
 HOW_TO_READ = (
     (
         "Kinds",
-        "Every distance carries its kind. Exact: an average over draws of a known difference of log densities, right but "
-        "for chance. Between bounds (0.296 to 0.301): not less than the one and not more than the other. Lower bound (≥): "
-        "the true value is this or more, so a small one is no praise. Upper bound (≤): this or less. Estimate: from draws "
-        "alone, blurred and possibly off even on average; hold it against the noise floor. Beside other metrics than the "
-        "first no kind is written where it is an estimate.",
+        "Every distance carries its kind. Exact: unbiased, right but for chance; an average over draws of a known difference "
+        "of log densities, or over pairs of draws (MMD², KSD²). Between bounds (0.296 to 0.301): not less than the one and "
+        "not more than the other. Lower bound (≥): the true value is this or more, so a small one is no praise. Upper bound "
+        "(≤): this or less. Estimate: from draws alone, blurred and possibly off even on average; hold it against the noise "
+        "floor. Beside other metrics than the first no kind is written where it is an estimate.",
     ),
     (
         "Noise floor",
-        "The row “exact” is what the rulers for draws read on fresh draws of the truth itself. An estimate that is not "
-        "above the upper end of the floor's interval cannot be told from the truth (○); nor can what a squared MMD or KSD "
-        "reads there, which is unbiased and has the same floor. Log q − log p is constant where q is p: the noise of "
-        "rulers by densities is nil, so that exact values, bounds and brackets of a divergence beside an estimated floor "
-        "are held against 0, and a bracket is at the floor only with both of its ends. An estimate of KL(q‖p) whose "
-        "interval lies below the floor, or which a lower bound denies, was misled, and earns no mark. A lower bound inside "
-        "the floor of bounds shows nothing.",
+        "The row “exact” is what the rulers for draws read on fresh draws of the truth itself. An estimate that, less 1.96 "
+        "standard errors, is not above the upper end of the floor's interval cannot be told from the truth (○); nor can what "
+        "a squared MMD or KSD reads there, which is unbiased and has the same floor. Log q − log p is constant where q is p: "
+        "the noise of rulers by densities is nil, so that exact values, bounds and brackets of a divergence beside an "
+        "estimated floor are held against 0, and a bracket is at the floor only with both of its ends. An estimate of KL in "
+        "either direction whose interval lies below the floor, or one of KL(q‖p) which a lower bound denies, was misled, and "
+        "earns no mark. A lower bound inside the floor of bounds shows nothing.",
     ),
     (
         "Intervals",
@@ -204,7 +204,8 @@ def _markdown(found: Content, folder: Path) -> str:
             for words in found.glossary.values()
         )
     ]
-    parts += ["## What was run", "\n".join(f"- {name}: {escaped(text)}" for name, text in found.facts.items())]
+    if found.facts:
+        parts += ["## What was run", "\n".join(f"- {name}: {escaped(text)}" for name, text in found.facts.items())]
     return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
 
 

@@ -59,8 +59,8 @@ class Results:
 
     def metrics(self, problem: str) -> list[str]:
         """Metrics with a figure for some method other than the floor; all of them where there is no other."""
-        found = {metric: method for (of, metric, method) in self.figures if of == problem and method != FLOOR}
-        return list(found or {metric: "" for (of, metric, _) in self.figures if of == problem})
+        here = [(metric, method) for of, metric, method in self.figures if of == problem]
+        return list(dict.fromkeys(metric for metric, method in here if method != FLOOR) or dict(here))
 
     def divergence(self, problem: str) -> str | None:
         """The metric that stands for quality there."""
@@ -80,14 +80,16 @@ class Results:
 
     def distance(self, key: Key) -> Figure:
         """A figure as a distance from the ideal of its metric."""
-        problem, metric, method = key
-        words, figure = self.measure(metric), self.figures[key]
+        words, figure = self.measure(key[1]), self.figures[key]
         if words.worse != "both" or words.ideal is None or not math.isfinite(figure.value) or figure.kind in MIRRORED:
             return loss(figure, words.ideal or 0.0, words.worse)
-        rows = self.finals[(self.finals["problem"] == problem) & (self.finals["metric"] == metric)]
-        rows = rows[(rows["method"] == method) & rows["value"].notna()]
-        stderrs, kinds = rows["stderr"].fillna(0.0).tolist(), rows["kind"].fillna("estimate").tolist()
-        return deviation(rows["value"].tolist(), stderrs, kinds, words.ideal)
+        return deviation(*_readings(self.rows(key).dropna(subset=["value"])), words.ideal)
+
+    def rows(self, key: Key) -> pd.DataFrame:
+        """What became of one metric at the end of each cell that ended well: with a value, or skipped."""
+        problem, metric, method = key
+        of = self.finals
+        return of[(of["problem"] == problem) & (of["metric"] == metric) & (of["method"] == method)]
 
     def ruler(self, problem: str, metric: str) -> Ruler:
         """What the rulers of a metric read on the truth there, as a distance from its ideal."""
@@ -117,6 +119,10 @@ class Results:
         ]
         return max(proven, key=lambda bound: bound.least, default=None)
 
+    def misled(self, key: Key) -> bool:
+        """Whether an estimate is known to be wrong: below all that the truth reads, or denied by a bound."""
+        return self.ruler(*key[:2]).misled(self.distance(key)) or self.refuted(*key) is not None
+
 
 def summarise(store: Store) -> Results:
     """Read a run, combine its seeds and rank its methods."""
@@ -124,19 +130,22 @@ def summarise(store: Store) -> Results:
     whole = frame[(frame["status"] == "ok") & frame["checkpoint"].notna()]
     finals = whole[whole["checkpoint"] == whole.groupby("key")["checkpoint"].transform("max")]
     found = Results(frame, finals, _figures(finals), {}, diagnostics(store), declared if isinstance(declared, Mapping) else {})
-    return Results(frame, finals, found.figures, _verdicts(found), found.diagnostics, found.declared)
+    return replace(found, verdicts=_verdicts(found))
 
 
 def _figures(finals: pd.DataFrame) -> dict[Key, Figure]:
     figures: dict[Key, Figure] = {}
     for group, rows in finals.dropna(subset=["value"]).groupby(["problem", "metric", "method"], sort=False):
         problem, metric, method = map(str, group)
-        stderrs, kinds = rows["stderr"].fillna(0.0).tolist(), rows["kind"].fillna("estimate").tolist()
         ends = [None if pd.isna(end) else (end, error) for end, error in zip(rows["upper"], rows["upper_stderr"], strict=True)]
-        values = rows["value"].tolist()
-        mean = floor(values, stderrs, kinds) if method == FLOOR else combine(values, stderrs, kinds, ends)
-        figures[problem, metric, method] = mean
+        found = _readings(rows)
+        figures[problem, metric, method] = floor(*found) if method == FLOOR else combine(*found, ends)
     return figures
+
+
+def _readings(rows: pd.DataFrame) -> tuple[list[float], list[float], list[str]]:
+    """Values, standard errors and kinds, one a seed."""
+    return rows["value"].tolist(), rows["stderr"].fillna(0.0).tolist(), rows["kind"].fillna("estimate").tolist()
 
 
 def _verdicts(results: Results) -> dict[Key, Verdict]:
@@ -156,15 +165,16 @@ def _verdicts(results: Results) -> dict[Key, Verdict]:
 
 
 def ordered(results: Results, problem: str, methods: Iterable[str]) -> list[str]:
-    """Methods by what they reached on one problem, those without a figure after them, the noise floor last.
+    """Methods by what they reached on one problem, those misled and those without a figure after them, the noise floor last.
 
     Those that cannot be told from the truth come first and in the order they were met: an order by value would tell them apart.
     """
     metric = results.divergence(problem) or ""
 
-    def place(method: str) -> tuple[bool, bool, bool, float]:
+    def place(method: str) -> tuple[bool, bool, bool, bool, float]:
         key = problem, metric, method
         figure, near = results.figures.get(key), results.verdicts.get(key, Verdict()).at_floor
-        return method == FLOOR, figure is None, not near, figure.value if figure and not near else 0.0
+        misled = figure is not None and method != FLOOR and results.misled(key)
+        return method == FLOOR, figure is None, misled, not near, figure.value if figure and not near else 0.0
 
     return sorted(methods, key=place)

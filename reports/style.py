@@ -99,7 +99,7 @@ def picture(name: str, caption: str, alt: str, figure: Figure) -> Picture:
 
 
 def looks(methods: Sequence[str]) -> dict[str, Look]:
-    """A look for each method label, by its place among them; the noise floor is ink, as the truth is grey."""
+    """A look for each method label, by its place among them; the noise floor is faint, as the truth is grey."""
     own = [method for method in methods if method != FLOOR]
     found = {method: Look(PALETTE[i % len(PALETTE)], DASHES[i // len(PALETTE) % len(DASHES)]) for i, method in enumerate(own)}
     return found | {FLOOR: Look(FAINT, (0, (2, 1.5)))}

@@ -44,7 +44,7 @@ def _closing(results: Results, problem: str) -> Fitted:
 
 
 def _brief(table: Table) -> Table:
-    """Without remarks, but for those on the floor, on estimates that are misled, and on methods that lost cells."""
+    """Without remarks, but for those on the floor, on estimates that are misled, and on methods that lost cells or figures."""
     lines = []
     for line in table.lines:
         counted, lost, _ = line.detail.partition(";")
@@ -55,7 +55,7 @@ def _brief(table: Table) -> Table:
 
 
 def _kept(found: Entry, floor: bool) -> bool:
-    return floor or "misled" in found.detail or "no exact draws" in found.detail
+    return floor or any(words in found.detail for words in ("misled", "no exact draws", " seeds"))
 
 
 def problem_table(results: Results, problem: str) -> Table:
@@ -127,7 +127,7 @@ def _notes(results: Results, problem: str, metrics: Iterable[str]) -> tuple[str,
     """Why a figure is absent or of its kind, and what else its metric remarks: one line for each metric, by its methods."""
     rows = results.finals[(results.finals["problem"] == problem) & results.finals["metric"].isin(list(metrics))]
     everyone = set(rows["method"])
-    rows = rows[rows["row_reason"].fillna("") != ""].drop_duplicates(["metric", "method"])
+    rows = rows[rows["row_reason"].fillna("") != ""].drop_duplicates(["metric", "method", "row_status"])
     notes = []
     for metric in dict.fromkeys(rows["metric"]):
         found: dict[str, list[str]] = {}

@@ -116,7 +116,7 @@ def _made(problem: Problem, seed: int, progress: Progress, plan: Plan) -> Made:
 
 
 def _first(problem: Problem, plan: Plan, seed: int, progress: Progress) -> Run:
-    """Longer runs help no chain that diverges: there is the first attempt the last."""
+    """Longer runs help no chain that diverges: there the first attempt is the last."""
 
     def good(run: Run) -> bool:
         return wants_care(run, plan) or _passed(mixing(run, _kept(run, plan)))

@@ -19,7 +19,6 @@ class Line:
         log_z, log_z_stderr: nats.
         r_hat, ess_bulk, ess_tail, divergent, e_fmi, agreement: the figures of the checks, the last in standard errors.
         sampler, date: how and when it was made.
-        kibibytes: of both files.
     """
 
     name: str
@@ -35,23 +34,21 @@ class Line:
     agreement: float
     sampler: str
     date: str
-    kibibytes: float
 
 
 def table(folder: Path) -> tuple[list[Line], list[str]]:
     """A line for each reference in the folder, by name, and the names of those that were harmed; ``verify`` tells how."""
     lines, harmed = [], []
     for stem in stems(folder):
-        npz, certificate = files(stem, folder)
         try:
-            stored = read(npz, certificate)
+            stored = read(*files(stem, folder))
         except UncertifiedError:
             harmed.append(stem)
             continue
         if seal_fault(stored) or draws_fault(stored):
             harmed.append(stem)
         else:
-            lines.append(_line(stem, stored.certificate, (npz.stat().st_size + certificate.stat().st_size) / 1024))
+            lines.append(_line(stem, stored.certificate))
     return lines, harmed
 
 
@@ -60,7 +57,7 @@ def stems(folder: Path) -> list[str]:
     return sorted({path.stem for path in folder.glob("[!.]*") if path.suffix in (".npz", ".json")})
 
 
-def _line(name: str, said: Any, kibibytes: float) -> Line:
+def _line(name: str, said: Any) -> Line:
     route = said["sampler"]["route"]
     figures = {check["name"]: check["figure"] for check in said["checks"]}
     return Line(
@@ -77,5 +74,4 @@ def _line(name: str, said: Any, kibibytes: float) -> Line:
         figures["agreement of the routes"],
         route,
         said["made"]["date"],
-        kibibytes,
     )
