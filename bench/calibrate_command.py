@@ -44,7 +44,7 @@ def write_calibration(
             ledger=ledger,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    minutes = sum(trial.seconds for trial in ledger.trials) / 60
+    minutes = sum(row.seconds * (row.tried + row.skipped) for row in rows) / 60
     made = (
         f"Made by `postbench calibrate`, version {version()}: {repetitions.cheap} repetitions of cheap estimators, "
         f"{repetitions.costly} of dear ones, {minutes:.0f} processor minutes."
@@ -64,8 +64,8 @@ def _between(page: Path, table: str) -> str:
     """
     try:
         text = page.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--into {page}: {error.strerror or error}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--into {page}: {getattr(error, 'strerror', None) or error}; name a Markdown page.") from None
     before, begun, rest = text.partition(MARKS[0])
     _, ended, after = rest.partition(MARKS[1])
     if not (begun and ended):

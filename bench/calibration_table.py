@@ -152,7 +152,8 @@ def _cell(row: Row, truth: str) -> str:
     held = f"{row.covered / row.tried:.0%}" if row.stderr > 0 else "-"
     mark = " **!**" if row.kind in ("exact", *BOUNDS) and (undercovers(row) or wrong_side(row)) else ""
     places = min(max(3, 1 - math.floor(math.log10(row.sd))), 6) if row.sd > 0 else 3
-    return f"{truth}{row.bias:+.{places}f} ± {row.sd:.{places}f}, {held}{mark}"
+    gone = f", {row.skipped} skipped" if row.skipped else ""
+    return f"{truth}{row.bias:+.{places}f} ± {row.sd:.{places}f}, {held}{gone}{mark}"
 
 
 def _label(row: Row) -> str:

@@ -52,7 +52,8 @@ HOW_TO_READ = (
         f"{LEGEND} "
         "One method is better than another where the values that their intervals leave possible do not meet: of a bracket, "
         "from the low end of the lower bound's interval to the high end of the upper's. Inside the noise floor none is. "
-        "Against another kind an estimate is trusted within a factor of three only, one seed within a factor of two, and "
+        "Beside another kind an estimate may be three times too large, and one of KL above the floor too small by any factor; "
+        "one seed is trusted within a factor of two, and "
         "an estimate without a floor may be noise. ★ takes two seeds of the method. Where perfect is not 0, the distance "
         "from the ideal is ranked.",
     ),

@@ -20,7 +20,7 @@ from typing import Literal
 from reports.intervals import Figure
 
 Rank = Literal["best", "tied", ""]
-BIAS = 3.0  # nearest-neighbour KL has been off by up to 2.4 times on pairs whose KL is known (10,000 draws, D = 10)
+BIAS = 3.0  # nearest neighbours have read up to 2.4 times too much on pairs whose KL is known (10,000 draws, D = 10)
 LONE = 2.0  # the figure of one seed is trusted for its method within this factor: how much seeds differ was not seen
 FEWEST = 2  # seeds of a method that is to be called best
 
@@ -112,13 +112,16 @@ def _possible(figure: Figure, rival: Figure, ruler: Ruler) -> tuple[float, float
     """The values a figure leaves possible for its method when it is held against a rival.
 
     A bound leaves one side open, and so does whatever lies inside the noise. Estimates by one ruler compare by their
-    intervals; against another kind an estimate is trusted within a factor ``BIAS`` only, and one seed within ``LONE``.
+    intervals; against another kind an estimate may be too large by a factor ``BIAS``, and one of KL that has left the floor
+    too small by any: neighbours saturate, and read a lost mode of 8.3 nats as 0.8. One seed is trusted within ``LONE``.
     """
     if ruler.misled(figure):
         return -math.inf, math.inf
     limit, low, high = ruler.limit(figure), figure.low, figure.high
     if limit is None or ruler.within(figure):
         low, high = -math.inf, max(high, limit if limit is not None else -math.inf)
+    elif ruler.astray and figure.kind == "estimate" and rival.kind != "estimate":
+        high = math.inf
     if figure.kind in ("lower bound", "upper bound"):
         low, high = (low, math.inf) if figure.kind == "lower bound" else (-math.inf, high)
     factor = BIAS if figure.kind == "estimate" and rival.kind != "estimate" else 1.0

@@ -159,6 +159,9 @@ def _verdicts(results: Results) -> dict[Key, Verdict]:
             method: results.refuted(problem, metric, method) or results.distance((problem, metric, method))
             for method in methods
         }
+        for method, figure in here.items():
+            if figure.seeds < len(results.rows((problem, metric, method))):  # a seed without a figure, of an infinite KL say
+                here[method] = replace(figure, seeds=1)  # earns no ★, and is trusted as one seed is
         ranked = rank(here, ruler.floor, astray=ruler.astray)
         verdicts |= {(problem, metric, method): verdict for method, verdict in ranked.items()}
     return verdicts
