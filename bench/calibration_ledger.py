@@ -10,7 +10,8 @@ from pathlib import Path
 
 from bench.calibration_trials import Trial
 
-ROOMS = ("methods", "problems", "bench/metrics")
+ROOMS = ("methods", "problems", "problems/data", "bench/metrics")
+BESIDE = ("exact.py", "target.py", "fit.py")  # modules of the harness that a pair is drawn with
 HARMLESS = ("calibration_ledger.py", "calibration_table.py")  # what a trial gives is decided by the other modules calibration_*
 
 
@@ -48,7 +49,8 @@ class Ledger:
 def fingerprint() -> str:
     """Hash of the sources that decide what a trial gives: trials of other code are not of this run."""
     root, code = Path(__file__).parents[1], hashlib.sha256()
-    files = [path for room in ROOMS for path in (root / room).glob("*.py")]
+    files = [path for room in ROOMS for path in (root / room).glob("*.*") if path.is_file()]
+    files += [root / "bench" / name for name in BESIDE]
     files += [path for path in (root / "bench").glob("calibration_*.py") if path.name not in HARMLESS]
     for path in sorted(files):
         code.update(path.read_bytes())

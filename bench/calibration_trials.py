@@ -56,23 +56,23 @@ class Task:
     case: Case
     clothes: Clothes
     n: int
-    estimators: tuple[tuple[Estimator, range], ...]
+    estimators: tuple[tuple[Estimator, Sequence[int]], ...]
 
     def blocks(self) -> Iterator[Task]:
         """The same in parts of ``BLOCK`` repetitions."""
-        last = max((tries.stop for _, tries in self.estimators), default=0)
-        for first in range(0, last, BLOCK):
-            parts = ((each, range(first, min(tries.stop, first + BLOCK))) for each, tries in self.estimators)
+        last = max((max(tries) for _, tries in self.estimators), default=-1)
+        for first in range(0, last + 1, BLOCK):
+            block = range(first, first + BLOCK)
+            parts = ((each, tuple(i for i in tries if i in block)) for each, tries in self.estimators)
             yield replace(self, estimators=tuple((each, tries) for each, tries in parts if tries))
 
     def without(self, done: set[tuple[str, int, int, str, int]]) -> Task:
-        """The same, less the estimators whose every repetition has been made."""
-        left = tuple(
-            (each, tries)
-            for each, tries in self.estimators
-            if not all((self.case.name, self.case.problem.dim, self.n, each.name, i) in done for i in tries)
+        """The same, less the repetitions that have been made."""
+        case, dim = self.case.name, self.case.problem.dim
+        parts = (
+            (each, tuple(i for i in tries if (case, dim, self.n, each.name, i) not in done)) for each, tries in self.estimators
         )
-        return replace(self, estimators=left)
+        return replace(self, estimators=tuple((each, tries) for each, tries in parts if tries))
 
 
 def perform(task: Task) -> list[Trial]:

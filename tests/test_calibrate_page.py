@@ -37,6 +37,14 @@ def test_a_run_that_was_stopped_goes_on(tmp_path: Path) -> None:
     assert len(Ledger(path).trials) == 25
 
 
+def test_more_repetitions_add_to_those_that_were_made(tmp_path: Path) -> None:
+    path, seed = tmp_path / "trials.jsonl", [Estimator("seed", Seed(), "draws", "mine")]
+    for count in (12, 15):
+        rows = calibrate([nothing()], seed, sizes=(50,), repetitions=Repetitions(count, 2), ledger=Ledger(path))
+    assert rows[0].tried == 15
+    assert sorted(trial.repetition for trial in Ledger(path).trials) == list(range(15))
+
+
 def test_code_decides_which_trials_count() -> None:
     assert fingerprint() == fingerprint()
     assert len(fingerprint()) == 12

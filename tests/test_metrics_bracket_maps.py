@@ -11,7 +11,7 @@ from bench.calibration_cases import folding
 from bench.calibration_estimators import OnePreimage
 from bench.calibration_laws import Fold, Waves
 from bench.checks.metric import check_metric
-from bench.metrics import auxiliary, brackets, preimages, scores
+from bench.metrics import auxiliary, brackets, kl, preimages, scores
 from bench.metrics.base import Estimate, Metric, Skipped
 from bench.metrics.classifier import KlClassifier
 from bench.metrics.evidence import LogZError
@@ -19,7 +19,7 @@ from bench.metrics.kl import KlQP
 from bench.metrics.kl_bounds import KlLower, KlUpper
 from bench.metrics.pushforward import branch
 from tests import metric_cases as cases
-from tests.bracket_maps import Bounded, Breathing, FoldedBreathing, Squared, average_within
+from tests.bracket_maps import Bounded, Breathing, Capped, FoldedBreathing, Squared, average_within
 from tests.metric_cases import SIGMAS, StandardNormal, compare, found, normal, rng
 
 SEARCHED = 500
@@ -191,3 +191,19 @@ def test_weights_of_a_folding_map_count_every_preimage() -> None:
     eps = normal(rng(0), 20_000, 2)
     one = branch(Fold(2), eps)
     assert float((Waves(2).log_density(one.points) - one.log_q).logsumexp(0)) - math.log(20_000) > 0.05
+
+
+def test_a_flat_place_that_only_the_searched_draws_hit_is_named() -> None:
+    eps, more = normal(rng(0), 500, 2).clamp(max=2.9), normal(rng(1), 40, 2).clamp(max=2.9)
+    more[7, 0] = 3.5
+    found_ = brackets._of_square_map(Capped(), preimages.Atlas(eps, branch(Capped(), eps)), more, rng(2))
+    assert isinstance(found_, Skipped)
+    assert "singular at 1 of 40 draws" in found_.reason
+
+
+def test_a_bound_that_is_open_below_sends_kl_on_to_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = brackets.Bracket(Skipped("No bound was found at 3 of 20 draws."), Estimate(0.7, 0.1, "upper bound"))
+    monkeypatch.setattr(kl, "bracket", lambda *_: ends)
+    result = found(KlQP().measure(compare(Breathing(2), StandardNormal(2))))
+    assert result.kind == "estimate"
+    assert result.note.startswith("No bound was found at 3 of 20 draws. Nearest neighbours")

@@ -132,6 +132,8 @@ def bounds(approximation: Pushforward, dim: int, counts: tuple[int, int], genera
     drawn = atlas.known.points
     conditional = Conditional(choose(drawn[:cut], drawn[cut:], COMPONENTS, generator), dim)
     behind = excess(square, few, atlas, generator)
+    if bool((behind.known.sign == 0).any()):
+        return None
     z = torch.cat([apart.points, behind.known.points])
     log_q = torch.cat([apart.log_q, behind.known.log_q]) - conditional.log_prob(z[:, :dim], z[:, dim:])
     first = behind.lower.unsqueeze(-1)  # all weights from here on relative to q_1 / s at a_0

@@ -23,7 +23,7 @@ class Estimate:
     Args:
         value: the figure, in the metric's unit.
         stderr: its standard error, same unit.
-        kind: ``exact``: unbiased Monte Carlo with known densities; ``lower bound`` or ``upper bound`` on the quantity, up
+        kind: ``exact``: unbiased, up to ``stderr``; ``lower bound`` or ``upper bound`` on the quantity, up
             to ``stderr``; ``estimate``: consistent, but biased at a finite number of draws: compare with the noise floor.
         note: one sentence for the reader where the kind needs a reason.
     """

@@ -65,11 +65,19 @@ class MapDraws:
     note: str
 
 
-def searchable(metric: Metric) -> None:
-    """Refuse a metric whose field ``searched`` is too small to say anything."""
-    searched = getattr(metric, "searched", SEARCHED)
-    if searched < LEAST:
-        raise ValueError(f"{type(metric).__name__}(searched=...) must be at least {LEAST}, got {searched}.")
+@dataclass(frozen=True)
+class Searching(Metric):
+    """A metric that looks for the preimages of draws of a map.
+
+    Args:
+        searched: of how many draws.
+    """
+
+    searched: int = SEARCHED
+
+    def __post_init__(self) -> None:
+        if self.searched < LEAST:
+            raise ValueError(f"{type(self).__name__}(searched=...) must be at least {LEAST}, got {self.searched}.")
 
 
 def bracket(comparison: Comparison, evidence: tuple[float, float], searched: int = SEARCHED) -> Bracket | Skipped:
@@ -129,13 +137,18 @@ def known_draws(comparison: Comparison, searched: int) -> MapDraws | Skipped:
 def _of_square_map(approximation: Pushforward, atlas: Atlas, more: Tensor, generator: torch.Generator) -> MapDraws | Skipped:
     singular = int((atlas.known.sign == 0).sum())
     if singular:
-        return Skipped(
-            f"The map is singular at {singular} of {len(atlas.eps)} draws: it has no density there, and KL(q||p) is infinite."
-        )
+        return _flat(singular, len(atlas.eps))
     behind = excess(approximation, more, atlas, generator)
+    singular = int((behind.known.sign == 0).sum())
+    if singular:
+        return _flat(singular, len(more))
     points = torch.cat([atlas.known.points, behind.known.points])
     log_q = torch.cat([atlas.known.log_q, behind.known.log_q])
     return MapDraws(points, log_q, behind.lower, behind.upper, *_judged(approximation, atlas, behind))
+
+
+def _flat(singular: int, count: int) -> Skipped:
+    return Skipped(f"The map is singular at {singular} of {count} draws: it has no density there, and KL(q||p) is infinite.")
 
 
 def _judged(approximation: Pushforward, atlas: Atlas, behind: Excess) -> tuple[Kind, str]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from bench.metrics.base import Comparison, Estimate, Kind, Metric, Skipped
-from bench.metrics.brackets import SEARCHED, Bracket, bracket, searchable
+from bench.metrics.base import Comparison, Estimate, Kind, Skipped
+from bench.metrics.brackets import Bracket, Searching, bracket
 from bench.metrics.density import log_evidence
 
 OPPOSITE: dict[Kind, Kind] = {"lower bound": "upper bound", "upper bound": "lower bound"}
 
 
 @dataclass(frozen=True)
-class Elbo(Metric):
+class Elbo(Searching):
     r"""Evidence lower bound, nats: what a variational method maximises; log Z for a perfect approximation.
 
     .. math:: \mathrm{ELBO} = E_q[\log p - \log q] = \log Z - KL(q \| p)
@@ -27,13 +27,9 @@ class Elbo(Metric):
         searched: draws of a map whose preimages are looked for.
     """
 
-    searched: int = SEARCHED
     name: ClassVar[str] = "elbo"
     unit: ClassVar[str] = "nats"
     ideal: ClassVar[float | None] = None
-
-    def __post_init__(self) -> None:
-        searchable(self)
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         ends = bracket(comparison, (0.0, 0.0), self.searched)
@@ -44,7 +40,7 @@ class Elbo(Metric):
 
 
 @dataclass(frozen=True)
-class ElboGap(Metric):
+class ElboGap(Searching):
     r"""Log Z less the ELBO, nats: KL(q||p) by the route of densities, and nothing where that is closed.
 
     .. math:: \log Z - E_q[\log p - \log q]
@@ -55,12 +51,8 @@ class ElboGap(Metric):
         searched: draws of a map whose preimages are looked for.
     """
 
-    searched: int = SEARCHED
     name: ClassVar[str] = "elbo_gap"
     unit: ClassVar[str] = "nats"
-
-    def __post_init__(self) -> None:
-        searchable(self)
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         evidence = log_evidence(comparison.problem.truth)

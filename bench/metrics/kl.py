@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped
-from bench.metrics.brackets import SEARCHED, Bracket, bracket, searchable
+from bench.metrics.brackets import Searching, bracket
 from bench.metrics.chains import memory
 from bench.metrics.density import at_truth, log_evidence
 from bench.metrics.knn import NEIGHBOURS, compared, kl_knn_reverse
@@ -14,7 +14,7 @@ from bench.metrics.monte_carlo import divergence
 
 
 @dataclass(frozen=True)
-class KlQP(Metric):
+class KlQP(Searching):
     r"""KL(q||p), nats: what q claims and the truth denies. Dominated by mass where p has little; blind to modes that q
     leaves out.
 
@@ -33,19 +33,19 @@ class KlQP(Metric):
         searched: draws of a map whose preimages are looked for.
     """
 
-    searched: int = SEARCHED
     name: ClassVar[str] = "kl_qp"
     unit: ClassVar[str] = "nats"
-
-    def __post_init__(self) -> None:
-        searchable(self)
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         evidence = log_evidence(comparison.problem.truth)
         if isinstance(evidence, Skipped):
             return self._by_neighbours(comparison, evidence)
         found = bracket(comparison, evidence, self.searched)
-        return found.lower if isinstance(found, Bracket) else self._by_neighbours(comparison, found)
+        if isinstance(found, Skipped):
+            return self._by_neighbours(comparison, found)
+        if isinstance(found.lower, Skipped) and isinstance(found.upper, Estimate):  # the search found no weight somewhere
+            return self._by_neighbours(comparison, found.lower)
+        return found.lower
 
     def _by_neighbours(self, comparison: Comparison, missing: Skipped) -> Estimate | Skipped:
         return _explained(compared(comparison, NEIGHBOURS), missing)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bench.metrics.base import Comparison, Estimate, Metric, Skipped
-from bench.metrics.brackets import SEARCHED, Bracket, bracket, searchable
+from bench.metrics.base import Comparison, Estimate, Skipped
+from bench.metrics.brackets import Bracket, Searching, bracket
 from bench.metrics.density import log_evidence
 from bench.metrics.density_model import modelled
 from methods.base import Approximation, Pushforward
 
 
 @dataclass(frozen=True)
-class KlLower(Metric):
+class KlLower(Searching):
     r"""Lower bound on KL(q||p), nats, the best that the approximation allows.
 
     - q has a density: KL itself, kind ``exact``, as ``kl_qp``.
@@ -30,13 +30,12 @@ class KlLower(Metric):
         flow_steps: of training a neural spline flow where q is draws alone, 20 milliseconds each at D = 10; needs zuko.
     """
 
-    searched: int = SEARCHED
     flow_steps: int = 0
     name: ClassVar[str] = "kl_lower"
     unit: ClassVar[str] = "nats"
 
     def __post_init__(self) -> None:
-        searchable(self)
+        super().__post_init__()
         if self.flow_steps < 0:
             raise ValueError(f"KlLower(flow_steps=...) must be 0 or more, got {self.flow_steps}.")
 
@@ -52,7 +51,7 @@ class KlLower(Metric):
 
 
 @dataclass(frozen=True)
-class KlUpper(Metric):
+class KlUpper(Searching):
     r"""Upper bound on KL(q||p), nats, where one can be had.
 
     - q has a density: KL itself, kind ``exact``, as ``kl_qp``.
@@ -66,12 +65,8 @@ class KlUpper(Metric):
         searched: draws of a map whose preimages are looked for.
     """
 
-    searched: int = SEARCHED
     name: ClassVar[str] = "kl_upper"
     unit: ClassVar[str] = "nats"
-
-    def __post_init__(self) -> None:
-        searchable(self)
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         evidence = log_evidence(comparison.problem.truth)

@@ -31,12 +31,6 @@ class Branch:
     log_q: Tensor
     sign: Tensor
 
-    @property
-    def minority(self) -> float:
-        """Share of the draws on which det J has the rarer sign: 0 for a map that does not fold."""
-        positive = float((self.sign > 0).double().mean())
-        return min(positive, 1.0 - positive)
-
 
 def branch(approximation: Pushforward, eps: Tensor) -> Branch:
     """Push noise [n, D] through a square map and account for the density by the preimage that is known."""
