@@ -31,6 +31,7 @@ FAR = 1e4  # length of the noise by which a map is seen to grow
 SLOWEST = 0.01  # growth that counts: standard deviations of z for each of the noise
 SEARCHED = 1000  # draws of a map whose preimages are looked for, unless said otherwise
 LEAST = 20  # of them
+UNLESS = "Exact if the map is one-to-one: "
 FEWER = 4  # times fewer draws are searched where noise has to be integrated out
 
 
@@ -102,7 +103,9 @@ def bracket(comparison: Comparison, evidence: tuple[float, float], searched: int
         return Bracket(first, first)
     lower = _with_excess(first, drawn.log_q - log_p, drawn.lower, evidence[1])
     upper = _with_excess(first, drawn.log_q - log_p, drawn.upper, evidence[1])
-    return Bracket(lower, upper if isinstance(upper, Skipped) else replace(upper, kind="upper bound"))
+    if isinstance(upper, Estimate):
+        upper = replace(upper, kind="upper bound", note=upper.note.removeprefix(UNLESS))
+    return Bracket(lower, upper)
 
 
 def _with_excess(first: Estimate, ratio: Tensor, more: Tensor, more_stderr: float) -> Estimate | Skipped:
@@ -165,7 +168,7 @@ def _judged(approximation: Pushforward, atlas: Atlas, behind: Excess) -> tuple[K
         return "lower bound", f"det J has one sign on all {len(signs)} draws, yet {search}."
     if not grows(approximation, atlas):
         return "lower bound", f"The map does not grow in all directions, so it may reach a point twice, although {search}."
-    return "exact", f"Exact if the map is one-to-one: det J has one sign on all {len(signs)} draws, and {search}."
+    return "exact", f"{UNLESS}det J has one sign on all {len(signs)} draws, and {search}."
 
 
 def grows(approximation: Pushforward, atlas: Atlas) -> bool:
