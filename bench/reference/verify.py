@@ -36,7 +36,16 @@ from problems.stored import (
     stem_of,
 )
 
-BESIDE_EXACT = ("eight-schools", "eight-schools-signed")  # shipped though the truth is known: they test the certificate
+BESIDE_EXACT = (
+    "banana",
+    "copula",
+    "eight-schools",
+    "eight-schools-signed",
+    "gp-regression",
+    "linear-regression",
+    "state-space",
+    "student-t",
+)  # shipped although the truth is known: the certificate is tested by it
 
 
 def verify(names: Sequence[str] | None, folder: Path) -> Iterator[Finding]:
