@@ -153,14 +153,19 @@ def _keys(place: Sequence[str], model: type[pydantic.BaseModel]) -> list[str]:
     return [".".join([*place[:-1], name]) for name in fields]
 
 
+def metrics_of(matrix: Matrix) -> tuple[Spec, ...]:
+    """The metrics that every cell is measured by: those chosen, or all there are."""
+    chosen = matrix.metrics if matrix.metrics is not None else list(entries("metrics")[0])
+    return tuple(spec.parse("metrics", name) for name in chosen)
+
+
 def expand(matrix: Matrix) -> list[Cell]:
     """The cells, one seed after the other, so that a run cut short has seen everything at least once.
 
     Raises:
         UserError: an unknown name, field or value.
     """
-    chosen = matrix.metrics if matrix.metrics is not None else list(entries("metrics")[0])
-    metrics = tuple(spec.parse("metrics", name) for name in chosen)
+    metrics = metrics_of(matrix)
     problems, methods = list(_specs("problems", matrix.problems)), list(_specs("methods", matrix.methods))
     seals = {problem.content: _seal(problem) if matrix.truth == "reference" else "" for problem, _ in problems}
     cells = []

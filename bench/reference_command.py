@@ -47,10 +47,11 @@ def verify_references(names: Sequence[str], folder: Path | None) -> bool:
     console, places = terminal.console(), _places(folder)
     if folder and not stems(folder):
         raise UserError(f"--folder {folder}: there are no references there.")
+    homes = {name: _homes(name, places) for name in names}
 
     def findings() -> Iterator[Finding]:
         for place in places:
-            found = verify([name for name in names if place in _homes(name, places)] if names else None, place)
+            found = verify([name for name in names if place in homes[name]] if names else None, place)
             for i, finding in enumerate(found):
                 if i == 0:
                     console.print(f"{place}:", soft_wrap=True, highlight=False)

@@ -11,10 +11,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from bench import spec
 from bench.executors import Events, Started
-from bench.matrix import Cell, Matrix
-from bench.registry import entries
+from bench.matrix import Cell, Matrix, metrics_of
 from bench.store import CellRecord, Row, Status, Store
 from bench.version import version
 from bench.worker import Ended, Measured
@@ -95,8 +93,7 @@ def describe(matrix: Matrix, store: Store) -> None:
 
 def _measured(matrix: Matrix) -> dict[str, dict[str, str | float | None]]:
     """Unit and ideal of each metric, by which a report ranks those of plugins too."""
-    names = matrix.metrics if matrix.metrics is not None else list(entries("metrics")[0])
-    metrics = [spec.parse("metrics", name).build() for name in names]
+    metrics = [metric.build() for metric in metrics_of(matrix)]
     return {metric.name: {"unit": metric.unit, "ideal": metric.ideal} for metric in metrics}
 
 

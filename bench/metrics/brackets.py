@@ -88,16 +88,14 @@ def bracket(comparison: Comparison, evidence: tuple[float, float], searched: int
         evidence: log Z and its standard error, nats; (0, 0) leaves minus the ELBO.
         searched: draws of a map whose preimages are looked for.
     """
-    with torch.no_grad():
-        log_q = comparison.approximation.log_prob(comparison.draws)
-        if log_q is not None:
-            log_p = comparison.problem.log_density(comparison.draws) - evidence[0]
-            known = divergence(log_q.double(), log_p, ("q", "p"), "exact", evidence[1], "")
-            return Bracket(known, known)
-        drawn = known_draws(comparison, searched)
-        if isinstance(drawn, Skipped):
-            return drawn
-        log_p = comparison.problem.log_density(drawn.points) - evidence[0]
+    if (own := own_densities(comparison)) is not None:
+        log_q, log_p = own
+        known = divergence(log_q, log_p - evidence[0], ("q", "p"), "exact", evidence[1], "")
+        return Bracket(known, known)
+    drawn = known_draws(comparison, searched)
+    if isinstance(drawn, Skipped):
+        return drawn
+    log_p = log_density_at(comparison, searched) - evidence[0]
     first = divergence(drawn.log_q, log_p, ("q", "p"), drawn.kind, evidence[1], drawn.note)
     if isinstance(first, Skipped):
         return Bracket(first, first)
@@ -119,7 +117,25 @@ def _with_excess(first: Estimate, ratio: Tensor, more: Tensor, more_stderr: floa
     return replace(first, value=float(ratio.mean() + more.mean()), stderr=math.hypot(math.sqrt(variance), more_stderr))
 
 
+@functools.lru_cache(maxsize=1)  # KL, ELBO, its gap and the weights ask for the same densities
+@torch.no_grad()
+def own_densities(comparison: Comparison) -> tuple[Tensor, Tensor] | None:
+    """Log q and log p at the shared draws, [n] each, or None where q cannot be asked for its density."""
+    log_q = comparison.approximation.log_prob(comparison.draws)
+    return None if log_q is None else (log_q.double(), comparison.problem.log_density(comparison.draws))
+
+
+@functools.lru_cache(maxsize=2)  # as many as ``known_draws``
+@torch.no_grad()
+def log_density_at(comparison: Comparison, searched: int) -> Tensor:
+    """Log p at the draws of ``known_draws``, [n], where there are any."""
+    drawn = known_draws(comparison, searched)
+    assert not isinstance(drawn, Skipped)
+    return comparison.problem.log_density(drawn.points)
+
+
 @functools.lru_cache(maxsize=2)  # both ends of a bracket, and a quick one beside it, come from the same search
+@torch.no_grad()
 def known_draws(comparison: Comparison, searched: int) -> MapDraws | Skipped:
     """Fresh draws of a map of at least as much noise as coordinates, or why its density is out of reach."""
     approximation, dim = comparison.approximation, comparison.problem.dim

@@ -15,6 +15,7 @@ from bench.metrics import chains
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped
 from bench.metrics.network_classifier import network
 from bench.metrics.samples import standardise
+from bench.metrics.scores import log_normal
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -124,19 +125,17 @@ def _trees(points: Floats, of_q: Flags, at: Floats) -> Flags:
 
 def _quadratic(points: Floats, of_q: Flags, at: Floats) -> Flags:
     """The likelihood ratio of two fitted Gaussians: the best there is, if both samples are Gaussian."""
-    levels = [_log_normal(torch.from_numpy(points[which]), torch.from_numpy(at)) for which in (of_q, ~of_q)]
+    levels = [_fitted(torch.from_numpy(points[which]), torch.from_numpy(at)) for which in (of_q, ~of_q)]
     guesses: Flags = (levels[0] > levels[1]).numpy()
     return guesses
 
 
-def _log_normal(sample: Tensor, at: Tensor) -> Tensor:
+def _fitted(sample: Tensor, at: Tensor) -> Tensor:
     mean, dim = sample.mean(0), sample.shape[1]
     cov = sample.T.cov().reshape(dim, dim)
     ridge = RIDGE * float(cov.diagonal().mean()) or RIDGE
     factor = torch.linalg.cholesky(cov + ridge * torch.eye(dim, dtype=cov.dtype))
-    white = torch.linalg.solve_triangular(factor, (at - mean).T, upper=False)
-    level: Tensor = -0.5 * white.square().sum(0) - factor.diagonal().log().sum()
-    return level
+    return log_normal(at, mean, factor)
 
 
 CLASSIFIERS = {"a quadratic discriminant": _quadratic, "a network": network, "boosted trees": _trees}

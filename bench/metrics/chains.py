@@ -65,3 +65,9 @@ def memory(comparison: Comparison) -> int:
         return 0
     time = len(comparison.draws) / float(comparison.effective.min())
     return min(math.ceil(2 * (time - 1)), LONGEST_MEMORY, len(comparison.draws) // 20)
+
+
+def partners(n: int, memory: int) -> Tensor:
+    """How many rows each of n may be compared with, [n]: not itself, nor those up to ``memory`` rows apart."""
+    at = torch.arange(n, dtype=torch.float64)
+    return n - 1 - at.clamp(max=memory) - (n - 1 - at).clamp(max=memory)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,8 +9,8 @@ import torch
 from torch import Tensor
 
 from bench.metrics.base import Comparison, Skipped
-from bench.metrics.brackets import SEARCHED, known_draws
-from methods.base import Approximation, Pushforward
+from bench.metrics.brackets import SEARCHED, known_draws, log_density_at, own_densities
+from methods.base import Pushforward
 from problems.base import Exact, Truth
 
 
@@ -34,15 +33,10 @@ class Known:
     note: str = ""
 
 
-@functools.lru_cache(maxsize=1)  # several metrics ask for the same densities
 def at_draws(comparison: Comparison) -> Known | Skipped:
     """Densities at draws of the approximation: the shared draws, or fresh ones of a square map."""
-    approximation, draws = comparison.approximation, comparison.draws
-    with torch.no_grad():
-        log_q = approximation.log_prob(draws)
-        if log_q is not None:
-            return Known(draws, log_q.double(), comparison.problem.log_density(draws))
-        return _of_map(approximation, comparison)
+    own = own_densities(comparison)
+    return _of_map(comparison) if own is None else Known(comparison.draws, *own)
 
 
 def at_truth(comparison: Comparison) -> Known | Skipped:
@@ -63,16 +57,16 @@ def log_evidence(truth: Truth) -> tuple[float, float] | Skipped:
     return truth.log_z, truth.log_z_stderr
 
 
-def _of_map(approximation: Approximation, comparison: Comparison) -> Known | Skipped:
+def _of_map(comparison: Comparison) -> Known | Skipped:
     """All draws with the one preimage of each where the map is one-to-one, else those whose preimages were looked for."""
+    approximation = comparison.approximation
     if isinstance(approximation, Pushforward) and approximation.noise_dim > comparison.problem.dim:
         noise, dim = approximation.noise_dim, comparison.problem.dim
         return Skipped(f"The map has {noise} noise dimensions for {dim} coordinates: its density has no closed form.")
     found = known_draws(comparison, SEARCHED)
     if isinstance(found, Skipped):
         return found
-    points, log_q = found.points, found.log_q
-    if found.kind != "exact":
-        points, log_q = points[-len(found.lower) :], log_q[-len(found.lower) :] + found.lower
-    kind: Literal["exact", "lower bound"] = "exact" if found.kind == "exact" else "lower bound"
-    return Known(points, log_q, comparison.problem.log_density(points), kind, found.note)
+    log_p, some = log_density_at(comparison, SEARCHED), -len(found.lower)
+    if found.kind == "exact":
+        return Known(found.points, found.log_q, log_p, "exact", found.note)
+    return Known(found.points[some:], found.log_q[some:] + found.lower, log_p[some:], "lower bound", found.note)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from bench.metrics.scores import descend
+from bench.metrics.network import descend
 
 TRANSFORMS, HIDDEN, BINS = 3, (64, 64), 8
 BATCH = 512

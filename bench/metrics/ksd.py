@@ -11,11 +11,10 @@ from torch import Tensor
 
 from bench.metrics import chains
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped
-from bench.metrics.mmd import SUBSET, median_distance
-from bench.metrics.samples import standardise
+from bench.metrics.mmd import BLOCK, SUBSET, median_distance
+from bench.metrics.samples import scale_of
 from problems.base import Problem
 
-BLOCK = 256  # rows of the kernel matrix held at a time; fits the cache
 PARTS, FEW = 6, 400  # of the truth's draws, each left out in turn; draws of q that this is tried on
 
 
@@ -38,15 +37,15 @@ def ksd(draws: Tensor, scores: Tensor, truth: Tensor, *, memory: int = 0) -> Est
 
 
 def _measured(draws: Tensor, scores: Tensor, truth: Tensor, memory: int) -> Estimate | Skipped:
-    scaled = standardise(draws, truth)
-    if isinstance(scaled, Skipped):
-        return scaled
+    scale = scale_of(draws, truth)
+    if isinstance(scale, Skipped):
+        return scale
     bad = int((~torch.isfinite(scores)).any(1).sum())
     if bad:
         return Skipped(f"The gradient of the log density is not finite at {bad} of {len(draws)} draws.")
-    bandwidth = median_distance(scaled[1][:SUBSET])
-    x = scaled[0] / bandwidth
-    return _statistic(x - x.mean(0), scores.double() @ _root(truth.double()) * bandwidth, bandwidth, memory)
+    bandwidth = median_distance(scale.apply(truth[:SUBSET]))
+    x = scale.apply(draws) / bandwidth
+    return _statistic(x - x.mean(0), scores.double() @ scale.root * bandwidth, bandwidth, memory)
 
 
 def _of_scale(draws: Tensor, scores: Tensor, truth: Tensor) -> float:
@@ -66,8 +65,7 @@ def _statistic(x: Tensor, scores: Tensor, bandwidth: float, memory: int) -> Esti
     """The U-statistic, back on the scale of the truth's sd, and its standard error as that of ``mmd``."""
     n = len(x)
     rows, squares = _sums(x, scores)
-    at = torch.arange(n, dtype=x.dtype)
-    counts = n - 1 - at.clamp(max=memory) - (n - 1 - at).clamp(max=memory)
+    counts = chains.partners(n, memory)
     for lag in range(memory + 1):
         near = _kernel_of_pairs(x[lag:], x[: n - lag], scores[lag:], scores[: n - lag])
         rows[lag:] -= near
@@ -118,14 +116,6 @@ def _stein(square: Tensor, both: Tensor, tilt: Tensor, dim: int) -> Tensor:
     return both.add_(tilt.add_(dim - 3.0).add_(inverse, alpha=3.0).mul_(inverse)).mul_(root)
 
 
-def _root(truth: Tensor) -> Tensor:
-    """The lower factor of the truth's covariance, [D, D]: a gradient times it is one in standardised coordinates."""
-    scale = truth.std(0)
-    unit = (truth - truth.mean(0)) / scale
-    factor: Tensor = torch.linalg.cholesky(unit.T.cov().reshape(2 * unit.shape[1:]))
-    return scale.unsqueeze(1) * factor
-
-
 def score(problem: Problem, points: Tensor) -> Tensor | Skipped:
     """Gradient of the log density at points [n, D], or why there is none."""
     with torch.enable_grad():
@@ -161,7 +151,7 @@ class Ksd(Metric):
     unit: ClassVar[str] = "sd^-2"
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
-        refused = standardise(comparison.draws, comparison.truth)
+        refused = scale_of(comparison.draws, comparison.truth)
         scores = refused if isinstance(refused, Skipped) else score(comparison.problem, comparison.draws)
         if isinstance(scores, Skipped):
             return scores

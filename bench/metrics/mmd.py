@@ -102,9 +102,7 @@ def _within(x: Tensor, memory: int) -> Pairs:
         rows[lag:] -= near
         rows[:-lag] -= near
         squares -= 2 * float(near.square().sum())
-    at = torch.arange(n, dtype=x.dtype)
-    counts = n - 1 - at.clamp(max=memory) - (n - 1 - at).clamp(max=memory)
-    return Pairs(rows, rows, squares, counts)
+    return Pairs(rows, rows, squares, chains.partners(n, memory))
 
 
 def _mean_square(values: Tensor) -> float:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped
 from bench.metrics.chains import ess_sd
-from bench.metrics.samples import constant_coordinates, unfit
+from bench.metrics.coordinates import refused, worst
 from methods.base import Draws
 
 
@@ -22,9 +22,8 @@ def mean_error(draws: Tensor, truth: Tensor, effective: Tensor | None = None, na
         effective: independent draws that the mean of each coordinate is worth, [D]; n where not given.
         names: of the coordinates, for the note.
     """
-    refused = _refused(draws, truth)
-    if refused is not None:
-        return refused
+    if (refusal := refused(draws, truth)) is not None:
+        return refusal
     draws, truth = draws.double(), truth.double()
     effective = _effective(draws, effective)
     scale = truth.std(0)
@@ -40,21 +39,13 @@ def sd_error(draws: Tensor, truth: Tensor, effective: Tensor | None = None, name
         effective: independent draws that the sd of each coordinate is worth, [D]; n where not given.
         names: of the coordinates, for the note.
     """
-    refused = _refused(draws, truth)
-    if refused is not None:
-        return refused
+    if (refusal := refused(draws, truth)) is not None:
+        return refusal
     draws, truth = draws.double(), truth.double()
     effective = _effective(draws, effective)
     ratio = draws.std(0) / truth.std(0)
     stderr = ratio * (_log_sd_variance(draws) / effective + _log_sd_variance(truth) / len(truth)).sqrt()
     return _worst(ratio - 1, stderr, names)
-
-
-def _refused(draws: Tensor, truth: Tensor) -> Skipped | None:
-    refused = unfit(draws, truth)
-    if refused is None and (constant := constant_coordinates(truth)):
-        return Skipped(f"Coordinate {constant[0]} is constant in the draws of the truth: there is no scale to measure it by.")
-    return refused
 
 
 def _effective(draws: Tensor, effective: Tensor | None) -> Tensor:
@@ -69,22 +60,7 @@ def _log_sd_variance(sample: Tensor) -> Tensor:
 
 
 def _worst(error: Tensor, stderr: Tensor, names: Sequence[str]) -> Estimate:
-    """The largest of D absolute errors [D], with a standard error that allows for the choice.
-
-    All D errors lie within ``reach`` standard errors of the truth at once in 95% of cases (Sidak), so that the largest one
-    does, too.
-    """
-    usual, reach = _quantile(1), _quantile(len(error))
-    size = error.abs()
-    at = int(size.argmax())
-    above, below = float((size + reach * stderr).max() - size[at]), reach * float(stderr[at])
-    note = f"Worst in {names[at] if names else f'z[{at + 1}]'}: {float(error[at]):+.3g}."
-    return Estimate(float(size[at]), max(above, below) / usual, "estimate", note)
-
-
-def _quantile(count: int) -> float:
-    """Normal quantile that bounds ``count`` independent absolute values at once in 95% of cases."""
-    return float(torch.special.ndtri(torch.tensor((1 + 0.95 ** (1 / count)) / 2, dtype=torch.float64)))
+    return worst(error, stderr, names or [f"z[{j + 1}]" for j in range(len(error))])
 
 
 @dataclass(frozen=True)

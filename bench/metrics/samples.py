@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -41,30 +43,55 @@ def constant_coordinates(sample: Tensor) -> list[int]:
     return [j + 1 for j in range(sample.shape[1]) if bool(same[j])]
 
 
-def standardise(draws: Tensor, truth: Tensor) -> tuple[Tensor, Tensor] | Skipped:
-    r"""Both samples by the map that gives the truth's draws mean 0 and covariance I, float64: [n, D], [m, D].
+@dataclass(frozen=True, eq=False)
+class Scale:
+    r"""The map that gives a sample mean 0 and covariance I.
 
-    .. math:: z \mapsto L^{-1} (z - \bar y), \quad L L^T = \mathrm{cov}(y)
+    .. math:: z \mapsto L^{-1} ((z - \bar y) / s), \quad L L^T = \mathrm{cov}(y / s), \quad s = \mathrm{sd}(y)
 
-    A divergence between densities does not change under it, while distances stop depending on the units of a coordinate.
+    Args:
+        centre, sd: [D]; factor: L, [D, D].
     """
+
+    centre: Tensor
+    sd: Tensor
+    factor: Tensor
+
+    def apply(self, sample: Tensor) -> Tensor:
+        """[n, D] -> [n, D], float64."""
+        unit = (sample.double() - self.centre) / self.sd
+        solved: Tensor = torch.linalg.solve_triangular(self.factor, unit.T, upper=False)
+        return solved.T.contiguous()
+
+    @property
+    def root(self) -> Tensor:
+        """The lower factor of the covariance, [D, D]: a gradient times it is one in the new coordinates."""
+        return self.sd.unsqueeze(1) * self.factor
+
+
+def scale_of(draws: Tensor, truth: Tensor) -> Scale | Skipped:
+    """The scale of the truth's draws [m, D], or why draws [n, D] cannot be put on it."""
     refused = unfit(draws, truth)
     if refused is not None:
         return refused
-    draws, truth = draws.double(), truth.double()
+    truth = truth.double()
     if constant := constant_coordinates(truth):
         return Skipped(f"Coordinate {constant[0]} is constant in the draws of the truth: there is no scale to measure it by.")
-    centre, scale = truth.mean(0), truth.std(0)
-    draws, truth = (draws - centre) / scale, (truth - centre) / scale
-    factor, failed = torch.linalg.cholesky_ex(truth.T.cov() if truth.shape[1] > 1 else truth.var(0).reshape(1, 1))
+    centre, sd = truth.mean(0), truth.std(0)
+    unit = (truth - centre) / sd
+    factor, failed = torch.linalg.cholesky_ex(unit.T.cov() if unit.shape[1] > 1 else unit.var(0).reshape(1, 1))
     if failed or factor.diagonal().amin() < DEPENDENT:
         return Skipped(
             f"The {len(truth)} draws of the truth do not span all {truth.shape[1]} coordinates: "
             "their covariance has no inverse to measure distances by."
         )
-    return _solve(factor, draws), _solve(factor, truth)
+    return Scale(centre, sd, factor)
 
 
-def _solve(factor: Tensor, sample: Tensor) -> Tensor:
-    solved: Tensor = torch.linalg.solve_triangular(factor, sample.T, upper=False)
-    return solved.T.contiguous()
+def standardise(draws: Tensor, truth: Tensor) -> tuple[Tensor, Tensor] | Skipped:
+    """Both samples on the scale of the truth's draws, float64: [n, D], [m, D].
+
+    A divergence between densities does not change under it, while distances stop depending on the units of a coordinate.
+    """
+    scale = scale_of(draws, truth)
+    return scale if isinstance(scale, Skipped) else (scale.apply(draws), scale.apply(truth))

@@ -5,7 +5,6 @@ The logistic loss of a score T over draws of both is least at T = log q - log p.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
 
@@ -14,9 +13,9 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from bench.metrics.held_out import Split
+from bench.metrics.network import descend, first_weights, output
 
 Score = Callable[[Tensor], Tensor]  # [n, D] -> [n], nats
-WIDTH = 64  # of the network's two hidden layers
 STEPS = 1500
 BATCH = 256  # draws of each kind in a step
 RATE = 2e-3  # Adam's, falling to zero
@@ -60,21 +59,14 @@ def _gaussian(split: Split, *, common: bool) -> Score:
         pooled = (moments[0][1] + moments[1][1]) / 2
         moments = [(mean, pooled) for mean, _ in moments]
     (mean_q, factor_q), (mean_p, factor_p) = ((mean, torch.linalg.cholesky(cov)) for mean, cov in moments)
-    return lambda z: _log_normal(z, mean_q, factor_q) - _log_normal(z, mean_p, factor_p)
+    return lambda z: log_normal(z, mean_q, factor_q) - log_normal(z, mean_p, factor_p)
 
 
-def _log_normal(z: Tensor, mean: Tensor, factor: Tensor) -> Tensor:
+def log_normal(z: Tensor, mean: Tensor, factor: Tensor) -> Tensor:
+    """Log density of N(mean, L L^T), short of a constant: [n, D], [D], L [D, D] -> [n]."""
     white = torch.linalg.solve_triangular(factor, (z - mean).T, upper=False)
-    log_normal: Tensor = -0.5 * white.square().sum(0) - factor.diagonal().log().sum()
-    return log_normal
-
-
-def descend(adam: torch.optim.Adam, loss: Tensor) -> None:
-    """One step of an optimiser down a loss."""
-    weights = [weight for group in adam.param_groups for weight in group["params"]]
-    for weight, slope in zip(weights, torch.autograd.grad(loss, weights), strict=True):
-        weight.grad = slope
-    adam.step()
+    level: Tensor = -0.5 * white.square().sum(0) - factor.diagonal().log().sum()
+    return level
 
 
 class _Network:
@@ -90,30 +82,20 @@ class _Network:
         self.centre, self.factor = fit.mean(0), torch.linalg.cholesky(fit.T.cov().reshape(2 * fit.shape[1:]))
         levels = log_density(fit)
         self.level, self.spread = levels.mean(), levels.std().clamp(min=1e-9)
-        sizes = (fit.shape[1] + 1, WIDTH, WIDTH)
-        self.weights = [w for a, b in itertools.pairwise(sizes) for w in self._layer(a, b)]
-        self.weights += [torch.zeros(WIDTH, 1), torch.zeros(1)]
-
-    def _layer(self, inputs: int, outputs: int) -> list[Tensor]:
-        return [torch.randn(inputs, outputs, generator=self.generator) / math.sqrt(inputs), torch.zeros(outputs)]
+        self.weights = first_weights(fit.shape[1] + 1, generator)
 
     def __call__(self, z: Tensor) -> Tensor:
-        return self.base(z) + self._net(self._features(z)).double()
+        return self.base(z) + output(self.weights, self._features(z)).double()
 
     def _features(self, z: Tensor) -> Tensor:
         white = torch.linalg.solve_triangular(self.factor, (z - self.centre).T, upper=False).T
         level = ((self.log_density(z) - self.level) / self.spread).clamp(min=-1e6)
         return torch.cat([white, torch.asinh(level).unsqueeze(-1)], -1).float()
 
-    def _net(self, features: Tensor) -> Tensor:
-        a, b, c, d, e, f = self.weights
-        hidden = functional.silu(torch.addmm(b, features, a))
-        return torch.addmm(f, functional.silu(torch.addmm(d, hidden, c)), e)[:, 0]
-
     def train(self) -> Score:
         """Down the logistic loss, and back to the weights that proved most on the draws set apart."""
         sides = [(self._features(part.fit), self.base(part.fit).float()) for part in (self.split.q, self.split.p)]
-        adam = torch.optim.Adam([weight.requires_grad_() for weight in self.weights], lr=RATE)
+        adam = torch.optim.Adam(self.weights, lr=RATE)
         kept: list[Tensor] = []
         best, idle = -math.inf, 0
         for step in range(STEPS):
@@ -135,7 +117,7 @@ class _Network:
         with torch.enable_grad():
             for (features, base), sign in zip(sides, (-1, 1), strict=True):
                 rows = torch.randint(len(features), (BATCH,), generator=self.generator)
-                loss = loss + functional.softplus(sign * (self._net(features[rows]) + base[rows])).mean()
+                loss = loss + functional.softplus(sign * (output(self.weights, features[rows]) + base[rows])).mean()
             descend(adam, loss)
 
     def _look(self) -> float:
