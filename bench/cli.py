@@ -23,39 +23,72 @@ app = typer.Typer(
 
 Problems = Annotated[
     list[str] | None,
-    typer.Option("-p", "--problem", help="NAME[:field=value,...] or FILE.py:Class; repeat for more. Replaces the preset's."),
+    typer.Option(
+        "-p",
+        "--problem",
+        help="NAME[:field=value,...] or FILE.py:Class; repeat for more. Replaces the preset's.",
+    ),
 ]
 Methods = Annotated[
     list[str] | None,
-    typer.Option("-m", "--method", help="NAME[:field=value,...] or FILE.py:Class; repeat for more. Replaces the preset's."),
+    typer.Option(
+        "-m",
+        "--method",
+        help="NAME[:field=value,...] or FILE.py:Class; repeat for more. Replaces the preset's.",
+    ),
 ]
 Metrics = Annotated[
-    list[str] | None, typer.Option("--metric", help="Metric to measure; repeat for more. Default: all that are registered.")
+    list[str] | None,
+    typer.Option(
+        "--metric", help="Metric to measure; repeat for more. Default: all that are registered."
+    ),
 ]
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run.", show_default=False)]
+Folder = Annotated[
+    Path, typer.Argument(metavar="DIR", help="The folder of a run.", show_default=False)
+]
 
 
 @app.command()
 def run(
     source: Annotated[
-        str, typer.Argument(metavar="[PRESET | FILE.toml]", help="What to run; `postbench list presets` shows the presets.")
+        str,
+        typer.Argument(
+            metavar="[PRESET | FILE.toml]",
+            help="What to run; `postbench list presets` shows the presets.",
+        ),
     ] = "quick",
     problem: Problems = None,
     method: Methods = None,
     metric: Metrics = None,
-    seeds: Annotated[int | None, typer.Option(help="How many seeds per problem and method, for all of them.", min=1)] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(help="How many seeds per problem and method, for all of them.", min=1),
+    ] = None,
     seconds: Annotated[float | None, typer.Option(help="Fitting time per cell.")] = None,
     gradients: Annotated[int | None, typer.Option(help="Gradient evaluations per cell.")] = None,
-    checkpoints: Annotated[int | None, typer.Option(help="Measure at that many log-spaced points of the budget.")] = None,
+    checkpoints: Annotated[
+        int | None, typer.Option(help="Measure at that many log-spaced points of the budget.")
+    ] = None,
     truth: Annotated[
-        str | None, typer.Option(metavar="exact | reference", help="Judge by the exact truth, or by stored references.")
+        str | None,
+        typer.Option(
+            metavar="exact | reference", help="Judge by the exact truth, or by stored references."
+        ),
     ] = None,
     draws: Annotated[int | None, typer.Option(help="Draws that the metrics compare.")] = None,
     jobs: Annotated[
-        int | None, typer.Option(help="Cells side by side; default: one per core. 0: in this process, for debugging.", min=0)
+        int | None,
+        typer.Option(
+            help="Cells side by side; default: one per core. 0: in this process, for debugging.",
+            min=0,
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where results go; default: results/TITLE.")] = None,
-    retry: Annotated[bool, typer.Option("--retry", help="Run again the cells that did not end well.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where results go; default: results/TITLE.")
+    ] = None,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Run again the cells that did not end well.")
+    ] = False,
 ) -> None:
     """Run a matrix of problems, methods and seeds, measure each cell against the truth, and write the report.
 
@@ -64,27 +97,43 @@ def run(
     Examples: `postbench run` · `postbench run smoke` · `postbench run -p eight-schools -m avb:contrast=full -m pyro-nuts`
     · `postbench run -m mine.py:Mine -m exact --seconds 20` · `postbench run study.toml --out study`
     """
-    from bench.command import run_matrix
+    from bench.commands.run import run_matrix
 
     budget = {"seconds": seconds, "gradients": gradients, "checkpoints": checkpoints}
-    matrix = {"problems": problem, "methods": method, "metrics": metric, "seeds": seeds, "draws": draws, "truth": truth}
+    matrix = {
+        "problems": problem,
+        "methods": method,
+        "metrics": metric,
+        "seeds": seeds,
+        "draws": draws,
+        "truth": truth,
+    }
     run_matrix(source, {**matrix, "budget": budget}, jobs, out, retry)
 
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(metavar="[problems | methods | metrics | presets]", help="Default: all four.")] = "all",
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="[problems | methods | metrics | presets]", help="Default: all four."
+        ),
+    ] = "all",
 ) -> None:
     """List what can be run, from the suite and from installed plugins."""
-    from bench.catalogue import print_list
+    from bench.commands.show import print_list
 
     print_list(what)
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="A problem, method, metric or preset, or FILE.py:Class.")]) -> None:
+def show(
+    name: Annotated[
+        str, typer.Argument(help="A problem, method, metric or preset, or FILE.py:Class.")
+    ],
+) -> None:
     """Show one thing: prose, fields with their defaults, the truth where there is one, and where it comes from."""
-    from bench.catalogue import print_one
+    from bench.commands.show import print_one
 
     print_one(name)
 
@@ -92,11 +141,15 @@ def show(name: Annotated[str, typer.Argument(help="A problem, method, metric or 
 @app.command()
 def report(
     folder: Folder,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Default: DIR/report.html.")] = None,
-    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Default: DIR/report.md.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Default: DIR/report.html.")
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Default: DIR/report.md.")
+    ] = None,
 ) -> None:
     """Write the comparison report of a run, as one self-contained HTML file and as Markdown."""
-    from bench.command import write_report
+    from bench.commands.report import write_report
 
     write_report(folder, html, markdown)
 
@@ -104,20 +157,27 @@ def report(
 @app.command()
 def export(
     folder: Folder,
-    to: Annotated[Path, typer.Option(metavar="FILE", help="FILE.csv or FILE.parquet.", show_default=False)],
+    to: Annotated[
+        Path, typer.Option(metavar="FILE", help="FILE.csv or FILE.parquet.", show_default=False)
+    ],
 ) -> None:
     """Write the tidy rows of a run: one per cell, checkpoint and metric."""
-    from bench.command import export_rows
+    from bench.commands.report import export_rows
 
     export_rows(folder, to)
 
 
 @app.command()
 def check(
-    name: Annotated[str, typer.Argument(help="NAME[:field=value,...] or FILE.py:Class of a method, problem or metric.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="NAME[:field=value,...] or FILE.py:Class of a method, problem or metric."
+        ),
+    ],
 ) -> None:
     """Hold a method, a problem or a metric against the contract, and print each check with pass or fail, and why."""
-    from bench.command import check_one
+    from bench.commands.check import check_one
 
     if not check_one(name):
         raise typer.Exit(1)
@@ -130,7 +190,7 @@ def new(
     folder: Annotated[Path, typer.Option(metavar="DIR", help="Where to write it.")] = Path(),
 ) -> None:
     """Write a small working plugin to start from; it passes `postbench check` as it is."""
-    from bench.command import write_plugin
+    from bench.commands.new import write_plugin
 
     write_plugin(kind, name, folder)
 
@@ -138,50 +198,75 @@ def new(
 @app.command()
 def calibrate(
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where trials are kept as they end, and the page is written.")
+        Path,
+        typer.Option(
+            metavar="DIR", help="Where trials are kept as they end, and the page is written."
+        ),
     ] = Path("results/calibration"),
     into: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A page with the two calibration marks: the table goes between them too."),
+        typer.Option(
+            metavar="FILE",
+            help="A page with the two calibration marks: the table goes between them too.",
+        ),
     ] = None,
     dim: Annotated[
-        list[int] | None, typer.Option(help="Dimension of the pairs; repeat for more. Default: 2, 5, 10, 30.")
+        list[int] | None,
+        typer.Option(help="Dimension of the pairs; repeat for more. Default: 2, 5, 10, 30."),
     ] = None,
     size: Annotated[
-        list[int] | None, typer.Option(help="Number of draws; repeat for more. Default: 1,000, 10,000 and 100,000.")
+        list[int] | None,
+        typer.Option(help="Number of draws; repeat for more. Default: 1,000, 10,000 and 100,000."),
     ] = None,
-    cheap: Annotated[int, typer.Option(help="Repetitions of estimators that are cheap.", min=2)] = 100,
-    costly: Annotated[int, typer.Option(help="Repetitions of estimators that fit a model.", min=2)] = 20,
-    jobs: Annotated[int | None, typer.Option(help="Processes; default: one per core.", min=1)] = None,
+    cheap: Annotated[
+        int, typer.Option(help="Repetitions of estimators that are cheap.", min=2)
+    ] = 100,
+    costly: Annotated[
+        int, typer.Option(help="Repetitions of estimators that fit a model.", min=2)
+    ] = 20,
+    jobs: Annotated[
+        int | None, typer.Option(help="Processes; default: one per core.", min=1)
+    ] = None,
 ) -> None:
     """Measure the rulers: bias, spread and coverage of every metric on pairs where what it should read is known.
 
     Stopped halfway, the same command goes on where it was; a change to the code of metrics or pairs starts anew.
     """
-    from bench.calibrate import Repetitions
-    from bench.calibrate_command import write_calibration
+    from bench.calibration.calibrate import Repetitions
+    from bench.commands.calibrate import write_calibration
 
     write_calibration(out, into, dim or [], size or [], Repetitions(cheap, costly), jobs)
 
 
 references = typer.Typer(
-    help="Posteriors known by long, certified simulation: build, verify and list them.", no_args_is_help=True
+    help="Posteriors known by long, certified simulation: build, verify and list them.",
+    no_args_is_help=True,
 )
 app.add_typer(references, name="reference")
 Place = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help="Where references are; default: ./references, then those that ship with the suite."),
+    typer.Option(
+        metavar="DIR",
+        help="Where references are; default: ./references, then those that ship with the suite.",
+    ),
 ]
 
 
 @references.command("build")
 def reference_build(
-    name: Annotated[str, typer.Argument(help="A problem: NAME[:field=value,...] or FILE.py:Class.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A problem: NAME[:field=value,...] or FILE.py:Class.", show_default=False
+        ),
+    ],
     seed: Annotated[int, typer.Option(help="What all randomness derives from.")] = 0,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to store it; default: ./references.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where to store it; default: ./references.")
+    ] = None,
 ) -> None:
     """Simulate a posterior by two independent routes, hold the result against the limits, and store it if it keeps to all."""
-    from bench.reference_command import build_reference
+    from bench.commands.reference import build_reference
 
     build_reference(name, seed, out)
 
@@ -189,12 +274,13 @@ def reference_build(
 @references.command("verify")
 def reference_verify(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Problems; default: every stored reference.", show_default=False)
+        list[str] | None,
+        typer.Argument(help="Problems; default: every stored reference.", show_default=False),
     ] = None,
     folder: Place = None,
 ) -> None:
     """Check stored references again, in seconds: hashes, shapes, moments against the certificate, Stein identities."""
-    from bench.reference_command import verify_references
+    from bench.commands.reference import verify_references
 
     if not verify_references(names or [], folder):
         raise typer.Exit(1)
@@ -203,14 +289,14 @@ def reference_verify(
 @references.command("list")
 def reference_list(folder: Place = None) -> None:
     """Show the stored references and the figures of their certificates."""
-    from bench.reference_command import list_references
+    from bench.commands.reference import list_references
 
     list_references(folder)
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from bench.version import version
+        from bench.provenance import version
 
         typer.echo(f"postbench {version()}")
         raise typer.Exit
@@ -219,7 +305,10 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Print the version and exit."
+        ),
     ] = False,
 ) -> None:
     """Hold the options that come before a command."""

@@ -18,5 +18,9 @@ def unknown(what: str, name: str, known: Iterable[str], hint: str) -> UserError:
     """The error for a name that is not there: suggests the nearest ones, and how to list them all."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    guess = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else f" Known: {', '.join(known)}."
+    guess = (
+        f" Did you mean {' or '.join(repr(n) for n in near)}?"
+        if near
+        else f" Known: {', '.join(known)}."
+    )
     return UserError(f"There is no {what} named {name!r}.{guess} {hint}".rstrip())

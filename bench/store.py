@@ -140,7 +140,9 @@ class Store:
     def done(self) -> dict[str, Status]:
         """The status of every cell that has ended, by key."""
         with self._connect() as db:
-            return {row["key"]: row["status"] for row in db.execute("SELECT key, status FROM cells")}
+            return {
+                row["key"]: row["status"] for row in db.execute("SELECT key, status FROM cells")
+            }
 
     def cells(self) -> list[dict[str, Any]]:
         """Every cell as a dictionary of the fields of ``CellRecord``, in the order they ended."""
@@ -168,7 +170,9 @@ class Store:
     def info(self) -> dict[str, Any]:
         """What ``note`` kept."""
         with self._connect() as db:
-            return {row["name"]: json.loads(row["value"]) for row in db.execute("SELECT * FROM info")}
+            return {
+                row["name"]: json.loads(row["value"]) for row in db.execute("SELECT * FROM info")
+            }
 
     def save_draws(self, name: str, draws: NDArray[np.float64], coordinates: Sequence[str]) -> None:
         """Keep draws [n, D] under a cell's key or ``truth-<problem label>``; the file appears whole or not at all."""

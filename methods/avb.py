@@ -24,10 +24,10 @@ import torch
 from torch import Generator, Tensor
 
 from methods.base import Budget, Method, Target
-from methods.contrast import MEMORY, REMEDY, Contrast, Kind, log_normal
-from methods.networks import Discriminator, Sampler, SamplerNetwork
-from methods.record import Recorded
-from methods.validate import require
+from methods.parts.contrast import MEMORY, REMEDY, Contrast, Kind, log_normal
+from methods.parts.networks import Discriminator, Sampler, SamplerNetwork
+from methods.parts.record import Recorded
+from methods.parts.validate import require
 
 KNEE = 10.0  # nats; how far log p - log r may be from its usual level before an informed discriminator is told "far" alone
 LAG = 0.2  # share of the newest weights in the mean that ``lookahead`` starts from
@@ -88,9 +88,24 @@ class AVB(Method):
     name: ClassVar[str] = "avb"
 
     def __post_init__(self) -> None:
-        require(self, "contrast", self.contrast in ("none", "diagonal", "full"), "be 'none', 'diagonal' or 'full'")
-        require(self, "noise_dim", self.noise_dim is None or self.noise_dim >= 1, "be at least 1, or None")
-        require(self, "hidden", len(self.hidden) > 0 and min(self.hidden) >= 1, "be one width or more, each at least 1")
+        require(
+            self,
+            "contrast",
+            self.contrast in ("none", "diagonal", "full"),
+            "be 'none', 'diagonal' or 'full'",
+        )
+        require(
+            self,
+            "noise_dim",
+            self.noise_dim is None or self.noise_dim >= 1,
+            "be at least 1, or None",
+        )
+        require(
+            self,
+            "hidden",
+            len(self.hidden) > 0 and min(self.hidden) >= 1,
+            "be one width or more, each at least 1",
+        )
         require(self, "batch", self.batch >= 2, "be at least 2")
         require(self, "blocks", self.blocks >= 0, "not be negative")
         for field in ("iterations", "steps", "discriminator_batch", "width", "every"):
@@ -129,8 +144,12 @@ class Game:
         self.average = self.weights.clone()
         self.rival = self.discriminator.init(generator)
         self.trail = self.rival.clone()  # a running mean of the discriminator's weights
-        self.sampler_adam = torch.optim.Adam([self.weights], betas=(method.sampler_beta1, 0.999), fused=True)
-        self.rival_adam = torch.optim.Adam([self.rival], betas=(method.discriminator_beta1, 0.999), fused=True)
+        self.sampler_adam = torch.optim.Adam(
+            [self.weights], betas=(method.sampler_beta1, 0.999), fused=True
+        )
+        self.rival_adam = torch.optim.Adam(
+            [self.rival], betas=(method.discriminator_beta1, 0.999), fused=True
+        )
         self.contrast = Contrast(method.contrast, self._draw(START))
         self.level = torch.zeros(
             (), dtype=torch.float64
@@ -143,10 +162,14 @@ class Game:
         """Discriminator steps, then a sampler step, at a share of the run in [0, 1)."""
         method = self.method
         self.heat = min(1.0, progress / method.anneal) if method.anneal else 1.0
-        self.cold = (1 - self.heat) ** 3  # a pull to the start that lasted would hold back wide posteriors to the very end
+        self.cold = (
+            1 - self.heat
+        ) ** 3  # a pull to the start that lasted would hold back wide posteriors to the very end
         decay = method.final_lr + (1 - method.final_lr) * 0.5 * (1 + math.cos(math.pi * progress))
         for _ in range(method.steps):
-            _descend(self.rival_adam, self.rival_gradient(), method.discriminator_lr * decay, method.clip)
+            _descend(
+                self.rival_adam, self.rival_gradient(), method.discriminator_lr * decay, method.clip
+            )
             self.trail.lerp_(self.rival, LAG)
         _descend(self.sampler_adam, self.sampler_gradient(), method.sampler_lr * decay, method.clip)
         self.played += 1
@@ -177,7 +200,9 @@ class Game:
         log_p, slope_p = self.target.value_and_grad(z)
         u = self.contrast.standardise(z)
         excess = self._tempered(log_p, z) - self.contrast.log_prob(u) - self.level
-        slope = self.heat * slope_p - self.cold * z / self.method.scale**2 + u @ self.contrast.inverse
+        slope = (
+            self.heat * slope_p - self.cold * z / self.method.scale**2 + u @ self.contrast.inverse
+        )
         rival = self.rival + self.method.lookahead * (self.rival - self.trail)
         gradient = self._pull(self.weights, rival, eps, u, self.contrast.inverse, excess, slope)
         self.contrast.follow(z)
@@ -187,11 +212,22 @@ class Game:
         """[weights] of the discriminator, from draws of q and then of r at u, [2 n, D], with log p - log r, [2 n]."""
         if excess is None:
             return self.discriminator.loss_gradient(rival, u.float(), torch.zeros(()))
-        hint = excess.clamp(-KNEE, KNEE).nan_to_num(nan=-KNEE)  # where r strays, a density may overflow
-        return self.discriminator.loss_gradient(rival, torch.column_stack([u, hint]).float(), hint.float())
+        hint = excess.clamp(-KNEE, KNEE).nan_to_num(
+            nan=-KNEE
+        )  # where r strays, a density may overflow
+        return self.discriminator.loss_gradient(
+            rival, torch.column_stack([u, hint]).float(), hint.float()
+        )
 
     def _pull_gradient(
-        self, weights: Tensor, rival: Tensor, eps: Tensor, u: Tensor, inverse: Tensor, excess: Tensor, slope: Tensor
+        self,
+        weights: Tensor,
+        rival: Tensor,
+        eps: Tensor,
+        u: Tensor,
+        inverse: Tensor,
+        excess: Tensor,
+        slope: Tensor,
     ) -> Tensor:
         """The slope of T + log r - log p, with log p - log r = excess and its slope by z given, pulled back to [weights].
 

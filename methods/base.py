@@ -52,7 +52,9 @@ class Budget:
         for name in ("seconds", "gradients"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise ValueError(f"Budget({name}=...) must be positive, got {value}; leave it out for no limit.")
+                raise ValueError(
+                    f"Budget({name}=...) must be positive, got {value}; leave it out for no limit."
+                )
         if self.checkpoints < 1:
             raise ValueError(f"Budget(checkpoints=...) must be at least 1, got {self.checkpoints}.")
 
@@ -80,7 +82,9 @@ class Pushforward(Approximation):
 
     def sample(self, n: int, generator: Generator) -> Tensor:
         with torch.no_grad():
-            return self.forward(torch.randn(n, self.noise_dim, generator=generator, dtype=torch.float64))
+            return self.forward(
+                torch.randn(n, self.noise_dim, generator=generator, dtype=torch.float64)
+            )
 
     def jacobian(self, eps: Tensor) -> Tensor:
         """df/deps for each row, [n, K] -> [n, D, K]; override where it is cheap by hand."""

@@ -28,13 +28,16 @@ from torch import Generator, Tensor
 from torch.quasirandom import SobolEngine
 
 from methods.base import Budget, Method, Target
-from methods.gaussian import Gaussian
-from methods.lbfgs import minimise
-from methods.validate import require
+from methods.parts.gaussian import Gaussian
+from methods.parts.lbfgs import minimise
+from methods.parts.validate import require
 
 GROWTH = 4  # draws of a round, as a multiple of the last one's
 SURVIVAL = 3  # one candidate in so many goes on to the next round
-WIDTHS = (0.1, 1.0)  # of the starts in turn: narrow ones find single modes, wide ones the optima that span several
+WIDTHS = (
+    0.1,
+    1.0,
+)  # of the starts in turn: narrow ones find single modes, wide ones the optima that span several
 TRIES = 100  # starting points drawn before giving up
 HALVINGS = 30  # of the width, to bring every draw to where the density is finite
 
@@ -62,14 +65,18 @@ class GaussianVB(Method):
     name: ClassVar[str] = "gaussian-vb"
 
     def __post_init__(self) -> None:
-        require(self, "covariance", self.covariance in ("diagonal", "full"), "be 'diagonal' or 'full'")
+        require(
+            self, "covariance", self.covariance in ("diagonal", "full"), "be 'diagonal' or 'full'"
+        )
         require(self, "starts", self.starts >= 1, "be at least 1")
         require(self, "draws", self.draws >= 1, "be at least 1")
         require(self, "max_draws", self.max_draws >= self.draws, f"be at least draws, {self.draws}")
         require(self, "tolerance", 0 < self.tolerance < math.inf, "be positive and finite")
 
     def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Gaussian]:
-        draws = 1 << (max(self.draws, 4 * target.dim) - 1).bit_length()  # Sobol points are even in powers of two
+        draws = (
+            1 << (max(self.draws, 4 * target.dim) - 1).bit_length()
+        )  # Sobol points are even in powers of two
         loss = self._loss(target, draws, generator)
         ranked: list[tuple[float, Tensor]] = []
         for i in range(self.starts):
@@ -95,7 +102,9 @@ class GaussianVB(Method):
             value, x = _narrowed(loss, loss.start(loc, width))
             if math.isfinite(value):
                 return value, x
-        raise ValueError(f"GaussianVB found no finite density around any of {TRIES} points drawn from (-2, 2) per coordinate.")
+        raise ValueError(
+            f"GaussianVB found no finite density around any of {TRIES} points drawn from (-2, 2) per coordinate."
+        )
 
 
 def _narrowed(loss: _Loss, x: Tensor) -> tuple[float, Tensor]:
@@ -147,7 +156,9 @@ class _Loss:
         """The loss, inf where the density is not finite at every draw, and its gradient: [P] -> nats, [P]."""
         dim = self.target.dim
         loc, scale = self._parts(x)
-        log_p, slope = self.target.value_and_grad(loc + (self.eps @ scale.T if self.full else self.eps * scale))
+        log_p, slope = self.target.value_and_grad(
+            loc + (self.eps @ scale.T if self.full else self.eps * scale)
+        )
         if self.full:
             by_scale = slope.T @ self.eps / len(self.eps)
             below = by_scale[self._below]
@@ -195,7 +206,9 @@ def _normals(n: int, dim: int, generator: Generator) -> Tensor:
     seed = int(torch.randint(2**31, (), generator=generator))
     sobol = SobolEngine(dim, scramble=True, seed=seed)  # type: ignore[no-untyped-call]
     corners = sobol.draw(n, dtype=torch.float64)
-    eps = torch.special.ndtri(corners + 0.5**SobolEngine.MAXBIT / 2)  # the centres of the cells: never 0 or 1
+    eps = torch.special.ndtri(
+        corners + 0.5**SobolEngine.MAXBIT / 2
+    )  # the centres of the cells: never 0 or 1
     eps = eps - eps.mean(0)
     factor: Tensor = torch.linalg.cholesky(eps.T @ eps / n)
     white: Tensor = torch.linalg.solve_triangular(factor, eps.T, upper=False)

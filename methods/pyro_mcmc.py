@@ -23,8 +23,8 @@ from pyro.infer.mcmc import HMC, NUTS
 from torch import Generator, Tensor
 
 from methods.base import Budget, Draws, Method, Target
-from methods.diagnostics import ChainDiagnostics
-from methods.validate import require
+from methods.parts.diagnostics import ChainDiagnostics
+from methods.parts.validate import require
 
 TRIES = 100  # starting points drawn per chain before giving up
 
@@ -68,7 +68,9 @@ class _PyroSampler(Method):
             kept = slice(self.warmup if end == total else min(end // 2, self.warmup), end)
             figures = self._figures([chain.kernel for chain in chains], steps[:, kept])
             # Views, not copies: what they show is not written again.
-            yield Draws(history[:, kept], ChainDiagnostics(history[:, kept], energies[:, kept], figures))
+            yield Draws(
+                history[:, kept], ChainDiagnostics(history[:, kept], energies[:, kept], figures)
+            )
 
     def _chain(self, target: Target, generator: Generator) -> _Chain:
         start = self._start(target, generator)
@@ -78,7 +80,9 @@ class _PyroSampler(Method):
 
     def _start(self, target: Target, generator: Generator) -> Tensor:
         for _ in range(TRIES):
-            z = self.radius * (2 * torch.rand(target.dim, generator=generator, dtype=torch.float64) - 1)
+            z = self.radius * (
+                2 * torch.rand(target.dim, generator=generator, dtype=torch.float64) - 1
+            )
             value, gradient = target.value_and_grad(z)
             if value.isfinite() and gradient.isfinite().all():
                 return z
@@ -89,7 +93,9 @@ class _PyroSampler(Method):
 
     def _figures(self, kernels: list[Any], steps: Tensor) -> dict[str, float]:
         return {
-            "divergences": float(sum(len(kernel._divergences) for kernel in kernels)),  # Pyro counts them after the warm-up
+            "divergences": float(
+                sum(len(kernel._divergences) for kernel in kernels)
+            ),  # Pyro counts them after the warm-up
             "accept_rate": sum(kernel._mean_accept_prob for kernel in kernels) / len(kernels),
             "step_size": sum(kernel.step_size for kernel in kernels) / len(kernels),
             "steps_per_draw": float(steps.mean()),
@@ -163,9 +169,19 @@ class PyroHMC(_PyroSampler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self, "trajectory_length", 0 < self.trajectory_length < math.inf, "be positive and finite")
+        require(
+            self,
+            "trajectory_length",
+            0 < self.trajectory_length < math.inf,
+            "be positive and finite",
+        )
         require(self, "max_steps", self.max_steps >= 1, "be at least 1")
-        require(self, "steps", self.steps is None or 1 <= self.steps <= self.max_steps, "lie in 1 to max_steps, or be None")
+        require(
+            self,
+            "steps",
+            self.steps is None or 1 <= self.steps <= self.max_steps,
+            "lie in 1 to max_steps, or be None",
+        )
 
     @property
     def _longest(self) -> int:
@@ -218,14 +234,18 @@ class _Potential:
     def __call__(self, point: dict[str, Tensor]) -> Tensor:
         self.calls += 1
         value, gradient = self.target.value_and_grad(point["z"])
-        slope = point["z"] @ gradient  # Pyro differentiates what it is given: this has the recorded gradient
+        slope = (
+            point["z"] @ gradient
+        )  # Pyro differentiates what it is given: this has the recorded gradient
         return slope.detach() - slope - value
 
 
 class _Chain:
     """One kernel with its own stream of random numbers, which Pyro draws from torch's global one, lent for each draw."""
 
-    def __init__(self, kernel: Any, potential: _Potential, start: Tensor, warmup: int, seed: int) -> None:
+    def __init__(
+        self, kernel: Any, potential: _Potential, start: Tensor, warmup: int, seed: int
+    ) -> None:
         self.kernel, self._potential, self._warmup = kernel, potential, warmup
         self._point: dict[str, Tensor] | None = None
         self._random = Generator().manual_seed(seed).get_state()

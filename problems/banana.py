@@ -16,8 +16,8 @@ import torch
 from torch import Generator, Tensor
 
 from problems.base import Exact, Problem
-from problems.ingredients import log_normal, normal
-from problems.validate import require_finite, require_positive
+from problems.parts.ingredients import log_normal, normal
+from problems.parts.validate import require_finite, require_positive
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,9 @@ class Banana(Problem):
 
     def log_density(self, z: Tensor) -> Tensor:
         along, across = z.unbind(-1)
-        return log_normal(along, 0.0, self.scale) + log_normal(across, self._parabola(along), self.width)
+        return log_normal(along, 0.0, self.scale) + log_normal(
+            across, self._parabola(along), self.width
+        )
 
     def _parabola(self, along: Tensor) -> Tensor:
         return self.bend * (along.square() - self.scale**2)

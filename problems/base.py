@@ -52,7 +52,9 @@ class Reference:
             ValueError: if more draws are asked for than are stored.
         """
         if n > len(self.draws):
-            raise ValueError(f"sample(n={n}) asks for more than the {len(self.draws)} stored reference draws.")
+            raise ValueError(
+                f"sample(n={n}) asks for more than the {len(self.draws)} stored reference draws."
+            )
         return self.draws[torch.randperm(len(self.draws), generator=generator)[:n]]
 
     def half(self, which: Literal[0, 1]) -> Reference:

@@ -20,9 +20,14 @@ import torch
 from torch import Generator, Tensor
 
 from problems.base import Exact, Problem
-from problems.elliptical import Elliptical
-from problems.ingredients import autoregressive_factor, prepare
-from problems.validate import require_correlation, require_finite, require_positive, require_whole
+from problems.parts.elliptical import Elliptical
+from problems.parts.ingredients import autoregressive_factor, prepare
+from problems.parts.validate import (
+    require_correlation,
+    require_finite,
+    require_positive,
+    require_whole,
+)
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,10 @@ class Copula(Problem):
 
     @functools.cached_property
     def _gaussian(self) -> Elliptical:
-        return Elliptical.single(torch.zeros(self.dim, dtype=torch.float64), autoregressive_factor(self.dim, self.correlation))
+        return Elliptical.single(
+            torch.zeros(self.dim, dtype=torch.float64),
+            autoregressive_factor(self.dim, self.correlation),
+        )
 
     @functools.cached_property
     def _skews(self) -> Tensor:

@@ -19,8 +19,8 @@ import torch
 from torch import Generator, Tensor
 
 from problems.base import Exact, Modes, Problem
-from problems.ingredients import log_normal, normal, uniform
-from problems.validate import require_finite, require_positive
+from problems.parts.ingredients import log_normal, normal, uniform
+from problems.parts.validate import require_finite, require_positive
 
 
 @dataclass(frozen=True)
@@ -57,19 +57,25 @@ class Crescents(Problem):
 
     def log_density(self, z: Tensor) -> Tensor:
         both = torch.stack((self._crescent(z), self._crescent(-z)))
-        return both.logsumexp(0) - math.log(2)  # logaddexp has second derivatives of NaN where the two are far apart
+        return both.logsumexp(0) - math.log(
+            2
+        )  # logaddexp has second derivatives of NaN where the two are far apart
 
     def _label(self, z: Tensor) -> Tensor:
         return (self._crescent(-z) > self._crescent(z)).long()
 
     def _crescent(self, z: Tensor) -> Tensor:
         x, y = z.unbind(-1)
-        return log_normal(x, -self.offset, self.spread) + log_normal(y, self._arc(x + self.offset), self.width)
+        return log_normal(x, -self.offset, self.spread) + log_normal(
+            y, self._arc(x + self.offset), self.width
+        )
 
     def _arc(self, along: Tensor) -> Tensor:
         return self.height - self.bend * along.square()
 
     def _sample(self, n: int, generator: Generator) -> Tensor:
         along = self.spread * normal(generator, n)
-        crescent = torch.stack((along - self.offset, self._arc(along) + self.width * normal(generator, n)), -1)
+        crescent = torch.stack(
+            (along - self.offset, self._arc(along) + self.width * normal(generator, n)), -1
+        )
         return torch.where(uniform(generator, n, 1) < 0.5, crescent, -crescent)

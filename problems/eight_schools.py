@@ -25,8 +25,8 @@ from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
 from problems.base import Exact, Problem
-from problems.hierarchy import NormalMeans, check, data, log_normalisers
-from problems.quadrature import Law, law
+from problems.parts.hierarchy import NormalMeans, check, data, log_normalisers
+from problems.parts.quadrature import Law, law
 
 EXTREME = 300.0  # |log tau| is clipped there inside exp, so that no square overflows and no 0 * inf arises
 
@@ -119,7 +119,11 @@ class EightSchools(_HalfCauchySchools):
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
         """The model's parameters, points: [..., D] -> mu [...], tau [...], theta [..., J]."""
         tau = z[..., 1].exp()
-        return {"mu": z[..., 0], "tau": tau, "theta": torch.addcmul(z[..., :1], tau.unsqueeze(-1), z[..., 2:])}
+        return {
+            "mu": z[..., 0],
+            "tau": tau,
+            "theta": torch.addcmul(z[..., :1], tau.unsqueeze(-1), z[..., 2:]),
+        }
 
     def unconstrain(self, values: Mapping[str, Tensor]) -> Tensor:
         """The way back, tau > 0: mu [...], tau [...], theta [..., J] -> [..., D]."""
@@ -157,7 +161,9 @@ class EightSchoolsCentred(_HalfCauchySchools):
         eta = (theta - z[..., :1]) * z[..., 1:2].clamp(min=-EXTREME).neg().exp()
         residual = theta * known.one_over_sigma - known.y_over_sigma
         squares = torch.addcmul(residual.square(), eta, eta).sum(-1) + (mu / self.mu_scale).square()
-        prior = _log_prior(log_tau, self.tau_scale) - len(self.y) * log_tau  # theta is eta stretched tau-fold, J times
+        prior = (
+            _log_prior(log_tau, self.tau_scale) - len(self.y) * log_tau
+        )  # theta is eta stretched tau-fold, J times
         return log_normalisers(self) + prior - 0.5 * squares
 
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
@@ -166,7 +172,9 @@ class EightSchoolsCentred(_HalfCauchySchools):
 
     def unconstrain(self, values: Mapping[str, Tensor]) -> Tensor:
         """The way back, tau > 0: mu [...], tau [...], theta [..., J] -> [..., D]."""
-        return torch.cat([values["mu"].unsqueeze(-1), values["tau"].log().unsqueeze(-1), values["theta"]], -1)
+        return torch.cat(
+            [values["mu"].unsqueeze(-1), values["tau"].log().unsqueeze(-1), values["theta"]], -1
+        )
 
     def _join(self, mu: Tensor, log_tau: Tensor, eta: Tensor) -> Tensor:
         return torch.cat([mu, log_tau, torch.addcmul(mu, log_tau.exp(), eta)], -1)

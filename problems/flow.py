@@ -20,8 +20,8 @@ import torch
 from torch import Generator, Tensor
 
 from problems.base import Exact, Problem
-from problems.ingredients import log_normal, normal, prepare, rotation, seeded
-from problems.validate import require_positive, require_whole
+from problems.parts.ingredients import log_normal, normal, prepare, rotation, seeded
+from problems.parts.validate import require_positive, require_whole
 
 
 class Layer:
@@ -105,7 +105,9 @@ class Flow(Problem):
     @functools.cached_property
     def _layers(self) -> tuple[Layer, ...]:
         generator = seeded(self.seed)
-        return tuple(Layer(self.dim, self.width, self.strength, generator) for _ in range(self.layers))
+        return tuple(
+            Layer(self.dim, self.width, self.strength, generator) for _ in range(self.layers)
+        )
 
     def _sample(self, n: int, generator: Generator) -> Tensor:
         return self.push(normal(generator, n, self.dim))

@@ -15,8 +15,8 @@ import torch
 from torch import Generator, Tensor
 
 from problems.base import Exact, Problem
-from problems.ingredients import log_normal, normal
-from problems.validate import require_positive, require_whole
+from problems.parts.ingredients import log_normal, normal
+from problems.parts.validate import require_positive, require_whole
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,11 @@ class Funnel(Problem):
     def log_density(self, z: Tensor) -> Tensor:
         v, x = z[..., 0], z[..., 1:]
         standard = x * torch.exp(-0.5 * v).unsqueeze(-1)
-        return log_normal(v, 0.0, self.scale) + log_normal(standard, 0.0, 1.0).sum(-1) - 0.5 * (self.dim - 1) * v
+        return (
+            log_normal(v, 0.0, self.scale)
+            + log_normal(standard, 0.0, 1.0).sum(-1)
+            - 0.5 * (self.dim - 1) * v
+        )
 
     def _sample(self, n: int, generator: Generator) -> Tensor:
         v = self.scale * normal(generator, n, 1)

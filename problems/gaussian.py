@@ -15,9 +15,9 @@ from typing import ClassVar
 
 import torch
 
-from problems.elliptical import Elliptical, EllipticalProblem
-from problems.ingredients import prepare, seeded, stretched_rotation
-from problems.validate import bad_setting, require_positive, require_whole
+from problems.parts.elliptical import Elliptical, EllipticalProblem
+from problems.parts.ingredients import prepare, seeded, stretched_rotation
+from problems.parts.validate import bad_setting, require_positive, require_whole
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ import torch
 from torch import Generator, Tensor
 
 from problems.base import Modes
-from problems.elliptical import Elliptical, EllipticalProblem
-from problems.ingredients import prepare, seeded, stretched_rotation, uniform
-from problems.validate import bad_setting, require_positive, require_whole
+from problems.parts.elliptical import Elliptical, EllipticalProblem
+from problems.parts.ingredients import prepare, seeded, stretched_rotation, uniform
+from problems.parts.validate import bad_setting, require_positive, require_whole
 
 APART = 8.0  # least distance of two means, in units of the largest standard deviation
 TRIES = 10_000  # candidates for the means before the box counts as full
@@ -63,8 +63,13 @@ class RandomGaussianMixture(EllipticalProblem):
     def law(self) -> Elliptical:
         generator = seeded(self.seed)
         means = self._place(generator)
-        factors = [self.scale * stretched_rotation(self.dim, self.condition, generator) for _ in range(self.components)]
-        weights = torch.logspace(0, -1, self.components, base=self.weight_ratio, dtype=torch.float64)
+        factors = [
+            self.scale * stretched_rotation(self.dim, self.condition, generator)
+            for _ in range(self.components)
+        ]
+        weights = torch.logspace(
+            0, -1, self.components, base=self.weight_ratio, dtype=torch.float64
+        )
         return Elliptical(means, torch.stack(factors), weights / weights.sum())
 
     @functools.cached_property
@@ -80,7 +85,9 @@ class RandomGaussianMixture(EllipticalProblem):
             if torch.linalg.vector_norm(means - candidate, dim=-1).min() >= APART * self.scale:
                 means = torch.cat((means, candidate.unsqueeze(0)))
         if len(means) < self.components:
-            raise bad_setting(self, "box", f"have room for {self.components} means {APART * self.scale:g} apart")
+            raise bad_setting(
+                self, "box", f"have room for {self.components} means {APART * self.scale:g} apart"
+            )
         return means
 
 

@@ -30,10 +30,10 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid, pad
 
 from problems.base import Problem, Reference
-from problems.ingredients import log_normal, normal, prepare, seeded, uniform
-from problems.scales import exponential
-from problems.stored import reference
-from problems.validate import require_positive, require_whole
+from problems.parts.ingredients import log_normal, normal, prepare, seeded, uniform
+from problems.parts.scales import exponential
+from problems.parts.stored import reference
+from problems.parts.validate import require_positive, require_whole
 
 AMPLITUDE, LENGTHSCALE = 3.0, 0.3  # that the labels are simulated with
 
@@ -91,7 +91,11 @@ class GPClassification(Problem):
 
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
         """[..., D] -> amplitude [...] and f [..., N], log odds; lengthscale [...], in units of the inputs."""
-        return {"amplitude": z[..., 0].exp(), "lengthscale": z[..., 1].exp(), "f": self._function(z)}
+        return {
+            "amplitude": z[..., 0].exp(),
+            "lengthscale": z[..., 1].exp(),
+            "f": self._function(z),
+        }
 
     def unconstrain(self, values: Mapping[str, Tensor]) -> Tensor:
         """The way back, amplitude and length scale positive."""

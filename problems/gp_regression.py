@@ -19,9 +19,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from problems.ingredients import prepare, seeded
-from problems.linear_gaussian import LinearGaussian, LinearModel
-from problems.validate import require_positive, require_whole
+from problems.parts.ingredients import prepare, seeded
+from problems.parts.linear_gaussian import LinearGaussian, LinearModel
+from problems.parts.validate import require_positive, require_whole
 
 
 @dataclass(frozen=True)

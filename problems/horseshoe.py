@@ -36,11 +36,11 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from problems.base import Problem, Reference
-from problems.ingredients import log_normal, prepare
-from problems.scales import exponential, log_half_cauchy, log_half_normal
-from problems.stored import reference
-from problems.tables import standardised, table
-from problems.validate import bad_setting, require_positive
+from problems.parts.ingredients import log_normal, prepare
+from problems.parts.scales import exponential, log_half_cauchy, log_half_normal
+from problems.parts.stored import reference
+from problems.parts.tables import standardised, table
+from problems.parts.validate import bad_setting, require_positive
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,9 @@ class Horseshoe(Problem):
         require_positive(self, "relevant")
         prepare(self, "_data")
         if self.relevant >= self._count:
-            raise bad_setting(self, "relevant", f"be less than the number of weights, {self._count}")
+            raise bad_setting(
+                self, "relevant", f"be less than the number of weights, {self._count}"
+            )
 
     @functools.cached_property
     def _data(self) -> _Squares:
@@ -93,7 +95,9 @@ class Horseshoe(Problem):
     @property
     def _log_guess(self) -> float:
         """Log of tau / (sigma t)."""
-        return math.log(self.relevant / (self._count - self.relevant)) - 0.5 * math.log(self._data.rows)
+        return math.log(self.relevant / (self._count - self.relevant)) - 0.5 * math.log(
+            self._data.rows
+        )
 
     @property
     def dim(self) -> int:
@@ -106,16 +110,29 @@ class Horseshoe(Problem):
     @property
     def coordinates(self) -> tuple[str, ...]:
         names = table("diabetes").names
-        return (*(f"u {name}" for name in names), *(f"log lambda {name}" for name in names), "log t", "log sigma")
+        return (
+            *(f"u {name}" for name in names),
+            *(f"log lambda {name}" for name in names),
+            "log t",
+            "log sigma",
+        )
 
     def log_density(self, z: Tensor) -> Tensor:
         """log p(y, z): [..., D] -> [...], nats."""
         u, log_lambda, log_t, log_sigma = self._split(z)
         free = self._log_odds(log_lambda, log_t)
         log_root_kappa = 0.5 * logsigmoid(-free)
-        weights = log_normal(u * log_root_kappa.exp(), 0.0, 1.0) + log_root_kappa + log_half_cauchy(log_lambda, 1.0)
+        weights = (
+            log_normal(u * log_root_kappa.exp(), 0.0, 1.0)
+            + log_root_kappa
+            + log_half_cauchy(log_lambda, 1.0)
+        )
         scales = log_half_cauchy(log_t, 1.0) + log_half_normal(log_sigma, 1.0)
-        return weights.sum(-1) + scales.squeeze(-1) + self._log_likelihood(self._standard(u, free), log_sigma)
+        return (
+            weights.sum(-1)
+            + scales.squeeze(-1)
+            + self._log_likelihood(self._standard(u, free), log_sigma)
+        )
 
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
         """In standard deviations of the columns: [..., D] -> weights and lambda [..., 10], tau and sigma [...]."""
@@ -132,7 +149,9 @@ class Horseshoe(Problem):
         log_lambda, log_sigma = values["lambda"].log(), values["sigma"].log().unsqueeze(-1)
         log_t = values["tau"].log().unsqueeze(-1) - log_sigma - self._log_guess
         one = self._standard(torch.ones_like(log_lambda), self._log_odds(log_lambda, log_t))
-        return torch.cat((values["weights"] / (log_sigma.exp() * one), log_lambda, log_t, log_sigma), -1)
+        return torch.cat(
+            (values["weights"] / (log_sigma.exp() * one), log_lambda, log_t, log_sigma), -1
+        )
 
     def _split(self, z: Tensor) -> tuple[Tensor, ...]:
         """[..., D] -> u and log lambda [..., 10], log t and log sigma [..., 1]."""
@@ -150,5 +169,7 @@ class Horseshoe(Problem):
     def _log_likelihood(self, standard: Tensor, log_sigma: Tensor) -> Tensor:
         """log p(y | beta, sigma) by beta / sigma [..., 10] and log sigma [..., 1]: [...], nats."""
         known, inverse = self._data, exponential(-log_sigma)
-        misfit = (standard @ known.root.T - known.target * inverse).square().sum(-1) + known.rest * inverse.squeeze(-1).square()
+        misfit = (standard @ known.root.T - known.target * inverse).square().sum(
+            -1
+        ) + known.rest * inverse.squeeze(-1).square()
         return -known.rows * (log_sigma.squeeze(-1) + 0.5 * math.log(2 * math.pi)) - 0.5 * misfit

@@ -16,9 +16,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from problems.ingredients import autoregressive_factor, normal, prepare, seeded
-from problems.linear_gaussian import LinearGaussian, LinearModel
-from problems.validate import require_correlation, require_positive, require_whole
+from problems.parts.ingredients import autoregressive_factor, normal, prepare, seeded
+from problems.parts.linear_gaussian import LinearGaussian, LinearModel
+from problems.parts.validate import require_correlation, require_positive, require_whole
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,16 @@ class LinearRegression(LinearGaussian):
     @functools.cached_property
     def model(self) -> LinearModel:
         generator = seeded(self.seed)
-        columns = normal(generator, self.rows, self.dim) @ autoregressive_factor(self.dim, self.correlation).T
-        return LinearModel(columns, self.prior_scale * torch.eye(self.dim, dtype=torch.float64), self.noise, generator)
+        columns = (
+            normal(generator, self.rows, self.dim)
+            @ autoregressive_factor(self.dim, self.correlation).T
+        )
+        return LinearModel(
+            columns,
+            self.prior_scale * torch.eye(self.dim, dtype=torch.float64),
+            self.noise,
+            generator,
+        )
 
     @property
     def coordinates(self) -> tuple[str, ...]:

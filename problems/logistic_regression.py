@@ -24,10 +24,10 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from problems.base import Problem, Reference
-from problems.ingredients import log_normal, prepare
-from problems.stored import reference
-from problems.tables import table
-from problems.validate import require_positive
+from problems.parts.ingredients import log_normal, prepare
+from problems.parts.stored import reference
+from problems.parts.tables import table
+from problems.parts.validate import require_positive
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,9 @@ class LogisticRegression(Problem):
 
     def log_density(self, z: Tensor) -> Tensor:
         """log p(y, z): [..., D] -> [...], nats."""
-        return logsigmoid(z @ self._signed_rows.T).sum(-1) + log_normal(z, 0.0, self.prior_scale).sum(-1)
+        return logsigmoid(z @ self._signed_rows.T).sum(-1) + log_normal(
+            z, 0.0, self.prior_scale
+        ).sum(-1)
 
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
         """Log odds, a weight's per standard deviation of its column: [..., D] -> intercept [...], weights [..., 30]."""

@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor
 
 from problems.base import Exact, Modes, Problem
-from problems.validate import bad_setting, require_positive
+from problems.parts.validate import bad_setting, require_positive
 
 
 @dataclass(frozen=True)

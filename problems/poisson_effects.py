@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 
 from problems.base import Problem, Reference
-from problems.ingredients import log_normal, normal, prepare, seeded
-from problems.scales import exponential, log_half_normal
-from problems.stored import reference
-from problems.validate import require_positive, require_whole
+from problems.parts.ingredients import log_normal, normal, prepare, seeded
+from problems.parts.scales import exponential, log_half_normal
+from problems.parts.stored import reference
+from problems.parts.validate import require_positive, require_whole
 
 LARGEST = 50.0  # log rate from which e^eta goes on as its tangent: no such rate is ever likely, and exp must not overflow
 INTERCEPT, SLOPE, SPREAD = 0.0, 0.5, 0.8  # a, b and tau that the counts are simulated with
@@ -101,12 +101,22 @@ class PoissonEffects(Problem):
         rate = eta.clamp(max=LARGEST).exp() * (1 + (eta - LARGEST).clamp(min=0.0))
         likelihood = (known.y * eta - rate).sum((-2, -1)) - known.log_factorials
         prior = log_normal(a, 0.0, self.intercept_scale) + log_normal(b, 0.0, self.slope_scale)
-        return likelihood + prior + log_half_normal(log_tau, self.spread_scale) + log_normal(u, 0.0, 1.0).sum(-1)
+        return (
+            likelihood
+            + prior
+            + log_half_normal(log_tau, self.spread_scale)
+            + log_normal(u, 0.0, 1.0).sum(-1)
+        )
 
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
         """[..., D] -> intercept a, slope b, spread tau [...], effects tau u [..., J], on the scale of the log rate."""
         tau = z[..., 2].exp()
-        return {"intercept": z[..., 0], "slope": z[..., 1], "spread": tau, "effects": tau.unsqueeze(-1) * z[..., 3:]}
+        return {
+            "intercept": z[..., 0],
+            "slope": z[..., 1],
+            "spread": tau,
+            "effects": tau.unsqueeze(-1) * z[..., 3:],
+        }
 
     def unconstrain(self, values: Mapping[str, Tensor]) -> Tensor:
         """The way back, spread > 0."""

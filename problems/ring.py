@@ -14,13 +14,15 @@ import torch
 from torch import Generator, Tensor
 
 from problems.base import Exact, Modes, Problem
-from problems.validate import require_positive, require_whole
+from problems.parts.validate import require_positive, require_whole
 
 
 @functools.lru_cache(maxsize=64)
 def _unit_means(bumps: int) -> Tensor:
     """The directions of the means, [2, K]."""
-    with torch.inference_mode(False):  # it is kept, and a tensor born in inference mode has no gradients later
+    with torch.inference_mode(
+        False
+    ):  # it is kept, and a tensor born in inference mode has no gradients later
         angle = 2 * math.pi / bumps * torch.arange(bumps, dtype=torch.float64)
         return torch.stack([angle.cos(), angle.sin()])
 
@@ -65,7 +67,9 @@ class Ring(Problem):
         """log p(z), normalised: [..., 2] -> [...], nats. All means have one norm, so the squares leave the sum."""
         precision = self.scale**-2
         bumps = torch.logsumexp((self.radius * precision) * (z @ _unit_means(self.bumps)), -1)
-        constant = -math.log(2 * math.pi * self.scale**2 * self.bumps) - 0.5 * precision * self.radius**2
+        constant = (
+            -math.log(2 * math.pi * self.scale**2 * self.bumps) - 0.5 * precision * self.radius**2
+        )
         return constant - 0.5 * precision * z.square().sum(-1) + bumps
 
     def _sector(self, z: Tensor) -> Tensor:

@@ -21,8 +21,8 @@ import torch
 from torch import Generator, Tensor
 
 from problems.base import Exact, Modes, Problem
-from problems.hierarchy import NormalMeans, check, data, log_normalisers
-from problems.quadrature import Law, law
+from problems.parts.hierarchy import NormalMeans, check, data, log_normalisers
+from problems.parts.quadrature import Law, law
 
 
 @functools.lru_cache(maxsize=64)
@@ -83,12 +83,23 @@ class SignedEightSchools(Problem):
         mu, tau, eta = z[..., :1], z[..., 1:2], z[..., 2:]
         residual = torch.addcmul(mu, tau, eta) * known.one_over_sigma - known.y_over_sigma
         squares = torch.addcmul(residual.square(), eta, eta).sum(-1)
-        squares = squares + (z[..., 0] / self.mu_scale).square() + (z[..., 1] / self.tau_scale).square()
-        return log_normalisers(self) - 0.5 * math.log(2 * math.pi) - math.log(self.tau_scale) - 0.5 * squares
+        squares = (
+            squares + (z[..., 0] / self.mu_scale).square() + (z[..., 1] / self.tau_scale).square()
+        )
+        return (
+            log_normalisers(self)
+            - 0.5 * math.log(2 * math.pi)
+            - math.log(self.tau_scale)
+            - 0.5 * squares
+        )
 
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
         """The model's parameters, in the unit of y: [..., D] -> mu [...], tau [...], theta [..., J]."""
-        return {"mu": z[..., 0], "tau": z[..., 1], "theta": torch.addcmul(z[..., :1], z[..., 1:2], z[..., 2:])}
+        return {
+            "mu": z[..., 0],
+            "tau": z[..., 1],
+            "theta": torch.addcmul(z[..., :1], z[..., 1:2], z[..., 2:]),
+        }
 
     def unconstrain(self, values: Mapping[str, Tensor]) -> Tensor:
         """The way back, tau not 0: mu [...], tau [...], theta [..., J] -> [..., D]."""

@@ -21,10 +21,12 @@ import torch
 from torch import Generator, Tensor
 
 from problems.base import Exact, Problem
-from problems.ingredients import log_normal, normal, prepare, seeded
-from problems.validate import require_positive, require_whole
+from problems.parts.ingredients import log_normal, normal, prepare, seeded
+from problems.parts.validate import require_positive, require_whole
 
-TRANSITION = torch.tensor([[1.0, 1.0], [0.0, 1.0]], dtype=torch.float64)  # of the state x = (level, slope)
+TRANSITION = torch.tensor(
+    [[1.0, 1.0], [0.0, 1.0]], dtype=torch.float64
+)  # of the state x = (level, slope)
 
 
 class Filtered(NamedTuple):
@@ -97,8 +99,12 @@ class StateSpace(Problem):
 
     def log_density(self, z: Tensor) -> Tensor:
         level, slope = z[..., : self.steps], z[..., self.steps :]
-        start = log_normal(level[..., 0], 0.0, self.initial) + log_normal(slope[..., 0], 0.0, self.initial)
-        levels = log_normal(level[..., 1:], level[..., :-1] + slope[..., :-1], self.level_noise).sum(-1)
+        start = log_normal(level[..., 0], 0.0, self.initial) + log_normal(
+            slope[..., 0], 0.0, self.initial
+        )
+        levels = log_normal(
+            level[..., 1:], level[..., :-1] + slope[..., :-1], self.level_noise
+        ).sum(-1)
         slopes = log_normal(slope[..., 1:], slope[..., :-1], self.slope_noise).sum(-1)
         return start + levels + slopes + log_normal(self.observed, level, self.noise).sum(-1)
 
@@ -108,7 +114,10 @@ class StateSpace(Problem):
 
     @functools.cached_property
     def _filtered(self) -> Filtered:
-        mean, covariance = torch.zeros(2, dtype=torch.float64), self.initial**2 * torch.eye(2, dtype=torch.float64)
+        mean, covariance = (
+            torch.zeros(2, dtype=torch.float64),
+            self.initial**2 * torch.eye(2, dtype=torch.float64),
+        )
         means, covariances, log_evidence = [], [], 0.0
         for y in self.observed:
             error, variance = y - mean[0], covariance[0, 0] + self.noise**2

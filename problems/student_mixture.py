@@ -17,9 +17,9 @@ from typing import ClassVar
 import torch
 
 from problems.base import Modes
-from problems.elliptical import Elliptical, EllipticalProblem
-from problems.ingredients import prepare
-from problems.validate import require_positive, require_whole
+from problems.parts.elliptical import Elliptical, EllipticalProblem
+from problems.parts.ingredients import prepare
+from problems.parts.validate import require_positive, require_whole
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from typing import ClassVar
 
 import torch
 
-from problems.elliptical import Elliptical, EllipticalProblem
-from problems.ingredients import autoregressive_factor, prepare
-from problems.validate import require_correlation, require_whole
+from problems.parts.elliptical import Elliptical, EllipticalProblem
+from problems.parts.ingredients import autoregressive_factor, prepare
+from problems.parts.validate import require_correlation, require_whole
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ import torch
 from torch import Generator, Tensor
 
 from problems.base import Exact, Problem
-from problems.ingredients import uniform
-from problems.validate import bad_setting, require_positive
+from problems.parts.ingredients import uniform
+from problems.parts.validate import bad_setting, require_positive
 
 MARGIN = 8.0  # standard deviations of the squared radius that must fit between tube and axis: a tail of 6e-16
 
@@ -49,7 +49,9 @@ class Torus(Problem):
         require_positive(self, "radius", "tube", "thickness")
         smallest = 2 * math.sqrt(self.tube**2 + MARGIN * self._spread)
         if self.radius < smallest:
-            raise bad_setting(self, "radius", f"be {smallest:.4g} or more, lest the tube's wall reach the axis")
+            raise bad_setting(
+                self, "radius", f"be {smallest:.4g} or more, lest the tube's wall reach the axis"
+            )
 
     @property
     def _spread(self) -> float:  # tau, the standard deviation of A^2 + h^2
@@ -70,16 +72,22 @@ class Torus(Problem):
         return -0.5 * ((squared - self.tube**2) / self._spread).square() - self._log_normaliser
 
     @functools.cached_property
-    def _positive(self) -> float:  # Phi(a^2 / tau), the chance that a normal squared radius is positive
+    def _positive(
+        self,
+    ) -> float:  # Phi(a^2 / tau), the chance that a normal squared radius is positive
         return 0.5 * math.erfc(-(self.tube**2) / self._spread / math.sqrt(2))
 
     @functools.cached_property
     def _log_normaliser(self) -> float:
-        return math.log(2 * math.pi**2 * self.radius * self._spread * math.sqrt(2 * math.pi) * self._positive)
+        return math.log(
+            2 * math.pi**2 * self.radius * self._spread * math.sqrt(2 * math.pi) * self._positive
+        )
 
     def _sample(self, n: int, generator: Generator) -> Tensor:
         u, turn, around = uniform(generator, 3, n)
-        squared = self.tube**2 - self._spread * torch.special.ndtri((1 - u) * self._positive)  # 1 - u is never 0
+        squared = self.tube**2 - self._spread * torch.special.ndtri(
+            (1 - u) * self._positive
+        )  # 1 - u is never 0
         offset = squared.sqrt() * torch.cos(2 * math.pi * turn)
         h = squared.sqrt() * torch.sin(2 * math.pi * turn)
         distance = (self.radius**2 + 2 * self.radius * offset).sqrt()

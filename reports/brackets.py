@@ -18,10 +18,18 @@ def bracketed(frame: pd.DataFrame) -> pd.DataFrame:
     checkpoint of the same cell. Its ``value`` stays the lower end.
     """
     tops = frame[(frame["metric"] == UPPER) & np.isfinite(frame["value"])]
-    tops = tops[["key", "checkpoint", "value", "stderr"]].rename(columns={"value": "upper", "stderr": "upper_stderr"})
+    tops = tops[["key", "checkpoint", "value", "stderr"]].rename(
+        columns={"value": "upper", "stderr": "upper_stderr"}
+    )
     joined = frame.merge(tops, how="left", on=["key", "checkpoint"], validate="many_to_one")
-    open_above = joined["metric"].isin(PAIRED) & (joined["kind"] == "lower bound") & np.isfinite(joined["value"])
+    open_above = (
+        joined["metric"].isin(PAIRED)
+        & (joined["kind"] == "lower bound")
+        & np.isfinite(joined["value"])
+    )
     joined["upper"] = joined["upper"].where(open_above)
-    joined["upper_stderr"] = joined["upper_stderr"].where(open_above).fillna(0.0).where(joined["upper"].notna())
+    joined["upper_stderr"] = (
+        joined["upper_stderr"].where(open_above).fillna(0.0).where(joined["upper"].notna())
+    )
     joined["kind"] = joined["kind"].mask(joined["upper"].notna(), BRACKET)
     return joined

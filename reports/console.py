@@ -68,19 +68,31 @@ class Fitted:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         given = next(
-            (n for n in range(len(self.drops)) if _width(self._without(n), console, options) <= options.max_width), None
+            (
+                n
+                for n in range(len(self.drops))
+                if _width(self._without(n), console, options) <= options.max_width
+            ),
+            None,
         )
         count = len(self.drops) if given is None else given
         yield as_rich(self._without(count))
         if count:
-            left = ", ".join(self.table.columns[i].partition(",")[0] for i in sorted(self.drops[:count]))
+            left = ", ".join(
+                self.table.columns[i].partition(",")[0] for i in sorted(self.drops[:count])
+            )
             yield Text(f"Left out in a terminal this narrow: {left}.\n", "dim")
 
     def _without(self, count: int) -> Table:
         gone = set(self.drops[:count])
         kept = [i for i in range(len(self.table.columns)) if i not in gone]
-        lines = [replace(line, entries=tuple(line.entries[i - 1] for i in kept[1:])) for line in self.table.lines]
-        columns, helps = (tuple(words[i] for i in kept) for words in (self.table.columns, self.table.helps))
+        lines = [
+            replace(line, entries=tuple(line.entries[i - 1] for i in kept[1:]))
+            for line in self.table.lines
+        ]
+        columns, helps = (
+            tuple(words[i] for i in kept) for words in (self.table.columns, self.table.helps)
+        )
         return replace(self.table, columns=columns, helps=helps, lines=tuple(lines))
 
 

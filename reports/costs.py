@@ -21,7 +21,10 @@ from reports.results import FLOOR, Key, Results, ordered
 from reports.style import TRUTH, WIDTH, Look, legend
 
 MARKERS = {"exact": "o", "lower bound": "^", "upper bound": "v", "estimate": "D", BRACKET: "s"}
-COSTS = (("seconds", "Fitting time", numbers.seconds), ("gradients", "Gradient evaluations", numbers.count))
+COSTS = (
+    ("seconds", "Fitting time", numbers.seconds),
+    ("gradients", "Gradient evaluations", numbers.count),
+)
 DECADES = 5  # of quality shown at most
 BAND = "noise floor of estimates"
 NO_BAND = "no noise floor: exact was not measured"
@@ -44,8 +47,12 @@ class Costs(NamedTuple):
 def costs(results: Results, problem: str, looks: Mapping[str, Look]) -> Costs | None:
     """Two panels with one quality axis; None where no method has a finite figure."""
     metric = results.divergence(problem) or ""
-    frame = results.frame[(results.frame["problem"] == problem) & (results.frame["metric"] == metric)]
-    points = frame[(frame["status"] == "ok") & (frame["method"] != FLOOR) & frame["value"].map(math.isfinite)]
+    frame = results.frame[
+        (results.frame["problem"] == problem) & (results.frame["metric"] == metric)
+    ]
+    points = frame[
+        (frame["status"] == "ok") & (frame["method"] != FLOOR) & frame["value"].map(math.isfinite)
+    ]
     if points.empty:
         return None
     floor = results.figures.get((problem, metric, FLOOR))
@@ -53,11 +60,20 @@ def costs(results: Results, problem: str, looks: Mapping[str, Look]) -> Costs | 
     points, bottom = _placed(points, line, floor.kind if floor else "estimate")
     methods = ordered(results, problem, dict.fromkeys(points["method"]))
     figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
-    for axes, (column, title, written) in zip(figure.subplots(1, 2, sharey=True), COSTS, strict=True):
+    for axes, (column, title, written) in zip(
+        figure.subplots(1, 2, sharey=True), COSTS, strict=True
+    ):
         if line > bottom:
             axes.axhspan(bottom / 10, line, color=TRUTH[0], linewidth=0)
         for method in methods:
-            _curve(axes, points[points["method"] == method], column, looks[method], results, (problem, metric, method))
+            _curve(
+                axes,
+                points[points["method"] == method],
+                column,
+                looks[method],
+                results,
+                (problem, metric, method),
+            )
         highest = max(float(points["shown"].max()), float(points["shown_upper"].max()), bottom)
         axes.set(xscale="log", yscale="log", ylim=(bottom / 1.2, highest * 1.6))
         axes.set_xlabel(title)
@@ -70,14 +86,28 @@ def costs(results: Results, problem: str, looks: Mapping[str, Look]) -> Costs | 
     band = {name: TRUTH[0]} if line > bottom else {} if floor else {NO_BAND: "none"}
     legend(figure, {method: looks[method] for method in methods}, band)
     absent = sorted(set(frame.loc[frame["value"].notna(), "method"]) - set(methods) - {FLOOR})
-    return Costs(figure, bool(points["clipped"].any()), absent, _words(results, problem, floor, line > bottom))
+    return Costs(
+        figure,
+        bool(points["clipped"].any()),
+        absent,
+        _words(results, problem, floor, line > bottom),
+    )
 
 
 def _words(results: Results, problem: str, floor: Interval | None, drawn: bool) -> str:
     if floor is None:
-        return results.no_floor(problem) or "No noise floor: exact draws have no figure of this kind here."
-    place = "Grey: the noise floor" if drawn else "The noise floor lies below the picture's lower edge"
-    held = "" if floor.kind != "estimate" else "; exact values, bounds and brackets come from densities, whose floor is 0"
+        return (
+            results.no_floor(problem)
+            or "No noise floor: exact draws have no figure of this kind here."
+        )
+    place = (
+        "Grey: the noise floor" if drawn else "The noise floor lies below the picture's lower edge"
+    )
+    held = (
+        ""
+        if floor.kind != "estimate"
+        else "; exact values, bounds and brackets come from densities, whose floor is 0"
+    )
     return f"{place}; exact draws read {shown(floor)}{held}."
 
 
@@ -96,28 +126,52 @@ def _placed(points: pd.DataFrame, line: float, own: str) -> tuple[pd.DataFrame, 
     return points.assign(shown=drawn, shown_upper=upper, clipped=drawn > points["value"]), bottom
 
 
-def _curve(axes: Axes, points: pd.DataFrame, column: str, look: Look, results: Results, key: Key) -> None:
+def _curve(
+    axes: Axes, points: pd.DataFrame, column: str, look: Look, results: Results, key: Key
+) -> None:
     """Median over seeds in a band from the lowest to the highest, its end marked; one checkpoint: a point with its interval."""
     points = points[points[column] > 0]
     if points.empty:
         return
     steps, colour = points.groupby("checkpoint"), look.colour
-    x, y, tops = steps[column].median().astype(float), steps["shown"].median(), steps["shown_upper"].median()
-    marker, open_ends = MARKERS.get(str(points["kind"].iloc[-1]), "s"), steps["clipped"].mean() > 0.5
+    x, y, tops = (
+        steps[column].median().astype(float),
+        steps["shown"].median(),
+        steps["shown_upper"].median(),
+    )
+    marker, open_ends = (
+        MARKERS.get(str(points["kind"].iloc[-1]), "s"),
+        steps["clipped"].mean() > 0.5,
+    )
     if len(x) > 1:
-        axes.fill_between(x, steps["shown"].min(), steps["shown"].max(), color=colour, alpha=0.18, linewidth=0)
+        axes.fill_between(
+            x, steps["shown"].min(), steps["shown"].max(), color=colour, alpha=0.18, linewidth=0
+        )
         axes.plot(x, y, color=colour, linestyle=look.dashes, linewidth=1.4)
     elif key in results.figures:
         figure = results.figures[key]
-        axes.vlines(x, max(figure.low, 1e-12), max(figure.high, y.iloc[-1]), color=colour, linewidth=0.8)
+        axes.vlines(
+            x, max(figure.low, 1e-12), max(figure.high, y.iloc[-1]), color=colour, linewidth=0.8
+        )
     _bars(axes, x, y, tops, colour)
     for i, (across, up, is_open) in enumerate(zip(x, y, open_ends, strict=True)):
         size = (6.5 if pd.isna(tops.iloc[i]) else 4.5) if i == len(x) - 1 else 3.0
         face = "none" if is_open else colour
-        axes.plot(across, up, marker, markersize=size, color=colour, markerfacecolor=face, markeredgewidth=1.2, zorder=3)
+        axes.plot(
+            across,
+            up,
+            marker,
+            markersize=size,
+            color=colour,
+            markerfacecolor=face,
+            markeredgewidth=1.2,
+            zorder=3,
+        )
 
 
-def _bars(axes: Axes, x: pd.Series[float], lower: pd.Series[float], upper: pd.Series[float], colour: str) -> None:
+def _bars(
+    axes: Axes, x: pd.Series[float], lower: pd.Series[float], upper: pd.Series[float], colour: str
+) -> None:
     """What the true value may be between two bounds, each end the median of the seeds."""
     closed = upper.notna()
     axes.vlines(x[closed], lower[closed], upper[closed], color=colour, linewidth=2.4, gid="bracket")
@@ -129,5 +183,7 @@ def _label(axis: Axis, written: Callable[[float], str]) -> None:
     decades = math.log10(high / low)
     subs = (1.0,) if decades > 3.5 else (1.0, 3.0) if decades > 1.5 else (1.0, 2.0, 5.0)
     axis.set_major_locator(LogLocator(subs=subs, numticks=9))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: re.sub(r"\.0+(?=\D|$)", "", written(value))))
+    axis.set_major_formatter(
+        FuncFormatter(lambda value, _: re.sub(r"\.0+(?=\D|$)", "", written(value)))
+    )
     axis.set_minor_formatter(NullFormatter())

@@ -43,7 +43,9 @@ def bandwidth(x: Array, dims: int) -> float:
     counts, edges = np.histogram(x, bins=int(min(200, 10 + 3 * len(x) ** 0.5)))
     dense = np.sort(counts)[::-1]
     bins = int(np.searchsorted(np.cumsum(dense), 0.5 * len(x))) + 1
-    spread = bins * float(edges[1] - edges[0]) / 1.349  # half of a normal law lies within 1.349 standard deviations
+    spread = (
+        bins * float(edges[1] - edges[0]) / 1.349
+    )  # half of a normal law lies within 1.349 standard deviations
     return float(spread * len(x) ** (-1 / (dims + 4)))
 
 
@@ -56,8 +58,13 @@ def curve(x: Array, shown: Window) -> Array:
 
 def surface(x: Array, y: Array, across: Window, up: Window) -> Array:
     """Density of draws [n], [n] at the windows' centres, [BINS_2D up, BINS_2D across], up to a constant."""
-    counts, up_edges, across_edges = np.histogram2d(y, x, bins=[up.edges(BINS_2D), across.edges(BINS_2D)])
-    widths = (_bins(bandwidth(y, 2), up_edges[1] - up_edges[0]), _bins(bandwidth(x, 2), across_edges[1] - across_edges[0]))
+    counts, up_edges, across_edges = np.histogram2d(
+        y, x, bins=[up.edges(BINS_2D), across.edges(BINS_2D)]
+    )
+    widths = (
+        _bins(bandwidth(y, 2), up_edges[1] - up_edges[0]),
+        _bins(bandwidth(x, 2), across_edges[1] - across_edges[0]),
+    )
     return gaussian_filter(counts, widths, mode="constant")
 
 
@@ -73,13 +80,17 @@ def levels(density: Array) -> list[float]:
     if not mass[-1] > 0:
         return []
     found = [float(ranked[np.searchsorted(mass, share * mass[-1])]) for share in SHARES]
-    return [h for i, h in enumerate(found) if 0 < h < float(ranked[0]) and (i == 0 or h > found[i - 1])]
+    return [
+        h for i, h in enumerate(found) if 0 < h < float(ranked[0]) and (i == 0 or h > found[i - 1])
+    ]
 
 
 def far(x: Array, truth: Array) -> float:
     """Kolmogorov and Smirnov's distance of two samples of one coordinate: the largest gap between their distributions."""
     both = np.sort(np.concatenate([x, truth]))
-    ranks = [np.searchsorted(np.sort(sample), both, side="right") / len(sample) for sample in (x, truth)]
+    ranks = [
+        np.searchsorted(np.sort(sample), both, side="right") / len(sample) for sample in (x, truth)
+    ]
     return float(np.abs(ranks[0] - ranks[1]).max())
 
 
@@ -88,6 +99,8 @@ def far_pair(a: Array, truth: Array, bins: int = 8) -> float:
     edges = [np.quantile(truth[:, i], np.linspace(0, 1, bins + 1)[1:-1]) for i in range(2)]
     shares = []
     for sample in (a, truth):
-        place = np.searchsorted(edges[0], sample[:, 0]) * bins + np.searchsorted(edges[1], sample[:, 1])
+        place = np.searchsorted(edges[0], sample[:, 0]) * bins + np.searchsorted(
+            edges[1], sample[:, 1]
+        )
         shares.append(np.bincount(place, minlength=bins * bins) / len(sample))
     return float(np.abs(shares[0] - shares[1]).sum() / 2)

@@ -34,7 +34,9 @@ def entry(results: Results, problem: str, metric: str, method: str) -> Entry:
     if _told(results, problem, metric, method, figure):
         return Entry(f"as {results.measure(WHOLE).short}")
     verdict = results.verdicts.get((problem, metric, method), Verdict())
-    return Entry(shown(figure), ", ".join(_remarks(results, problem, metric, method, figure)), verdict)
+    return Entry(
+        shown(figure), ", ".join(_remarks(results, problem, metric, method, figure)), verdict
+    )
 
 
 def _cost(results: Results, problem: str, metric: str, method: str) -> Entry:
@@ -47,12 +49,17 @@ def _cost(results: Results, problem: str, metric: str, method: str) -> Entry:
 
 def _remarks(results: Results, problem: str, metric: str, method: str, figure: Figure) -> list[str]:
     words, ruler = results.measure(metric), results.ruler(problem, metric)
-    said = [figure.kind] if metric == results.divergence(problem) or figure.kind != "estimate" else []
+    said = (
+        [figure.kind] if metric == results.divergence(problem) or figure.kind != "estimate" else []
+    )
     if figure.seeds < (asked := len(results.rows((problem, metric, method)))):
         said.append(f"{figure.seeds} of {asked} seeds")
     if words.ideal is None:
         return said
-    distance, refuting = results.distance((problem, metric, method)), results.refuted(problem, metric, method)
+    distance, refuting = (
+        results.distance((problem, metric, method)),
+        results.refuted(problem, metric, method),
+    )
     if ruler.misled(distance):
         said.append("misled: below the floor")
     elif refuting is not None:
@@ -66,13 +73,21 @@ def _floor(results: Results, problem: str, metric: str) -> Entry:
     """What the rulers of one metric read on the truth: exact draws by the ruler for draws, densities by theirs."""
     words, figure = results.measure(metric), results.figures.get((problem, metric, FLOOR))
     ideal = None if words.ideal is None else f"{words.ideal:g}"
-    kinds = {f.kind for (p, m, method), f in results.figures.items() if (p, m) == (problem, metric) and method != FLOOR}
+    kinds = {
+        f.kind
+        for (p, m, method), f in results.figures.items()
+        if (p, m) == (problem, metric) and method != FLOOR
+    }
     own = figure.kind if figure is not None else "estimate"
-    sharp = ideal is not None and (words.density or kinds & ({"exact", BRACKET, "lower bound", "upper bound"} - {own}))
+    sharp = ideal is not None and (
+        words.density or kinds & ({"exact", BRACKET, "lower bound", "upper bound"} - {own})
+    )
     if figure is None:
         return Entry(ideal or NONE, BY_DENSITIES) if sharp else Entry(NONE)
     kind = figure.kind if metric == results.divergence(problem) or figure.kind != "estimate" else ""
-    return Entry(shown(figure), "; ".join(filter(None, [kind, f"{ideal} {BY_DENSITIES}" if sharp else ""])))
+    return Entry(
+        shown(figure), "; ".join(filter(None, [kind, f"{ideal} {BY_DENSITIES}" if sharp else ""]))
+    )
 
 
 def _told(results: Results, problem: str, metric: str, method: str, figure: Figure) -> bool:

@@ -11,7 +11,9 @@ from reports.posteriors import COORDINATES, Posterior, gather, marginals, pairs,
 from reports.results import FLOOR, Results
 from reports.style import Look, Picture, looks, picture, styled
 
-SHARES = "Grey: the truth, its darkest part holding 50% of the mass, the next 80% and the lightest 95%."
+SHARES = (
+    "Grey: the truth, its darkest part holding 50% of the mass, the next 80% and the lightest 95%."
+)
 CLIPPED = (
     " An open marker stands where it could go no lower: on the noise floor for a figure by its own ruler that reads "
     "less, at the bottom for a value that is not positive or too small for the picture."
@@ -26,7 +28,9 @@ def pictures(store: Store, results: Results, problem: str) -> list[Picture]:
     with styled():
         posterior = gather(store, results, problem)
         words = f"{_seed(results, problem)} {_floor(results, problem, posterior)}"
-        found = [] if posterior is None else list(_posteriors(posterior, name, problem, words, look))
+        found = (
+            [] if posterior is None else list(_posteriors(posterior, name, problem, words, look))
+        )
         return [*found, *_costs(results, name, problem, look)]
 
 
@@ -44,17 +48,25 @@ def _seed(results: Results, problem: str) -> str:
     return f"Drawn: of each method the seed whose {results.measure(metric).short} is in the middle."
 
 
-def _posteriors(posterior: Posterior, name: str, problem: str, seed: str, look: Mapping[str, Look]) -> Iterator[Picture]:
+def _posteriors(
+    posterior: Posterior, name: str, problem: str, seed: str, look: Mapping[str, Look]
+) -> Iterator[Picture]:
     methods = ", ".join(method for method in posterior.draws if method != FLOOR) or FLOOR
     total = len(posterior.coordinates)
     if total > 1:
         chosen = telling_pairs(posterior)
-        which = " and ".join(f"{posterior.coordinates[i]} with {posterior.coordinates[j]}" for i, j in chosen)
+        which = " and ".join(
+            f"{posterior.coordinates[i]} with {posterior.coordinates[j]}" for i, j in chosen
+        )
         yield picture(
             f"{name}-posteriors",
             f"Each method over the truth. {SHARES} "
             "Coloured lines enclose the same shares of the method's draws; points are draws. "
-            + (f"Of the {total} coordinates, pairs in which the methods differ most from the truth. " if total > 2 else "")
+            + (
+                f"Of the {total} coordinates, pairs in which the methods differ most from the truth. "
+                if total > 2
+                else ""
+            )
             + f"{seed} The number under a name is that seed's, with its own 95% interval.",
             f"Draws and contours of {methods} over the true posterior of {problem}, in the coordinates {which}.",
             pairs(posterior, chosen, look),
@@ -73,7 +85,9 @@ def _posteriors(posterior: Posterior, name: str, problem: str, seed: str, look: 
     )
 
 
-def _costs(results: Results, name: str, problem: str, look: Mapping[str, Look]) -> Iterator[Picture]:
+def _costs(
+    results: Results, name: str, problem: str, look: Mapping[str, Look]
+) -> Iterator[Picture]:
     found = costs(results, problem, look)
     if found is None:
         return

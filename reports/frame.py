@@ -58,7 +58,12 @@ def _records(store: Store) -> Iterator[dict[str, Any]]:
         without = {"seconds": cell["seconds"], "gradients": cell["gradients"]}
         for row in found[cell["key"]] or [without]:
             figure = {name: row.get(name) for name in TYPES if name not in common}
-            yield {**common, **figure, "row_status": row.get("status"), "row_reason": row.get("reason")}
+            yield {
+                **common,
+                **figure,
+                "row_status": row.get("status"),
+                "row_reason": row.get("reason"),
+            }
 
 
 def diagnostics(store: Store) -> dict[tuple[str, str], list[dict[str, float]]]:
@@ -66,9 +71,10 @@ def diagnostics(store: Store) -> dict[tuple[str, str], list[dict[str, float]]]:
     found: defaultdict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
     for cell in store.cells():
         if cell["diagnostics"]:
-            found[label(cell["problem"], cell["problem_settings"]), label(cell["method"], cell["settings"])].append(
-                cell["diagnostics"]
-            )
+            found[
+                label(cell["problem"], cell["problem_settings"]),
+                label(cell["method"], cell["settings"]),
+            ].append(cell["diagnostics"])
     return dict(found)
 
 
@@ -90,14 +96,20 @@ def export(store: Store, path: Path) -> None:
     """
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
-        raise ValueError(f"export(path=...) must end in one of {', '.join(FORMATS)}, got {str(path)!r}.")
+        raise ValueError(
+            f"export(path=...) must end in one of {', '.join(FORMATS)}, got {str(path)!r}."
+        )
     frame = load(store)
     whole = frame["status"] == "ok"
     frame["reason"] = [
         "; ".join(filter(None, [cell, f"{metric}: {row}" if row and not ok else row]))
-        for ok, cell, metric, row in zip(whole, frame["reason"], frame["metric"], frame["row_reason"], strict=True)
+        for ok, cell, metric, row in zip(
+            whole, frame["reason"], frame["metric"], frame["row_reason"], strict=True
+        )
     ]
-    frame["status"] = frame["status"].where(~whole | frame["row_status"].isna(), frame["row_status"])
+    frame["status"] = frame["status"].where(
+        ~whole | frame["row_status"].isna(), frame["row_status"]
+    )
     frame = frame.drop(columns="method").rename(columns={"name": "method"})[list(EXPORTED)]
     path.parent.mkdir(parents=True, exist_ok=True)
     if suffix == ".csv":

@@ -44,7 +44,11 @@ class Measure:
         """How methods are ranked by it, in a sentence."""
         if self.ideal is None:
             return f"Not ranked: {self.unranked}." if self.unranked else ""
-        side = {"above": "more is worse", "below": "less is worse", "both": "worse the further from it to either side"}
+        side = {
+            "above": "more is worse",
+            "below": "less is worse",
+            "both": "worse the further from it to either side",
+        }
         return f"Perfect at {self.ideal:g}; {side[self.worse]}."
 
 
@@ -65,15 +69,21 @@ MEASURES = {
         astray=True,
     ),
     "mean_error": Measure(
-        "Mean error, sd", "Error of the posterior mean in the worst coordinate, in units of the true standard deviation."
+        "Mean error, sd",
+        "Error of the posterior mean in the worst coordinate, in units of the true standard deviation.",
     ),
     "sd_error": Measure(
-        "SD error, sd", "Error of the posterior standard deviation in the worst coordinate, in units of the true one."
+        "SD error, sd",
+        "Error of the posterior standard deviation in the worst coordinate, in units of the true one.",
     ),
     "mmd": Measure(
-        "MMD²", "Squared maximum mean discrepancy: a distance between two distributions by a kernel, 0 where they are equal."
+        "MMD²",
+        "Squared maximum mean discrepancy: a distance between two distributions by a kernel, 0 where they are equal.",
     ),
-    "mode_balance": Measure("Mode balance", "How far the shares of the posterior's named modes are from the true shares."),
+    "mode_balance": Measure(
+        "Mode balance",
+        "How far the shares of the posterior's named modes are from the true shares.",
+    ),
     "kl_lower": Measure(
         "KL(q‖p) at least, nats",
         "The most KL(q‖p) that can be shown: by the density, by all preimages of a map, or by a model fitted to other draws.",
@@ -94,7 +104,9 @@ MEASURES = {
         astray=True,
     ),
     "elbo_gap": Measure(
-        "ELBO gap, nats", "log Z, the log of the evidence, less the ELBO: KL(q‖p) once more, by densities only.", density=True
+        "ELBO gap, nats",
+        "log Z, the log of the evidence, less the ELBO: KL(q‖p) once more, by densities only.",
+        density=True,
     ),
     "elbo": Measure(
         "ELBO, nats",
@@ -131,7 +143,8 @@ MEASURES = {
         "blind to the shares of modes that lie apart.",
     ),
     "coverage": Measure(
-        "Coverage error", "By how much the central 50, 90 and 95% intervals of q miss that share of p; worst coordinate."
+        "Coverage error",
+        "By how much the central 50, 90 and 95% intervals of q miss that share of p; worst coordinate.",
     ),
     "quantile_error": Measure(
         "Quantile error, sd",
@@ -150,39 +163,98 @@ MEASURES = {
         None,
         unranked="no value is ideal; what counts is whether it is below 0.7",
     ),
-    "fit_seconds": _cost("Fitting", "Time of fitting with one thread, measuring excluded.", numbers.seconds),
-    "gradients": _cost("Gradients", "Gradient evaluations of the log density, one per point.", numbers.count),
-    "evaluations": _cost("Evaluations", "Evaluations of the log density, one per point.", numbers.count),
-    "sampling_seconds": _cost(
-        "Sampling", "Time per 1,000 draws once fitted; for a sampler of chains that is the fitting itself.", numbers.seconds
+    "fit_seconds": _cost(
+        "Fitting", "Time of fitting with one thread, measuring excluded.", numbers.seconds
     ),
-    "peak_memory": _cost("Memory", "Peak memory of the fit above what the process held when it began.", numbers.memory),
+    "gradients": _cost(
+        "Gradients", "Gradient evaluations of the log density, one per point.", numbers.count
+    ),
+    "evaluations": _cost(
+        "Evaluations", "Evaluations of the log density, one per point.", numbers.count
+    ),
+    "sampling_seconds": _cost(
+        "Sampling",
+        "Time per 1,000 draws once fitted; for a sampler of chains that is the fitting itself.",
+        numbers.seconds,
+    ),
+    "peak_memory": _cost(
+        "Memory",
+        "Peak memory of the fit above what the process held when it began.",
+        numbers.memory,
+    ),
 }
-MAIN = ("kl_qp", "kl_pq", "mean_error", "sd_error", "mmd", "mode_balance", "fit_seconds", "gradients", "peak_memory")
-BRIEF = ("mean_error", "sd_error", "fit_seconds", "gradients")  # beside a distance, what fits into a terminal
-SPARE = ("sd_error", "gradients", "mean_error", "fit_seconds")  # of those, what goes first where it does not
+MAIN = (
+    "kl_qp",
+    "kl_pq",
+    "mean_error",
+    "sd_error",
+    "mmd",
+    "mode_balance",
+    "fit_seconds",
+    "gradients",
+    "peak_memory",
+)
+BRIEF = (
+    "mean_error",
+    "sd_error",
+    "fit_seconds",
+    "gradients",
+)  # beside a distance, what fits into a terminal
+SPARE = (
+    "sd_error",
+    "gradients",
+    "mean_error",
+    "fit_seconds",
+)  # of those, what goes first where it does not
 ROUTES = ("kl_lower", "kl_upper", "kl_classifier", "kl_knn", "elbo_gap")
 WEIGHTS = ("elbo", "log_z_error", "log_z_error_reverse", "importance_ess", "psis_khat")
 DIAGNOSTICS = {
-    "r_hat": Measure("Split R-hat", "Agreement of the chains; above 1.01 they have not found the same distribution.", None),
+    "r_hat": Measure(
+        "Split R-hat",
+        "Agreement of the chains; above 1.01 they have not found the same distribution.",
+        None,
+    ),
     "ess_bulk": Measure(
         "Bulk ESS",
         "Independent draws that the chains are worth for the bulk of the worst coordinate.",
         None,
         written=numbers.count,
     ),
-    "ess_tail": Measure("Tail ESS", "The same for the 5% and 95% quantiles.", None, written=numbers.count),
-    "e_fmi": Measure("E-FMI", "How well the energy is explored; below 0.3 the tails are visited too seldom.", None),
+    "ess_tail": Measure(
+        "Tail ESS", "The same for the 5% and 95% quantiles.", None, written=numbers.count
+    ),
+    "e_fmi": Measure(
+        "E-FMI",
+        "How well the energy is explored; below 0.3 the tails are visited too seldom.",
+        None,
+    ),
     "divergences": Measure(
-        "Divergences", "Steps where the simulated dynamics broke down; any at all is a warning.", None, written=numbers.count
+        "Divergences",
+        "Steps where the simulated dynamics broke down; any at all is a warning.",
+        None,
+        written=numbers.count,
     ),
     "accept_rate": Measure("Acceptance", "Mean probability of accepting a proposal.", None),
     "step_size": Measure("Step size", "Of the simulated dynamics, after adaptation.", None),
-    "steps_per_draw": Measure("Steps per draw", "Gradient evaluations behind each draw, on average.", None),
-    "cut_short": Measure("Cut short", "Draws whose path was still going at its greatest length.", None, written=numbers.count),
+    "steps_per_draw": Measure(
+        "Steps per draw", "Gradient evaluations behind each draw, on average.", None
+    ),
+    "cut_short": Measure(
+        "Cut short",
+        "Draws whose path was still going at its greatest length.",
+        None,
+        written=numbers.count,
+    ),
 }
-DIVERGENCES = ("kl_qp", "kl_knn", "mmd", "kl_pq")  # the first that a problem has orders its table and fills its cost curves
-PLUGIN = Measure("", "A metric added by a plugin.", None, "both", unranked="the plugin names no ideal value")
+DIVERGENCES = (
+    "kl_qp",
+    "kl_knn",
+    "mmd",
+    "kl_pq",
+)  # the first that a problem has orders its table and fills its cost curves
+PLUGIN = Measure(
+    "", "A metric added by a plugin.", None, "both", unranked="the plugin names no ideal value"
+)
 
 
 def measure(metric: str, declared: Mapping[str, Any] | None = None) -> Measure:
@@ -197,9 +269,13 @@ def measure(metric: str, declared: Mapping[str, Any] | None = None) -> Measure:
     if metric in MEASURES:
         return MEASURES[metric]
     kept = (declared or {}).get(metric)
-    unit, ideal = (kept.get("unit"), kept.get("ideal")) if isinstance(kept, Mapping) else (None, None)
+    unit, ideal = (
+        (kept.get("unit"), kept.get("ideal")) if isinstance(kept, Mapping) else (None, None)
+    )
     heading = f"{metric}, {unit}" if unit else metric
-    return replace(PLUGIN, heading=heading, ideal=float(ideal) if isinstance(ideal, int | float) else None)
+    return replace(
+        PLUGIN, heading=heading, ideal=float(ideal) if isinstance(ideal, int | float) else None
+    )
 
 
 def more(metrics: Iterable[str]) -> tuple[list[str], list[str], list[str]]:

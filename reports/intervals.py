@@ -60,7 +60,10 @@ class Figure:
 
 
 def combine(
-    values: Sequence[float], stderrs: Sequence[float], kinds: Sequence[str], above: Sequence[Reading | None] = ()
+    values: Sequence[float],
+    stderrs: Sequence[float],
+    kinds: Sequence[str],
+    above: Sequence[Reading | None] = (),
 ) -> Figure:
     r"""Mean over seeds, and the wider of two 95% intervals of that mean.
 
@@ -86,7 +89,9 @@ def combine(
     return replace(lower, low=low, high=high, above=upper)
 
 
-def deviation(values: Sequence[float], stderrs: Sequence[float], kinds: Sequence[str], ideal: float) -> Figure:
+def deviation(
+    values: Sequence[float], stderrs: Sequence[float], kinds: Sequence[str], ideal: float
+) -> Figure:
     """Mean distance of the seeds from an ideal, to whichever side each is: errors of opposite sign do not cancel.
 
     Its ``least`` is what noise does not explain: of the seeds' mean, or of each seed at a level that holds for all together.
@@ -94,7 +99,10 @@ def deviation(values: Sequence[float], stderrs: Sequence[float], kinds: Sequence
     mean = _mean(values, stderrs, _weakest(kinds))
     found = _mean([abs(value - ideal) for value in values], stderrs, _weakest(kinds))
     reach = -float(stdtrit(np.inf, (1 - LEVEL ** (1 / len(values))) / 2))
-    beyond = [max(abs(value - ideal) - reach * stderr, 0.0) for value, stderr in zip(values, stderrs, strict=True)]
+    beyond = [
+        max(abs(value - ideal) - reach * stderr, 0.0)
+        for value, stderr in zip(values, stderrs, strict=True)
+    ]
     least = max(float(np.mean(beyond)), abs(mean.value - ideal) - (mean.noise or 0.0))
     return replace(found, low=max(found.low, 0.0), noise=found.value - least)
 
@@ -107,13 +115,21 @@ def floor(values: Sequence[float], stderrs: Sequence[float], kinds: Sequence[str
     return _mean(values, stderrs, _weakest(kinds), alike=True)
 
 
-def _mean(values: Sequence[float], stderrs: Sequence[float], kind: str, *, alike: bool = False) -> Figure:
+def _mean(
+    values: Sequence[float], stderrs: Sequence[float], kind: str, *, alike: bool = False
+) -> Figure:
     k, mean = len(values), float(np.mean(values))
     if not math.isfinite(mean):
         return Figure(math.inf, math.inf, math.inf, kind, k)
     freedom = np.inf if alike else k - 1
-    within = -float(stdtrit(np.inf, (1 - LEVEL) / 2)) * math.sqrt(math.fsum(s * s for s in stderrs)) / k
-    between = -float(stdtrit(freedom, (1 - LEVEL) / 2)) * float(np.std(values, ddof=1)) / math.sqrt(k) if k > 1 else 0.0
+    within = (
+        -float(stdtrit(np.inf, (1 - LEVEL) / 2)) * math.sqrt(math.fsum(s * s for s in stderrs)) / k
+    )
+    between = (
+        -float(stdtrit(freedom, (1 - LEVEL) / 2)) * float(np.std(values, ddof=1)) / math.sqrt(k)
+        if k > 1
+        else 0.0
+    )
     half = max(within, between)
     return Figure(mean, mean - half, mean + half, kind, k, noise=within)
 
@@ -124,7 +140,9 @@ def _weakest(kinds: Sequence[str]) -> str:
         return "lower bound"
     if not found:
         return "exact"
-    return found.pop() if len(found) == 1 else "estimate"  # a mean of bounds in both directions bounds nothing
+    return (
+        found.pop() if len(found) == 1 else "estimate"
+    )  # a mean of bounds in both directions bounds nothing
 
 
 def loss(figure: Figure, ideal: float = 0.0, worse: Worse = "above") -> Figure:
@@ -137,10 +155,14 @@ def loss(figure: Figure, ideal: float = 0.0, worse: Worse = "above") -> Figure:
     if not math.isfinite(figure.value) or (ideal == 0.0 and worse == "above"):
         return figure
     value, low, high = figure.value - ideal, figure.low - ideal, figure.high - ideal
-    moved = replace(figure, value=value, low=low, high=high, above=figure.above and loss(figure.above, ideal))
+    moved = replace(
+        figure, value=value, low=low, high=high, above=figure.above and loss(figure.above, ideal)
+    )
     if worse == "above":
         return moved
-    mirrored = replace(moved, value=-value, low=-high, high=-low, kind=MIRRORED.get(moved.kind, moved.kind))
+    mirrored = replace(
+        moved, value=-value, low=-high, high=-low, kind=MIRRORED.get(moved.kind, moved.kind)
+    )
     return mirrored if worse == "below" else _folded(moved, mirrored)
 
 
@@ -148,6 +170,13 @@ def _folded(figure: Figure, mirrored: Figure) -> Figure:
     """Absolute values: of a bound, a bound below only, and none that says anything if 0 lies on its open side."""
     if figure.kind in MIRRORED:
         bound = figure if figure.kind == "lower bound" else mirrored
-        return replace(bound, value=max(bound.value, 0.0), low=max(bound.low, 0.0), high=max(bound.high, 0.0))
+        return replace(
+            bound, value=max(bound.value, 0.0), low=max(bound.low, 0.0), high=max(bound.high, 0.0)
+        )
     ends = abs(figure.low), abs(figure.high)
-    return replace(figure, value=abs(figure.value), low=0.0 if figure.low <= 0 <= figure.high else min(ends), high=max(ends))
+    return replace(
+        figure,
+        value=abs(figure.value),
+        low=0.0 if figure.low <= 0 <= figure.high else min(ends),
+        high=max(ends),
+    )

@@ -18,7 +18,9 @@ def plus_minus(value: float, half_width: float) -> str:
 def between(lower: float, upper: float, half_width: float) -> str:
     """``0.2964 to 0.2969 ± 0.0074``: two ends, each within the half-width; once where both read alike, the smaller first."""
     if not (math.isfinite(lower) and math.isfinite(upper)):
-        return _joined(*(_unending(x) if not math.isfinite(x) else plain(x, 4) for x in (lower, upper)))
+        return _joined(
+            *(_unending(x) if not math.isfinite(x) else plain(x, 4) for x in (lower, upper))
+        )
     lower, upper = sorted((lower, upper))
     if not (half_width > 0 and math.isfinite(half_width)):
         return _joined(plain(lower, 4), plain(upper, 4))

@@ -19,19 +19,32 @@ def overview(results: Results) -> Table:
     if len(found) > len(methods):
         lines = [
             Line(problem, words, tuple(_entry(results, problem, method) for method in methods))
-            for problem, words in zip(found, helps if len(set(helps)) > 1 else [""] * len(helps), strict=True)
+            for problem, words in zip(
+                found, helps if len(set(helps)) > 1 else [""] * len(helps), strict=True
+            )
         ]
-        columns = ("Problem", *(floored(method) if method == FLOOR else method for method in methods))
+        columns = (
+            "Problem",
+            *(floored(method) if method == FLOOR else method for method in methods),
+        )
         return Table(what, columns, ("",) * len(columns), tuple(lines), notes, floor_column=True)
     lines = [
-        Line(method, "", tuple(_entry(results, problem, method) for problem in found), method == FLOOR) for method in methods
+        Line(
+            method,
+            "",
+            tuple(_entry(results, problem, method) for problem in found),
+            method == FLOOR,
+        )
+        for method in methods
     ]
     return Table(what, ("Method", *found), ("", *helps), tuple(lines), notes)
 
 
 def _entry(results: Results, problem: str, method: str) -> Entry:
     found = entry(results, problem, results.divergence(problem) or "", method)
-    rows = results.frame[(results.frame["problem"] == problem) & (results.frame["method"] == method)]
+    rows = results.frame[
+        (results.frame["problem"] == problem) & (results.frame["method"] == method)
+    ]
     if method == FLOOR and not results.has_floor(problem):
         return Entry(found.text, "; ".join(filter(None, [found.detail, "no exact draws"])))
     return found if found.text != NONE or rows.empty else Entry(NONE, seeds(rows))
@@ -44,13 +57,20 @@ def _missing(results: Results) -> tuple[str, ...]:
         if reason := results.no_floor(problem):
             found.setdefault(reason, []).append(problem)
     everywhere = len(results.problems)
-    return tuple(reason if len(of) == everywhere else f"{', '.join(of)}: {reason}" for reason, of in found.items())
+    return tuple(
+        reason if len(of) == everywhere else f"{', '.join(of)}: {reason}"
+        for reason, of in found.items()
+    )
 
 
 def summary(results: Results, problem: str) -> str:
     """What the figures allow to be said of one problem, in words."""
     metric = results.divergence(problem)
-    here = {method: figure for (p, m, method), figure in results.figures.items() if (p, m) == (problem, metric)}
+    here = {
+        method: figure
+        for (p, m, method), figure in results.figures.items()
+        if (p, m) == (problem, metric)
+    }
     if metric is None or not set(here) - {FLOOR}:
         return "No method has a distance from the truth here."
     names = [method for method in ordered(results, problem, here) if method != FLOOR]
@@ -65,7 +85,11 @@ def summary(results: Results, problem: str) -> str:
     said += [f"Known by a lower bound only: {', '.join(bounds)}."] if bounds else []
     said += [] if results.has_floor(problem) else ["No noise floor was measured."]
     told = bool(best or tied or floor or bounds)
-    return " ".join([f"{results.measure(metric).short}:", *said] if told else ["Nothing tells the methods apart here.", *said])
+    return " ".join(
+        [f"{results.measure(metric).short}:", *said]
+        if told
+        else ["Nothing tells the methods apart here.", *said]
+    )
 
 
 def _either(names: Sequence[str]) -> str:

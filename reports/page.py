@@ -95,7 +95,9 @@ def write(store: Store, html: Path | None = None, markdown: Path | None = None) 
     if html is not None:
         html.write_text(_html(found), encoding="utf-8")
     if markdown is not None:
-        markdown.write_text(_markdown(found, markdown.with_name(f"{markdown.stem}_figures")), encoding="utf-8")
+        markdown.write_text(
+            _markdown(found, markdown.with_name(f"{markdown.stem}_figures")), encoding="utf-8"
+        )
 
 
 def html(store: Store) -> str:
@@ -118,7 +120,9 @@ def content(store: Store) -> Content:
         lead=_lead(results),
         facts=_facts(info),
         overview=overview(results) if results.problems else None,
-        sections=tuple(_section(store, results, i, problem) for i, problem in enumerate(results.problems)),
+        sections=tuple(
+            _section(store, results, i, problem) for i, problem in enumerate(results.problems)
+        ),
         failures=tables.failures(results),
         glossary=_glossary(results),
         looks=looks(results.methods),
@@ -128,14 +132,24 @@ def content(store: Store) -> Content:
 def _section(store: Store, results: Results, index: int, problem: str) -> Section:
     found = [tables.problem_table(results, problem), *tables.more_tables(results, problem)]
     shown = tuple(filter(None, [*found, tables.diagnostics_table(results, problem)]))
-    return Section(problem, f"problem-{index + 1}", summary(results, problem), shown, tuple(pictures(store, results, problem)))
+    return Section(
+        problem,
+        f"problem-{index + 1}",
+        summary(results, problem),
+        shown,
+        tuple(pictures(store, results, problem)),
+    )
 
 
 def _glossary(results: Results) -> dict[str, Measure]:
     """What the tables' columns say, of those that occur."""
     reported = {name for cells in results.diagnostics.values() for cell in cells for name in cell}
     met = set(results.frame["metric"].dropna())
-    known = {name: results.measure(name) for name in (*MEASURES, *sorted(met - set(MEASURES))) if name in met}
+    known = {
+        name: results.measure(name)
+        for name in (*MEASURES, *sorted(met - set(MEASURES)))
+        if name in met
+    }
     return known | {name: words for name, words in DIAGNOSTICS.items() if name in reported}
 
 
@@ -159,8 +173,18 @@ def _counted(n: int, what: str) -> str:
 
 def _facts(info: Mapping[str, Any]) -> dict[str, str]:
     """What was run, where and with which versions, as far as the store knows."""
-    names = {"command": "Command", "started": "Started", "finished": "Last cell ended", "version": "PostBench"}
-    names |= {"python": "Python", "platform": "Platform", "processor": "Processor", "cores": "Cores"}
+    names = {
+        "command": "Command",
+        "started": "Started",
+        "finished": "Last cell ended",
+        "version": "PostBench",
+    }
+    names |= {
+        "python": "Python",
+        "platform": "Platform",
+        "processor": "Processor",
+        "cores": "Cores",
+    }
     facts = {words: str(info[name]) for name, words in names.items() if info.get(name)}
     packages = info.get("packages")
     if isinstance(packages, Mapping):
@@ -194,7 +218,11 @@ def _markdown(found: Content, folder: Path) -> str:
     if found.overview is not None:
         parts += ["## Distance from the truth", LEGEND, FLOORS, as_markdown(found.overview)]
     for section in found.sections:
-        parts += [f"## {escaped(section.problem)}", escaped(section.summary), *map(as_markdown, section.tables)]
+        parts += [
+            f"## {escaped(section.problem)}",
+            escaped(section.summary),
+            *map(as_markdown, section.tables),
+        ]
         parts += [_pictured(picture, folder) for picture in section.pictures]
     if found.failures is not None:
         parts += [f"## {found.failures.title}", as_markdown(found.failures)]
@@ -206,7 +234,10 @@ def _markdown(found: Content, folder: Path) -> str:
         )
     ]
     if found.facts:
-        parts += ["## What was run", "\n".join(f"- {name}: {escaped(text)}" for name, text in found.facts.items())]
+        parts += [
+            "## What was run",
+            "\n".join(f"- {name}: {escaped(text)}" for name, text in found.facts.items()),
+        ]
     return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
 
 

@@ -60,7 +60,12 @@ class Ruler:
 
     def misled(self, figure: Figure) -> bool:
         """Whether an estimate lies below all of the floor's interval by more than its noise, where nothing should be."""
-        return self.astray and self.floor is not None and figure.kind == "estimate" and figure.most < self.floor.low
+        return (
+            self.astray
+            and self.floor is not None
+            and figure.kind == "estimate"
+            and figure.most < self.floor.low
+        )
 
     def within(self, figure: Figure) -> bool:
         """Whether the figure lies inside the noise of its own ruler, which then gives no reason to see a difference.
@@ -81,7 +86,9 @@ class Ruler:
         return figure.kind != "lower bound" and self.within(figure)
 
 
-def rank(figures: Mapping[str, Figure], floor: Figure | None, *, astray: bool = False) -> dict[str, Verdict]:
+def rank(
+    figures: Mapping[str, Figure], floor: Figure | None, *, astray: bool = False
+) -> dict[str, Verdict]:
     """A verdict for each method.
 
     A method is out when another is shown to be better: their possible values (``_possible``) do not meet. If one method
@@ -99,13 +106,25 @@ def rank(figures: Mapping[str, Figure], floor: Figure | None, *, astray: bool = 
     remaining = [
         name
         for name, figure in left.items()
-        if not any(_possible(rival, figure, ruler)[1] < _possible(figure, rival, ruler)[0] for rival in left.values())
+        if not any(
+            _possible(rival, figure, ruler)[1] < _possible(figure, rival, ruler)[0]
+            for rival in left.values()
+        )
     ]
-    marked = [name for name in remaining if left[name].kind != "lower bound" and not ruler.misled(left[name])]
-    held = all(left[name].seeds >= FEWEST and ruler.limit(left[name]) is not None for name in remaining)
+    marked = [
+        name
+        for name in remaining
+        if left[name].kind != "lower bound" and not ruler.misled(left[name])
+    ]
+    held = all(
+        left[name].seeds >= FEWEST and ruler.limit(left[name]) is not None for name in remaining
+    )
     word: Rank = "best" if len(remaining) == 1 and held else "tied"
     ranks: dict[str, Rank] = dict.fromkeys(marked, word) if len(figures) > 1 else {}
-    return {name: Verdict(ranks.get(name, ""), ruler.at_floor(figure)) for name, figure in figures.items()}
+    return {
+        name: Verdict(ranks.get(name, ""), ruler.at_floor(figure))
+        for name, figure in figures.items()
+    }
 
 
 def _possible(figure: Figure, rival: Figure, ruler: Ruler) -> tuple[float, float]:

@@ -17,7 +17,9 @@ from reports.intervals import BRACKET, MIRRORED, Figure, combine, deviation, flo
 from reports.ranking import Ruler, Verdict, rank
 
 FLOOR = "exact"  # the method whose row is the noise floor
-NIL = Figure(0.0, 0.0, 0.0, "estimate", 1)  # of a ruler that reads the truth without noise, as a distance from its ideal
+NIL = Figure(
+    0.0, 0.0, 0.0, "estimate", 1
+)  # of a ruler that reads the truth without noise, as a distance from its ideal
 ESTIMATED = ("kl_qp", "kl_knn")  # KL(q||p), possibly by neighbours
 PROVEN = ("kl_qp", "kl_lower", "kl_classifier")  # the same, possibly exact or from below
 Key = tuple[str, str, str]  # problem, metric, method
@@ -60,7 +62,9 @@ class Results:
     def metrics(self, problem: str) -> list[str]:
         """Metrics with a figure for some method other than the floor; all of them where there is no other."""
         here = [(metric, method) for of, metric, method in self.figures if of == problem]
-        return list(dict.fromkeys(metric for metric, method in here if method != FLOOR) or dict(here))
+        return list(
+            dict.fromkeys(metric for metric, method in here if method != FLOOR) or dict(here)
+        )
 
     def divergence(self, problem: str) -> str | None:
         """The metric that stands for quality there."""
@@ -75,13 +79,24 @@ class Results:
         if self.has_floor(problem):
             return ""
         ran = ((self.frame["problem"] == problem) & (self.frame["method"] == FLOOR)).any()
-        why = "no cell of the method exact ended with a figure" if ran else "the method exact was not run; add it with -m exact"
-        return f"No noise floor: {why}. Without one an estimate may be noise, and none is called best."
+        why = (
+            "no cell of the method exact ended with a figure"
+            if ran
+            else "the method exact was not run; add it with -m exact"
+        )
+        return (
+            f"No noise floor: {why}. Without one an estimate may be noise, and none is called best."
+        )
 
     def distance(self, key: Key) -> Figure:
         """A figure as a distance from the ideal of its metric."""
         words, figure = self.measure(key[1]), self.figures[key]
-        if words.worse != "both" or words.ideal is None or not math.isfinite(figure.value) or figure.kind in MIRRORED:
+        if (
+            words.worse != "both"
+            or words.ideal is None
+            or not math.isfinite(figure.value)
+            or figure.kind in MIRRORED
+        ):
             return loss(figure, words.ideal or 0.0, words.worse)
         return deviation(*_readings(self.rows(key).dropna(subset=["value"])), words.ideal)
 
@@ -108,7 +123,9 @@ class Results:
         figure, ruler = self.figures.get((problem, metric, method)), self.ruler(problem, metric)
         if metric not in ESTIMATED or figure is None or figure.kind != "estimate":
             return None
-        found = {name: self.figures.get((problem, name, method)) for name in PROVEN if name != metric}
+        found = {
+            name: self.figures.get((problem, name, method)) for name in PROVEN if name != metric
+        }
         proven = [
             replace(bound, kind="lower bound", above=None)
             for name, bound in found.items()
@@ -129,38 +146,65 @@ def summarise(store: Store) -> Results:
     frame, declared = bracketed(latest(load(store))), store.info().get("metrics")
     whole = frame[(frame["status"] == "ok") & frame["checkpoint"].notna()]
     finals = whole[whole["checkpoint"] == whole.groupby("key")["checkpoint"].transform("max")]
-    found = Results(frame, finals, _figures(finals), {}, diagnostics(store), declared if isinstance(declared, Mapping) else {})
+    found = Results(
+        frame,
+        finals,
+        _figures(finals),
+        {},
+        diagnostics(store),
+        declared if isinstance(declared, Mapping) else {},
+    )
     return replace(found, verdicts=_verdicts(found))
 
 
 def _figures(finals: pd.DataFrame) -> dict[Key, Figure]:
     figures: dict[Key, Figure] = {}
-    for group, rows in finals.dropna(subset=["value"]).groupby(["problem", "metric", "method"], sort=False):
+    for group, rows in finals.dropna(subset=["value"]).groupby(
+        ["problem", "metric", "method"], sort=False
+    ):
         problem, metric, method = map(str, group)
-        ends = [None if pd.isna(end) else (end, error) for end, error in zip(rows["upper"], rows["upper_stderr"], strict=True)]
+        ends = [
+            None if pd.isna(end) else (end, error)
+            for end, error in zip(rows["upper"], rows["upper_stderr"], strict=True)
+        ]
         found = _readings(rows)
-        figures[problem, metric, method] = floor(*found) if method == FLOOR else combine(*found, ends)
+        figures[problem, metric, method] = (
+            floor(*found) if method == FLOOR else combine(*found, ends)
+        )
     return figures
 
 
 def _readings(rows: pd.DataFrame) -> tuple[list[float], list[float], list[str]]:
     """Values, standard errors and kinds, one a seed."""
-    return rows["value"].tolist(), rows["stderr"].fillna(0.0).tolist(), rows["kind"].fillna("estimate").tolist()
+    return (
+        rows["value"].tolist(),
+        rows["stderr"].fillna(0.0).tolist(),
+        rows["kind"].fillna("estimate").tolist(),
+    )
 
 
 def _verdicts(results: Results) -> dict[Key, Verdict]:
     verdicts: dict[Key, Verdict] = {}
-    for problem, metric in dict.fromkeys((problem, metric) for problem, metric, _ in results.figures):
+    for problem, metric in dict.fromkeys(
+        (problem, metric) for problem, metric, _ in results.figures
+    ):
         words, ruler = results.measure(metric), results.ruler(problem, metric)
         if words.ideal is None:
             continue
-        methods = [method for (p, m, method) in results.figures if (p, m) == (problem, metric) and method != FLOOR]
+        methods = [
+            method
+            for (p, m, method) in results.figures
+            if (p, m) == (problem, metric) and method != FLOOR
+        ]
         here = {
-            method: results.refuted(problem, metric, method) or results.distance((problem, metric, method))
+            method: results.refuted(problem, metric, method)
+            or results.distance((problem, metric, method))
             for method in methods
         }
         for method, figure in here.items():
-            if figure.seeds < len(results.rows((problem, metric, method))):  # a seed without a figure, of an infinite KL say
+            if figure.seeds < len(
+                results.rows((problem, metric, method))
+            ):  # a seed without a figure, of an infinite KL say
                 here[method] = replace(figure, seeds=1)  # earns no ★, and is trusted as one seed is
         ranked = rank(here, ruler.floor, astray=ruler.astray)
         verdicts |= {(problem, metric, method): verdict for method, verdict in ranked.items()}
@@ -178,6 +222,12 @@ def ordered(results: Results, problem: str, methods: Iterable[str]) -> list[str]
         key = problem, metric, method
         figure, near = results.figures.get(key), results.verdicts.get(key, Verdict()).at_floor
         misled = figure is not None and method != FLOOR and results.misled(key)
-        return method == FLOOR, figure is None, misled, not near, figure.value if figure and not near else 0.0
+        return (
+            method == FLOOR,
+            figure is None,
+            misled,
+            not near,
+            figure.value if figure and not near else 0.0,
+        )
 
     return sorted(methods, key=place)

@@ -93,7 +93,9 @@ def as_markdown(table: Table) -> str:
     ]
     for line in table.lines:
         label = escaped(line.heading) + (f" ({escaped(line.detail)})" if line.detail else "")
-        rows.append([f"*{label}*" if line.floor else label, *(_markdown(entry) for entry in line.entries)])
+        rows.append(
+            [f"*{label}*" if line.floor else label, *(_markdown(entry) for entry in line.entries)]
+        )
     text = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return text + "\n\n" + "\n".join(f"- {escaped(note)}" for note in table.notes) + "\n"
 
@@ -103,4 +105,6 @@ def _markdown(entry: Entry) -> str:
     if entry.verdict.rank:
         text = f"**{text}**"
     marks = "".join(SYMBOLS[mark] for mark in symbols(entry.verdict))
-    return " ".join(filter(None, [text, marks, f"({escaped(entry.detail)})" if entry.detail else ""]))
+    return " ".join(
+        filter(None, [text, marks, f"({escaped(entry.detail)})" if entry.detail else ""])
+    )

@@ -25,10 +25,19 @@ Dashes = Literal["-"] | tuple[float, Sequence[float]]
 
 # Okabe and Ito, Color Universal Design (2008), without black and yellow, which one of the two backgrounds would swallow.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-DASHES: tuple[Dashes, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)))  # a seventh method has the first one's colour, dashed
+DASHES: tuple[Dashes, ...] = (
+    "-",
+    (0, (5, 1.5)),
+    (0, (1.5, 1.2)),
+)  # a seventh method has the first one's colour, dashed
 INK, FAINT, RULE = "#1f2430", "#6b7280", "#d9dce1"
 TRUTH = ("#e7e9ed", "#d0d4db", "#b3b9c4")  # the truth is always grey: 95%, 80%, 50% of its mass
-DARK = {INK: "#e6e8ec", FAINT: "#9aa1ad", RULE: "#3a404a", **dict(zip(TRUTH, ("#2b3038", "#3d444f", "#565f6c"), strict=True))}
+DARK = {
+    INK: "#e6e8ec",
+    FAINT: "#9aa1ad",
+    RULE: "#3a404a",
+    **dict(zip(TRUTH, ("#2b3038", "#3d444f", "#565f6c"), strict=True)),
+}
 DARK |= {"#0072b2": "#4aa3df", "#d55e00": "#f0803c", "#009e73": "#2fbf93"}
 FONTS = ["system-ui", "Segoe UI", "Helvetica Neue", "Arial", "DejaVu Sans", "sans-serif"]
 WIDTH = 9.6  # inches; the page shows a picture at its full width, so letters come out 1.4 times as large as set here
@@ -101,7 +110,10 @@ def picture(name: str, caption: str, alt: str, figure: Figure) -> Picture:
 def looks(methods: Sequence[str]) -> dict[str, Look]:
     """A look for each method label, by its place among them; the noise floor is faint, as the truth is grey."""
     own = [method for method in methods if method != FLOOR]
-    found = {method: Look(PALETTE[i % len(PALETTE)], DASHES[i // len(PALETTE) % len(DASHES)]) for i, method in enumerate(own)}
+    found = {
+        method: Look(PALETTE[i % len(PALETTE)], DASHES[i // len(PALETTE) % len(DASHES)])
+        for i, method in enumerate(own)
+    }
     return found | {FLOOR: Look(FAINT, (0, (2, 1.5)))}
 
 
@@ -109,7 +121,9 @@ def looks(methods: Sequence[str]) -> dict[str, Look]:
 def styled() -> Iterator[None]:
     """Matplotlib's defaults and this style, whatever the reader's own settings are; they are restored afterwards."""
     with matplotlib.style.context(["default", RC]), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a browser has more fonts than matplotlib
+        warnings.filterwarnings(
+            "ignore", "Glyph .* missing from font"
+        )  # a browser has more fonts than matplotlib
         yield
 
 
@@ -118,7 +132,10 @@ def svg(picture: Picture) -> str:
     text = re.sub(r' d="[^"]*"', _rounded, _saved(picture, "svg").decode())
     names = {colour: f"--c{i}" for i, colour in enumerate(DARK)}
     text = re.sub("|".join(names), lambda found: f"var({names[found[0]]})", text)
-    light, dark = (";".join(f"{names[c]}:{value}" for c, value in scheme.items()) for scheme in ({c: c for c in DARK}, DARK))
+    light, dark = (
+        ";".join(f"{names[c]}:{value}" for c, value in scheme.items())
+        for scheme in ({c: c for c in DARK}, DARK)
+    )
     css = f":root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}"
     css += f"text{{font-family:{','.join(FONTS)} !important}}"
     text = text[text.index("<svg") :]
@@ -145,24 +162,46 @@ def _saved(picture: Picture, kind: str, background: str = "none") -> bytes:
     file = io.BytesIO()
     metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
     with styled():
-        picture.figure.savefig(file, format=kind, dpi=200, metadata=metadata, facecolor=background, bbox_inches=picture.box)
+        picture.figure.savefig(
+            file,
+            format=kind,
+            dpi=200,
+            metadata=metadata,
+            facecolor=background,
+            bbox_inches=picture.box,
+        )
     return file.getvalue()
 
 
 def wrapped(text: str, width: int, lines: int = 2) -> str:
     """A label on at most so many lines."""
-    return "\n".join(textwrap.wrap(text, width, max_lines=lines, placeholder="…", break_on_hyphens=False) or [""])
+    return "\n".join(
+        textwrap.wrap(text, width, max_lines=lines, placeholder="…", break_on_hyphens=False) or [""]
+    )
 
 
 def legend(figure: Figure, methods: Mapping[str, Look], areas: Mapping[str, str]) -> None:
     """One legend above all panels, read row by row: areas of a colour first, then methods."""
-    handles: list[Patch | Line2D] = [Patch(facecolor=colour, edgecolor=FAINT, linewidth=0.4) for colour in areas.values()]
-    handles += [Line2D([], [], color=look.colour, linestyle=look.dashes, linewidth=1.8) for look in methods.values()]
+    handles: list[Patch | Line2D] = [
+        Patch(facecolor=colour, edgecolor=FAINT, linewidth=0.4) for colour in areas.values()
+    ]
+    handles += [
+        Line2D([], [], color=look.colour, linestyle=look.dashes, linewidth=1.8)
+        for look in methods.values()
+    ]
     names = [wrapped(name, 44) for name in (*areas, *methods)]
     widths = [0.6 + 0.065 * max(map(len, name.split("\n"))) for name in names]  # inches, about
-    columns = len(names) if sum(widths) <= WIDTH else min(len(names), max(1, int(WIDTH / max(widths))))
+    columns = (
+        len(names) if sum(widths) <= WIDTH else min(len(names), max(1, int(WIDTH / max(widths))))
+    )
     figure.set_figheight(figure.get_figheight() + 0.17 * (-(-len(names) // columns) - 1))
-    order = [i for column in range(columns) for i in range(column, len(names), columns)]  # matplotlib fills by column
-    drawn = figure.legend([handles[i] for i in order], ["name"] * len(order), loc="outside upper left", ncols=columns)
+    order = [
+        i for column in range(columns) for i in range(column, len(names), columns)
+    ]  # matplotlib fills by column
+    drawn = figure.legend(
+        [handles[i] for i in order], ["name"] * len(order), loc="outside upper left", ncols=columns
+    )
     for text, i in zip(drawn.get_texts(), order, strict=True):
-        text.set_text(names[i])  # set afterwards: matplotlib drops a name that begins with an underscore
+        text.set_text(
+            names[i]
+        )  # set afterwards: matplotlib drops a name that begins with an underscore

@@ -40,7 +40,9 @@ def _closing(results: Results, problem: str) -> Fitted:
     found = results.metrics(problem)
     metrics = [metric for metric in (results.divergence(problem) or "", *BRIEF) if metric in found]
     drops = [1 + metrics.index(metric) for metric in SPARE if metric in metrics[1:]]
-    return Fitted(_brief(replace(_table(results, problem, problem, metrics, ()), notes=())), tuple(drops))
+    return Fitted(
+        _brief(replace(_table(results, problem, problem, metrics, ()), notes=())), tuple(drops)
+    )
 
 
 def _brief(table: Table) -> Table:
@@ -49,7 +51,10 @@ def _brief(table: Table) -> Table:
     for line in table.lines:
         counted, lost, _ = line.detail.partition(";")
         detail = counted if lost or line.floor else ""
-        entries = tuple(replace(found, detail=found.detail if _kept(found, line.floor) else "") for found in line.entries)
+        entries = tuple(
+            replace(found, detail=found.detail if _kept(found, line.floor) else "")
+            for found in line.entries
+        )
         lines.append(replace(line, detail=detail, entries=entries))
     return replace(table, lines=tuple(lines))
 
@@ -61,7 +66,13 @@ def _kept(found: Entry, floor: bool) -> bool:
 def problem_table(results: Results, problem: str) -> Table:
     """Quality and cost of every method on one problem: those near the truth first, then by distance, the noise floor last."""
     found = results.metrics(problem)
-    return _table(results, problem, f"Results on {problem}", [metric for metric in MAIN if metric in found], MAIN)
+    return _table(
+        results,
+        problem,
+        f"Results on {problem}",
+        [metric for metric in MAIN if metric in found],
+        MAIN,
+    )
 
 
 def more_tables(results: Results, problem: str) -> list[Table]:
@@ -70,17 +81,28 @@ def more_tables(results: Results, problem: str) -> list[Table]:
     asked = more(results.frame.loc[results.frame["problem"] == problem, "metric"].dropna())
     titles = "Other routes to the divergence", "Evidence and importance weights", "Further figures"
     tables = [
-        _table(results, problem, f"{title} on {problem}", *parts) for title, *parts in zip(titles, found, asked, strict=True)
+        _table(results, problem, f"{title} on {problem}", *parts)
+        for title, *parts in zip(titles, found, asked, strict=True)
     ]
     return [table for table in map(_telling, tables) if len(table.columns) > 1]
 
 
 def _telling(table: Table) -> Table:
     """Without the columns in which no method has a figure of its own."""
-    kept = [i for i in range(len(table.columns) - 1) if any(tells(line.entries[i]) for line in table.lines if not line.floor)]
-    kept = kept or [i for i in range(len(table.columns) - 1) if all(line.floor for line in table.lines)]
-    lines = tuple(replace(line, entries=tuple(line.entries[i] for i in kept)) for line in table.lines)
-    columns, helps = ((words[0], *(words[i + 1] for i in kept)) for words in (table.columns, table.helps))
+    kept = [
+        i
+        for i in range(len(table.columns) - 1)
+        if any(tells(line.entries[i]) for line in table.lines if not line.floor)
+    ]
+    kept = kept or [
+        i for i in range(len(table.columns) - 1) if all(line.floor for line in table.lines)
+    ]
+    lines = tuple(
+        replace(line, entries=tuple(line.entries[i] for i in kept)) for line in table.lines
+    )
+    columns, helps = (
+        (words[0], *(words[i + 1] for i in kept)) for words in (table.columns, table.helps)
+    )
     return replace(table, columns=columns, helps=helps, lines=lines)
 
 
@@ -95,7 +117,11 @@ def diagnostics_table(results: Results, problem: str) -> Table | None:
         for name, word in zip(names, words, strict=True):
             values = [cell[name] for cell in found[method] if cell.get(name) is not None]
             written = word.written or (lambda value: numbers.plain(value, 3))
-            text = numbers.span(min(values), max(values), written) or written(values[0]) if values else NONE
+            text = (
+                numbers.span(min(values), max(values), written) or written(values[0])
+                if values
+                else NONE
+            )
             entries.append(Entry(text))
         lines.append(Line(method, "", tuple(entries)))
     columns = ("Method", *(word.heading for word in words))
@@ -104,13 +130,17 @@ def diagnostics_table(results: Results, problem: str) -> Table | None:
     return Table(title, columns, helps, tuple(lines), (OWN_ACCOUNT,)) if lines else None
 
 
-def _table(results: Results, problem: str, title: str, metrics: Sequence[str], noted: Sequence[str]) -> Table:
+def _table(
+    results: Results, problem: str, title: str, metrics: Sequence[str], noted: Sequence[str]
+) -> Table:
     here = results.frame[results.frame["problem"] == problem]
     methods = ordered(results, problem, dict.fromkeys([*here["method"], FLOOR]))
     lines = [
         Line(
             method,
-            seeds(here[here["method"] == method]) if (here["method"] == method).any() else "not run",
+            seeds(here[here["method"] == method])
+            if (here["method"] == method).any()
+            else "not run",
             tuple(entry(results, problem, metric, method) for metric in metrics),
             method == FLOOR,
         )
@@ -125,17 +155,24 @@ def _table(results: Results, problem: str, title: str, metrics: Sequence[str], n
 
 def _notes(results: Results, problem: str, metrics: Iterable[str]) -> tuple[str, ...]:
     """Why a figure is absent or of its kind, and what else its metric remarks: one line for each metric, by its methods."""
-    rows = results.finals[(results.finals["problem"] == problem) & results.finals["metric"].isin(list(metrics))]
+    rows = results.finals[
+        (results.finals["problem"] == problem) & results.finals["metric"].isin(list(metrics))
+    ]
     everyone = set(rows["method"])
-    rows = rows[rows["row_reason"].fillna("") != ""].drop_duplicates(["metric", "method", "row_status"])
+    rows = rows[rows["row_reason"].fillna("") != ""].drop_duplicates(
+        ["metric", "method", "row_status"]
+    )
     notes = []
     for metric in dict.fromkeys(rows["metric"]):
         found: dict[str, list[str]] = {}
-        for method, status, reason in rows[rows["metric"] == metric][["method", "row_status", "row_reason"]].itertuples(
-            index=False
-        ):
+        for method, status, reason in rows[rows["metric"] == metric][
+            ["method", "row_status", "row_reason"]
+        ].itertuples(index=False):
             found.setdefault(reason if status == "ok" else f"{status}: {reason}", []).append(method)
-        said = [f"{_listed(methods, everyone)}: {reason.rstrip('.')}" for reason, methods in found.items()]
+        said = [
+            f"{_listed(methods, everyone)}: {reason.rstrip('.')}"
+            for reason, methods in found.items()
+        ]
         notes.append(f"{results.measure(metric).short}: {'; '.join(said)}.")
     return tuple(notes)
 
@@ -149,8 +186,16 @@ def failures(results: Results) -> Table | None:
     cells = results.frame.drop_duplicates("key")
     cells = cells[cells["status"] != "ok"][["method", "seed", "problem", "status", "reason"]]
     lines = [
-        Line(method, f"seed {seed}", (Entry(problem), Entry(status), Entry(reason or "no reason given")))
+        Line(
+            method,
+            f"seed {seed}",
+            (Entry(problem), Entry(status), Entry(reason or "no reason given")),
+        )
         for method, seed, problem, status, reason in cells.itertuples(index=False)
     ]
     columns = ("Method", "Problem", "How it ended", "Reason")
-    return Table("Cells that did not end well", columns, ("",) * 4, tuple(lines), prose=True) if lines else None
+    return (
+        Table("Cells that did not end well", columns, ("",) * 4, tuple(lines), prose=True)
+        if lines
+        else None
+    )

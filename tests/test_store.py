@@ -5,11 +5,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.run import missing
+from bench.running.collect import missing
 from bench.store import CellRecord, Row, Store, label
-from tests.cells import cells, own, run
+from tests.helpers.cells import cells, own, run
 
-CELL = CellRecord("k1", "normal", {"dimension": 3}, "walk", {}, 0, {"seconds": 1.0}, "ok", diagnostics={"r_hat": 1.01})
+CELL = CellRecord(
+    "k1",
+    "normal",
+    {"dimension": 3},
+    "walk",
+    {},
+    0,
+    {"seconds": 1.0},
+    "ok",
+    diagnostics={"r_hat": 1.01},
+)
 ROW = Row(0, True, 0.5, 10, 12, 100, "kl_qp", 0.1, 0.01, "exact")
 
 
@@ -61,4 +71,6 @@ def test_what_is_done_is_not_missing_and_what_failed_can_be_retried(tmp_path: Pa
     chosen = cells([own("Walk"), own("Trouble")])
     store = run(chosen, tmp_path)
     assert missing(chosen, store) == []
-    assert [cell.method.name for cell in missing(chosen, store, retry=True)] == ["trouble.py:Trouble"]
+    assert [cell.method.name for cell in missing(chosen, store, retry=True)] == [
+        "trouble.py:Trouble"
+    ]

@@ -42,7 +42,10 @@ def _density_shape(lab: HasApproximation) -> None:
     expect(alone.dtype == torch.float64, f"log_prob is {alone.dtype}; expected torch.float64")
     for shape in ((6, dim), (dim,), (2, 3, dim)):
         seen = _log_prob(lab.approximation, z.flatten()[: torch.Size(shape).numel()].reshape(shape))
-        expect(seen.shape == shape[:-1], f"log_prob of {list(shape)} gave {list(seen.shape)}; expected {list(shape[:-1])}")
+        expect(
+            seen.shape == shape[:-1],
+            f"log_prob of {list(shape)} gave {list(seen.shape)}; expected {list(shape[:-1])}",
+        )
         want = alone.flatten()[: seen.numel()].reshape(seen.shape)
         expect(
             torch.allclose(seen, want, rtol=1e-9, atol=1e-9),
@@ -65,7 +68,9 @@ def _normalised(lab: HasApproximation) -> None:
     weights = (_log_prob(lab.approximation, points) - proposal.log_prob(points)).exp()
     share = float(weights.sum().square() / weights.square().sum() / MANY)
     if share < RELIABLE:
-        raise InapplicableError(f"importance sampling is not reliable here: {share:.1%} of its draws are effective")
+        raise InapplicableError(
+            f"importance sampling is not reliable here: {share:.1%} of its draws are effective"
+        )
     mean, stderr = float(weights.mean()), float(weights.std()) / MANY**0.5
     expect(
         abs(mean - 1) <= statistics.SIGMAS * stderr,
@@ -75,8 +80,13 @@ def _normalised(lab: HasApproximation) -> None:
 
 def _density_of_draws(lab: HasApproximation) -> None:
     _log_prob(lab.approximation, draw(lab.approximation, 2))
-    draws, fitted = draw(lab.approximation, MANY, seed=3), _bumps(draw(lab.approximation, MANY, seed=4))
-    found = statistics.bridge(draws, lambda z: _log_prob(lab.approximation, z), fitted, generator(5))
+    draws, fitted = (
+        draw(lab.approximation, MANY, seed=3),
+        _bumps(draw(lab.approximation, MANY, seed=4)),
+    )
+    found = statistics.bridge(
+        draws, lambda z: _log_prob(lab.approximation, z), fitted, generator(5)
+    )
     if found.overlap < RELIABLE:
         raise InapplicableError(
             f"the densities that can be fitted to the draws have {found.overlap:.1%} in common with log_prob"
@@ -92,7 +102,9 @@ def _pushforward(lab: HasApproximation) -> tuple[Pushforward, Tensor]:
     approximation = lab.approximation
     if not isinstance(approximation, Pushforward):
         raise InapplicableError("the approximation is not a Pushforward")
-    return approximation, torch.randn(FEW, approximation.noise_dim, generator=generator(6), dtype=torch.float64)
+    return approximation, torch.randn(
+        FEW, approximation.noise_dim, generator=generator(6), dtype=torch.float64
+    )
 
 
 def _map(lab: HasApproximation) -> None:
@@ -106,7 +118,8 @@ def _map(lab: HasApproximation) -> None:
         )
         rows = torch.cat([approximation.forward(row) for row in noise.unsqueeze(1)])
     expect(
-        rows.shape == z.shape, f"forward gave {list(z.shape)} for all rows and {list(rows.shape)} one by one; expected the same"
+        rows.shape == z.shape,
+        f"forward gave {list(z.shape)} for all rows and {list(rows.shape)} one by one; expected the same",
     )
     expect(
         _close(z, rows, FORWARD),
@@ -118,10 +131,16 @@ def _jacobian(lab: HasApproximation) -> None:
     approximation, noise = _pushforward(lab)
     with torch.no_grad():
         steps = STEP * torch.eye(noise.shape[1], dtype=torch.float64)
-        columns = [(approximation.forward(noise + e) - approximation.forward(noise - e)) / (2 * STEP) for e in steps]
+        columns = [
+            (approximation.forward(noise + e) - approximation.forward(noise - e)) / (2 * STEP)
+            for e in steps
+        ]
     want = torch.stack(columns, -1)
     seen = approximation.jacobian(noise)
-    expect(seen.shape == want.shape, f"jacobian gave {list(seen.shape)}; expected [n, D, K] = {list(want.shape)}")
+    expect(
+        seen.shape == want.shape,
+        f"jacobian gave {list(seen.shape)}; expected [n, D, K] = {list(want.shape)}",
+    )
     away = float((seen - want).abs().max())
     expect(
         _close(seen, want, JACOBIAN),
@@ -138,16 +157,31 @@ def _chains(lab: HasApproximation) -> None:
     if not isinstance(approximation, Draws):
         raise InapplicableError("the approximation is not Draws")
     chains = approximation.chains
-    expect(chains.ndim == 3, f"chains have the shape {list(chains.shape)}; expected [chains, draws, D]")
+    expect(
+        chains.ndim == 3, f"chains have the shape {list(chains.shape)}; expected [chains, draws, D]"
+    )
     expect(chains.dtype == torch.float64, f"chains are {chains.dtype}; expected torch.float64")
-    bad = [key for key, value in approximation.diagnostics.items() if not isinstance(value, int | float)]
-    expect(not bad, f"the diagnostics {bad} are not numbers; expected them as float, as the store keeps them")
+    bad = [
+        key
+        for key, value in approximation.diagnostics.items()
+        if not isinstance(value, int | float)
+    ]
+    expect(
+        not bad,
+        f"the diagnostics {bad} are not numbers; expected them as float, as the store keeps them",
+    )
 
 
 CHECKS: tuple[Check[HasApproximation], ...] = (
     Check("density: shape", "metrics evaluate log_prob on batches of any shape", _density_shape),
-    Check("density: normalised", "every KL is off by what the normalising constant lacks", _normalised),
-    Check("density: of the draws", "a KL mixes draws and log_prob: they must be of one law", _density_of_draws),
+    Check(
+        "density: normalised", "every KL is off by what the normalising constant lacks", _normalised
+    ),
+    Check(
+        "density: of the draws",
+        "a KL mixes draws and log_prob: they must be of one law",
+        _density_of_draws,
+    ),
     Check("map", "bounds on the KL of a sampler need its map as a function of each row", _map),
     Check("map: jacobian", "the density of a map is one over its Jacobian", _jacobian),
     Check("chains", "effective sample sizes need the draws in order, by chain", _chains),

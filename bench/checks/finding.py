@@ -67,7 +67,9 @@ def findings(subject: S, checks: Sequence[Check[S]]) -> Iterator[Finding]:
     """Run the checks in order; each starts and ends in the same surroundings."""
     for check in checks:
         with kept(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the contract has no word on warnings, and they would break up the table
+            warnings.simplefilter(
+                "ignore"
+            )  # the contract has no word on warnings, and they would break up the table
             finding = _finding(check, subject)
         yield finding
 
@@ -79,7 +81,10 @@ def _finding(check: Check[S], subject: S) -> Finding:
         return Finding(check.name, "fail", str(error))
     except InapplicableError as error:
         return Finding(check.name, "skipped", str(error))
-    except (Exception, SystemExit) as error:  # a stranger's code may raise anything, and the other checks stand
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # a stranger's code may raise anything, and the other checks stand
         return Finding(check.name, "fail", worded(error))
     return Finding(check.name, "pass", check.why)
 
@@ -87,8 +92,14 @@ def _finding(check: Check[S], subject: S) -> Finding:
 def worded(error: BaseException) -> str:
     """An exception in one line, with the last place in the plugin's own code that it passed, or else the last of all."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "site-packages" not in frame.filename and _HERE not in Path(frame.filename).parents]
-    place = "".join(f" ({Path(frame.filename).name}, line {frame.lineno})" for frame in (own or frames)[-1:])
+    own = [
+        frame
+        for frame in frames
+        if "site-packages" not in frame.filename and _HERE not in Path(frame.filename).parents
+    ]
+    place = "".join(
+        f" ({Path(frame.filename).name}, line {frame.lineno})" for frame in (own or frames)[-1:]
+    )
     return f"raised {type(error).__name__}: {error}{place}"
 
 

@@ -16,7 +16,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from bench.fit import BudgetSpentError
+from bench.fitting.fit import BudgetSpentError
 from methods.base import Approximation
 from problems.base import Exact, Modes, Problem
 
@@ -90,7 +90,11 @@ class Hill(Problem):
     @property
     def log_z(self) -> float:
         """Log of the integral, nats."""
-        return HEIGHT + 0.5 * self.dims * math.log(2 * math.pi) + float(_shape(self.dims).root.diagonal().log().sum())
+        return (
+            HEIGHT
+            + 0.5 * self.dims * math.log(2 * math.pi)
+            + float(_shape(self.dims).root.diagonal().log().sum())
+        )
 
     @property
     def truth(self) -> Exact:

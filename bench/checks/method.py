@@ -47,7 +47,9 @@ class MethodLab:
         run = self.first_run
         if len(run.held) > 1:
             return run
-        return conduct(self.method, 2, replace(run.budget, gradients=10 * (run.budget.gradients or 1)), seed=1)
+        return conduct(
+            self.method, 2, replace(run.budget, gradients=10 * (run.budget.gradients or 1)), seed=1
+        )
 
     @once
     def run_in_three_dimensions(self) -> Trial:
@@ -77,9 +79,16 @@ def _yields(lab: MethodLab) -> None:
 def _shape(lab: MethodLab) -> None:
     for dim, approximation in lab.approximations():
         for n in SIZES:
-            rows = min(n, approximation.chains.shape[:2].numel()) if isinstance(approximation, Draws) else n
+            rows = (
+                min(n, approximation.chains.shape[:2].numel())
+                if isinstance(approximation, Draws)
+                else n
+            )
             seen = draw(approximation, n)
-            expect(isinstance(seen, Tensor), f"sample({n}) gave a {type(seen).__name__}; expected a tensor")
+            expect(
+                isinstance(seen, Tensor),
+                f"sample({n}) gave a {type(seen).__name__}; expected a tensor",
+            )
             expect(
                 seen.shape == (rows, dim),
                 f"sample({n}) gave the shape {list(seen.shape)} on a posterior in {dim} dimensions; expected {[rows, dim]}",
@@ -90,14 +99,20 @@ def _plain(lab: MethodLab) -> None:
     for _, approximation in lab.approximations():
         draws = approximation.sample(2, torch.Generator().manual_seed(1))
         expect(draws.dtype == torch.float64, f"draws are {draws.dtype}; expected torch.float64")
-        expect(not draws.requires_grad, "draws carry a gradient; expected sample() to work under torch.no_grad() or to detach")
+        expect(
+            not draws.requires_grad,
+            "draws carry a gradient; expected sample() to work under torch.no_grad() or to detach",
+        )
         expect(draws.device.type == "cpu", f"draws are on {draws.device}; expected them on the CPU")
 
 
 def _finite(lab: MethodLab) -> None:
     for dim, approximation in lab.approximations():
         bad = int((~draw(approximation).isfinite()).any(-1).sum())
-        expect(bad == 0, f"{bad} of {DRAWS} draws of a Gaussian in {dim} dimensions are not finite; expected none")
+        expect(
+            bad == 0,
+            f"{bad} of {DRAWS} draws of a Gaussian in {dim} dimensions are not finite; expected none",
+        )
 
 
 def _reproducible(lab: MethodLab) -> None:
@@ -135,7 +150,10 @@ def _seeds_matter(lab: MethodLab) -> None:
 
 def _global_state(lab: MethodLab) -> None:
     touched = sorted(lab.first_run.touched)
-    expect(not touched, f"changed {' and '.join(touched)}; expected them as they were, also while the method waits at a yield")
+    expect(
+        not touched,
+        f"changed {' and '.join(touched)}; expected them as they were, also while the method waits at a yield",
+    )
 
 
 def _fields(lab: MethodLab) -> None:
@@ -165,7 +183,9 @@ def _time_budget(lab: MethodLab) -> None:
 def _unchanged(lab: MethodLab) -> None:
     run = lab.longer_run
     if len(run.held) < 2:
-        raise InapplicableError(f"the method yielded once in {run.gradients:,} gradients: nothing came after")
+        raise InapplicableError(
+            f"the method yielded once in {run.gradients:,} gradients: nothing came after"
+        )
     for held in run.held:
         expect(
             torch.equal(held.draws, draw(held.approximation)),
@@ -175,21 +195,47 @@ def _unchanged(lab: MethodLab) -> None:
 
 
 CHECKS: tuple[Check[MethodLab], ...] = (
-    Check("name", "tables and command lines call it by this name", lambda lab: must_have_a_name(lab.method)),
     Check(
-        "frozen", "results are filed under the fields, which must not change after that", lambda lab: must_be_frozen(lab.method)
+        "name",
+        "tables and command lines call it by this name",
+        lambda lab: must_have_a_name(lab.method),
+    ),
+    Check(
+        "frozen",
+        "results are filed under the fields, which must not change after that",
+        lambda lab: must_be_frozen(lab.method),
     ),
     Check("yields", "the harness measures what a method yields", _yields),
     Check("shape", "metrics take draws as [n, D], for any n and D", _shape),
-    Check("float64", "half of the digits are lost in float32, and a gradient is of no use to a metric", _plain),
+    Check(
+        "float64",
+        "half of the digits are lost in float32, and a gradient is of no use to a metric",
+        _plain,
+    ),
     Check("finite", "a posterior has no mass at infinity", _finite),
     Check("reproducible", "a figure that cannot be had again cannot be checked", _reproducible),
-    Check("sampling repeats", "metrics draw from one approximation more than once, and must not disturb each other", _repeats),
-    Check("seeds matter", "seeds stand for independent repetitions: their spread is the error bar", _seeds_matter),
-    Check("global state", "what one method changes for all would decide the results of the next", _global_state),
+    Check(
+        "sampling repeats",
+        "metrics draw from one approximation more than once, and must not disturb each other",
+        _repeats,
+    ),
+    Check(
+        "seeds matter",
+        "seeds stand for independent repetitions: their spread is the error bar",
+        _seeds_matter,
+    ),
+    Check(
+        "global state",
+        "what one method changes for all would decide the results of the next",
+        _global_state,
+    ),
     Check("fields", "the next run with the same settings must be the same run", _fields),
     Check("gradient budget", "methods are compared at equal cost", _gradient_budget),
     Check("time budget", "one method must not hold up a night of runs", _time_budget),
-    Check("stays as yielded", "an early checkpoint that changes later is measured as what it is not", _unchanged),
+    Check(
+        "stays as yielded",
+        "an early checkpoint that changes later is measured as what it is not",
+        _unchanged,
+    ),
     *APPROXIMATION,
 )

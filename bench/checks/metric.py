@@ -63,7 +63,9 @@ class MetricLab:
 
     def estimates(self) -> dict[str, Estimate]:
         """Those that are not skipped."""
-        found = {words: result for words, result in self.results.items() if isinstance(result, Estimate)}
+        found = {
+            words: result for words, result in self.results.items() if isinstance(result, Estimate)
+        }
         if not found:
             raise InapplicableError("the metric is skipped on every approximation tried")
         return found
@@ -84,40 +86,58 @@ def _declared(lab: MetricLab) -> None:
     unit, ideal = lab.metric.unit, lab.metric.ideal
     expect(isinstance(unit, str), f"unit is {unit!r}; expected a string, empty where there is none")
     expect(
-        ideal is None or isinstance(ideal, int | float), f"ideal is {ideal!r}; expected a number, or None where there is none"
+        ideal is None or isinstance(ideal, int | float),
+        f"ideal is {ideal!r}; expected a number, or None where there is none",
     )
 
 
 def _returns(lab: MetricLab) -> None:
     for words, found in lab.results.items():
         kind = type(found).__name__
-        expect(isinstance(found, Estimate | Skipped), f"measure gave a {kind} for {words}; expected an Estimate or Skipped")
+        expect(
+            isinstance(found, Estimate | Skipped),
+            f"measure gave a {kind} for {words}; expected an Estimate or Skipped",
+        )
         if isinstance(found, Skipped):
             expect(bool(found.reason.strip()), f"skipped {words} without a reason; expected one")
 
 
 def _value(lab: MetricLab) -> None:
     for words, found in lab.estimates().items():
-        expect(isinstance(found.value, float), f"the value for {words} is a {type(found.value).__name__}; expected a float")
-        expect(not math.isnan(found.value), f"the value for {words} is NaN; expected a figure, or Skipped with the reason")
+        expect(
+            isinstance(found.value, float),
+            f"the value for {words} is a {type(found.value).__name__}; expected a float",
+        )
+        expect(
+            not math.isnan(found.value),
+            f"the value for {words} is NaN; expected a figure, or Skipped with the reason",
+        )
 
 
 def _stderr(lab: MetricLab) -> None:
     for words, found in lab.estimates().items():
-        expect(isinstance(found.stderr, float), f"the stderr for {words} is a {type(found.stderr).__name__}; expected a float")
+        expect(
+            isinstance(found.stderr, float),
+            f"the stderr for {words} is a {type(found.stderr).__name__}; expected a float",
+        )
         expect(found.stderr >= 0, f"the stderr for {words} is {found.stderr}; expected 0 or more")
 
 
 def _kind(lab: MetricLab) -> None:
     legal = typing.get_args(Kind)
     for words, found in lab.estimates().items():
-        expect(found.kind in legal, f"the kind for {words} is {found.kind!r}; expected one of {', '.join(legal)}")
+        expect(
+            found.kind in legal,
+            f"the kind for {words} is {found.kind!r}; expected one of {', '.join(legal)}",
+        )
 
 
 def _ideal(lab: MetricLab) -> None:
     ideal, found = lab.metric.ideal, lab.estimates().get(PERFECT)
     if ideal is None or found is None or found.kind != "exact":
-        raise InapplicableError("the metric has no ideal value, or no exact figure to compare with it")
+        raise InapplicableError(
+            "the metric has no ideal value, or no exact figure to compare with it"
+        )
     allowed = SIGMAS * found.stderr + ROUNDING
     expect(
         abs(found.value - ideal) <= allowed,
@@ -139,9 +159,15 @@ def _deterministic(lab: MetricLab) -> None:
 def _inputs(lab: MetricLab) -> None:
     for _, comparison, _ in lab.measure_again():
         fresh = comparison.approximation.sample(N, generator(1))
-        expect(torch.equal(comparison.draws, fresh), "the draws were changed; expected them as they were")
+        expect(
+            torch.equal(comparison.draws, fresh),
+            "the draws were changed; expected them as they were",
+        )
         truth = comparison.problem.truth.sample(N, generator(2))
-        expect(torch.equal(comparison.truth, truth), "the draws of the truth were changed; expected them as they were")
+        expect(
+            torch.equal(comparison.truth, truth),
+            "the draws of the truth were changed; expected them as they were",
+        )
 
 
 def _global_state(lab: MetricLab) -> None:
@@ -149,13 +175,22 @@ def _global_state(lab: MetricLab) -> None:
     before = surroundings.read()
     list(lab.measure_again())
     touched = surroundings.changed(before, surroundings.read())
-    expect(not touched, f"changed {' and '.join(touched)}; expected them as they were: comparison.generator() is for drawing")
+    expect(
+        not touched,
+        f"changed {' and '.join(touched)}; expected them as they were: comparison.generator() is for drawing",
+    )
 
 
 CHECKS: tuple[Check[MetricLab], ...] = (
-    Check("name", "tables and command lines call it by this name", lambda lab: must_have_a_name(lab.metric)),
     Check(
-        "frozen", "results are filed under the fields, which must not change after that", lambda lab: must_be_frozen(lab.metric)
+        "name",
+        "tables and command lines call it by this name",
+        lambda lab: must_have_a_name(lab.metric),
+    ),
+    Check(
+        "frozen",
+        "results are filed under the fields, which must not change after that",
+        lambda lab: must_be_frozen(lab.metric),
     ),
     Check("declared", "tables print the unit, and mark the best by the ideal", _declared),
     Check("returns", "a figure without its uncertainty is no figure", _returns),
@@ -165,7 +200,11 @@ CHECKS: tuple[Check[MetricLab], ...] = (
     Check("ideal", "a perfect approximation must not look bad", _ideal),
     Check("deterministic", "a figure that cannot be had again cannot be checked", _deterministic),
     Check("inputs", "all metrics look at the same draws", _inputs),
-    Check("global state", "what one metric changes for all would decide what the next one reads", _global_state),
+    Check(
+        "global state",
+        "what one metric changes for all would decide what the next one reads",
+        _global_state,
+    ),
     Check(
         "fields",
         "the next figure with the same settings must be the same",

@@ -12,7 +12,7 @@ from bench.checks.finding import Check, Finding, InapplicableError, expect, find
 from bench.checks.settings import must_be_frozen, must_be_unchanged, must_have_a_name, snapshot
 from bench.checks.trial import generator
 from bench.checks.truth import CHECKS as TRUTH
-from bench.target import WARM_UP, CountedTarget
+from bench.fitting.target import WARM_UP, CountedTarget
 from problems.base import Problem, Reference, Truth
 
 SAMPLE = 30_000  # draws of the truth, and
@@ -20,7 +20,12 @@ NUMBERS = 1_000_000  # the coordinates in them, at most
 POINTS = 16
 ROUNDING = 1e-9  # relative: a row in a batch may be summed in another order than alone
 GRADIENT = 1e-4  # relative: finite differences
-STEPS = (1e-3, 1e-4, 1e-5, 1e-6)  # of finite differences, in standard deviations; the best one counts
+STEPS = (
+    1e-3,
+    1e-4,
+    1e-5,
+    1e-6,
+)  # of finite differences, in standard deviations; the best one counts
 ROUND_TRIP = 1e-6  # in standard deviations
 WIDE = 10.0  # how far out methods may start, in standard deviations
 
@@ -36,7 +41,9 @@ class ProblemLab:
     def dimension(self) -> int:
         """D, once it is known to be a number of coordinates."""
         dim = self.problem.dim
-        expect(isinstance(dim, int) and dim >= 1, f"dim is {dim!r}; expected a whole number, 1 or more")
+        expect(
+            isinstance(dim, int) and dim >= 1, f"dim is {dim!r}; expected a whole number, 1 or more"
+        )
         return dim
 
     @once
@@ -83,7 +90,10 @@ def check_problem(problem: Problem) -> Iterator[Finding]:
 
 
 def _dim(lab: ProblemLab) -> None:
-    expect(lab.problem.dim == lab.dimension, f"dim was {lab.dimension} and is {lab.problem.dim}; expected one number")
+    expect(
+        lab.problem.dim == lab.dimension,
+        f"dim was {lab.dimension} and is {lab.problem.dim}; expected one number",
+    )
 
 
 def _coordinates(lab: ProblemLab) -> None:
@@ -91,16 +101,23 @@ def _coordinates(lab: ProblemLab) -> None:
     text = isinstance(labels, tuple) and all(isinstance(label, str) for label in labels)
     expect(text, f"coordinates are {labels!r}; expected a tuple of strings")
     expect(len(labels) == dim, f"there are {len(labels)} coordinates; expected dim = {dim}")
-    expect(len(set(labels)) == len(labels), f"coordinates {labels!r} repeat; expected a label for each")
+    expect(
+        len(set(labels)) == len(labels), f"coordinates {labels!r} repeat; expected a label for each"
+    )
 
 
 def _density_shape(lab: ProblemLab) -> None:
     z, dim = lab.anywhere(), lab.dimension
     for batch in ((), (1,), (6,), (2, 3)):
         seen = lab.log_density(z.flatten()[: torch.Size(batch).numel() * dim].reshape(*batch, dim))
-        expect(isinstance(seen, Tensor), f"log_density gave a {type(seen).__name__}; expected a tensor")
+        expect(
+            isinstance(seen, Tensor), f"log_density gave a {type(seen).__name__}; expected a tensor"
+        )
         shape = list(seen.shape)
-        expect(seen.shape == batch, f"log_density of {[*batch, dim]} gave the shape {shape}; expected {list(batch)}")
+        expect(
+            seen.shape == batch,
+            f"log_density of {[*batch, dim]} gave the shape {shape}; expected {list(batch)}",
+        )
 
 
 def _float64(lab: ProblemLab) -> None:
@@ -123,14 +140,22 @@ def _rows(lab: ProblemLab) -> None:
 
 def _finite(lab: ProblemLab) -> None:
     bad = int((~lab.log_density(lab.draws).isfinite()).sum())
-    expect(bad == 0, f"the log density is not finite at {bad} of {len(lab.draws)} draws of the truth; expected none")
+    expect(
+        bad == 0,
+        f"the log density is not finite at {bad} of {len(lab.draws)} draws of the truth; expected none",
+    )
 
 
 def _far(lab: ProblemLab) -> None:
-    z = torch.cat([lab.draws.mean(0) + WIDE * lab.spread * lab.anywhere(100), WIDE * lab.anywhere(100)])
+    z = torch.cat(
+        [lab.draws.mean(0) + WIDE * lab.spread * lab.anywhere(100), WIDE * lab.anywhere(100)]
+    )
     value = lab.log_density(z)
     bad = int((value.isnan() | (value == float("inf"))).sum())
-    expect(bad == 0, f"the log density is NaN or +inf at {bad} of {len(z)} points far out; expected a number or -inf")
+    expect(
+        bad == 0,
+        f"the log density is NaN or +inf at {bad} of {len(z)} points far out; expected a number or -inf",
+    )
 
 
 def _gradient(lab: ProblemLab) -> None:
@@ -156,7 +181,9 @@ def _compiled(lab: ProblemLab) -> None:
     for _ in range(WARM_UP + 1):
         fast.value_and_grad(lab.points)
     z = lab.draws[-len(lab.points) :]
-    for seen, want, what in zip(fast.value_and_grad(z), plain.value_and_grad(z), ("value", "gradient"), strict=True):
+    for seen, want, what in zip(
+        fast.value_and_grad(z), plain.value_and_grad(z), ("value", "gradient"), strict=True
+    ):
         away = float((seen - want).abs().max())
         expect(
             torch.allclose(seen, want, rtol=ROUNDING, atol=ROUNDING),
@@ -169,14 +196,21 @@ def _round_trip(lab: ProblemLab) -> None:
     for z in (lab.points, lab.points[0], lab.points.reshape(4, -1, lab.dimension)):
         values = lab.problem.constrain(z)
         expect(
-            isinstance(values, Mapping) and bool(values), f"constrain gave {type(values).__name__}; expected names with tensors"
+            isinstance(values, Mapping) and bool(values),
+            f"constrain gave {type(values).__name__}; expected names with tensors",
         )
         for name, value in values.items():
             shape, batch = list(getattr(value, "shape", [])), list(z.shape[:-1])
             met = isinstance(value, Tensor) and shape[: len(batch)] == batch
-            expect(met, f"constrain of {list(z.shape)} gave {name} of the shape {shape}; expected a tensor [{batch}, ...]")
+            expect(
+                met,
+                f"constrain of {list(z.shape)} gave {name} of the shape {shape}; expected a tensor [{batch}, ...]",
+            )
         back = lab.problem.unconstrain(values)
-        expect(back.shape == z.shape, f"unconstrain(constrain(z)) has the shape {list(back.shape)}; expected {list(z.shape)}")
+        expect(
+            back.shape == z.shape,
+            f"unconstrain(constrain(z)) has the shape {list(back.shape)}; expected {list(z.shape)}",
+        )
         away = float(((back - z) / lab.spread).abs().max())
         expect(
             away <= ROUND_TRIP,
@@ -200,7 +234,11 @@ def _fields(lab: ProblemLab) -> None:
 
 
 CHECKS: tuple[Check[ProblemLab], ...] = (
-    Check("name", "tables and command lines call it by this name", lambda lab: must_have_a_name(lab.problem)),
+    Check(
+        "name",
+        "tables and command lines call it by this name",
+        lambda lab: must_have_a_name(lab.problem),
+    ),
     Check(
         "frozen",
         "results are filed under the fields, which must not change after that",
@@ -208,16 +246,32 @@ CHECKS: tuple[Check[ProblemLab], ...] = (
     ),
     Check("dim", "methods make room for as many coordinates", _dim),
     Check("coordinates", "plots print a label for each coordinate", _coordinates),
-    Check("density: shape", "methods evaluate single points, batches, and batches of batches", _density_shape),
+    Check(
+        "density: shape",
+        "methods evaluate single points, batches, and batches of batches",
+        _density_shape,
+    ),
     Check("density: float64", "half of the digits are lost in float32", _float64),
     Check("density: rows", "a batch is many chains, which must not see each other", _rows),
     *TRUTH[:1],
     Check("density: finite", "every point that can be drawn has a density", _finite),
-    Check("density: far out", "methods start far from the posterior, and a NaN there never goes away", _far),
+    Check(
+        "density: far out",
+        "methods start far from the posterior, and a NaN there never goes away",
+        _far,
+    ),
     Check("gradient", "most methods see the density through its gradient", _gradient),
-    Check("gradient: recorded", "the harness records the gradient and replays it without Python", _compiled),
+    Check(
+        "gradient: recorded",
+        "the harness records the gradient and replays it without Python",
+        _compiled,
+    ),
     Check("round trip", "reports speak of parameters in the model's own units", _round_trip),
     *TRUTH[1:],
-    Check("global state", "what one problem changes for all would decide the results of the next", _global_state),
+    Check(
+        "global state",
+        "what one problem changes for all would decide the results of the next",
+        _global_state,
+    ),
     Check("fields", "the next run with the same settings must be the same run", _fields),
 )

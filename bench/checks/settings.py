@@ -19,13 +19,17 @@ _BY_IDENTITY: object = object.__eq__
 
 def snapshot(subject: Any) -> dict[str, Any]:
     """A deep copy of each field; what cannot be copied stands for itself."""
-    return {field.name: _copied(getattr(subject, field.name)) for field in dataclasses.fields(subject)}
+    return {
+        field.name: _copied(getattr(subject, field.name)) for field in dataclasses.fields(subject)
+    }
 
 
 def _copied(value: Any) -> Any:
     try:
         return copy.deepcopy(value)
-    except Exception:  # a stranger's class may refuse, and the other fields are still worth watching
+    except (
+        Exception
+    ):  # a stranger's class may refuse, and the other fields are still worth watching
         return value
 
 
@@ -77,10 +81,16 @@ def must_have_a_name(subject: Any) -> None:
     """
     cls = type(subject)
     name = getattr(cls, "name", None)
-    expect(isinstance(name, str), f"{cls.__name__}.name is {name!r}; expected a class attribute `name: ClassVar[str] = ...`")
+    expect(
+        isinstance(name, str),
+        f"{cls.__name__}.name is {name!r}; expected a class attribute `name: ClassVar[str] = ...`",
+    )
     expect(
         bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", str(name))),
         f"{cls.__name__}.name is {name!r}; expected letters, digits, '-', '_' and '.', beginning with a letter or a digit",
     )
     fields = {field.name for field in dataclasses.fields(cls)}
-    expect("name" not in fields, f"{cls.__name__}.name is a field; expected a class attribute: annotate it as ClassVar[str]")
+    expect(
+        "name" not in fields,
+        f"{cls.__name__}.name is a field; expected a class attribute: annotate it as ClassVar[str]",
+    )

@@ -45,13 +45,23 @@ class Gauge:
         """[n, D], [n] -> [n, 3 D + 1]."""
         u = (torch.cat([z, log_p.unsqueeze(-1)], -1) - self.loc) / self.scale
         side, z = u.tanh(), u[:, :-1]
-        return torch.cat([side[:, :-1], 1 / (1 + z.square()), side[:, :-1] * side[:, :-1].roll(-1, -1), side[:, -1:]], -1)
+        return torch.cat(
+            [
+                side[:, :-1],
+                1 / (1 + z.square()),
+                side[:, :-1] * side[:, :-1].roll(-1, -1),
+                side[:, -1:],
+            ],
+            -1,
+        )
 
 
 def gauge(draws: Tensor, log_p: Tensor) -> Gauge:
     """Test functions for draws [n, D] and their log density [n]."""
     both = torch.cat([draws, log_p.unsqueeze(-1)], -1)[:10_000]
-    low, middle, high = torch.quantile(both, torch.tensor([0.16, 0.5, 0.84], dtype=draws.dtype), dim=0)
+    low, middle, high = torch.quantile(
+        both, torch.tensor([0.16, 0.5, 0.84], dtype=draws.dtype), dim=0
+    )
     return Gauge(middle, (0.5 * (high - low)).clamp(min=1e-300))
 
 
@@ -64,10 +74,14 @@ def label(index: int, coordinates: Sequence[str]) -> str:
 def scores(terms: Tensor) -> Tensor:
     """Averages in standard errors, [n, K] -> [K]; 0 where nothing varies around 0."""
     mean, deviation = terms.mean(0), terms.std(0)
-    return torch.where((mean == 0) & (deviation == 0), 0.0, mean / (deviation / math.sqrt(len(terms))))
+    return torch.where(
+        (mean == 0) & (deviation == 0), 0.0, mean / (deviation / math.sqrt(len(terms)))
+    )
 
 
-def leaps(draws: Tensor, log_density: LogDensity, generator: Generator) -> Iterator[tuple[str, Tensor]]:
+def leaps(
+    draws: Tensor, log_density: LogDensity, generator: Generator
+) -> Iterator[tuple[str, Tensor]]:
     """For each kind of move: its name, and how far it drives each test function, in standard errors [3 D + 1].
 
     Each draw moves by the difference of the next two, there and back. The terms of the average share draws, but each has
@@ -111,7 +125,11 @@ class Bumps:
         """[n, D]."""
         which = torch.multinomial(self.weights, n, replacement=True, generator=generator)
         noise = torch.randn(n, self.locs.shape[1], generator=generator, dtype=self.locs.dtype)
-        squares = torch.randn(n, FREEDOM, generator=generator, dtype=self.locs.dtype).square().mean(-1, keepdim=True)
+        squares = (
+            torch.randn(n, FREEDOM, generator=generator, dtype=self.locs.dtype)
+            .square()
+            .mean(-1, keepdim=True)
+        )
         for k, root in enumerate(self.roots):
             noise[which == k] @= root.T
         return self.locs[which] + noise / squares.sqrt()
@@ -119,7 +137,11 @@ class Bumps:
     def log_prob(self, z: Tensor) -> Tensor:
         """[n, D] -> [n], nats."""
         dim = self.locs.shape[1]
-        constant = math.lgamma((FREEDOM + dim) / 2) - math.lgamma(FREEDOM / 2) - 0.5 * dim * math.log(FREEDOM * math.pi)
+        constant = (
+            math.lgamma((FREEDOM + dim) / 2)
+            - math.lgamma(FREEDOM / 2)
+            - 0.5 * dim * math.log(FREEDOM * math.pi)
+        )
         parts = []
         for weight, loc, root in zip(self.weights, self.locs, self.roots, strict=True):
             u = torch.linalg.solve_triangular(root, (z - loc).T, upper=False)
@@ -134,11 +156,15 @@ def bumps(draws: Tensor, labels: Tensor | None = None) -> Bumps:
     Raises:
         ArithmeticError: if the draws lie in a subspace, or are too few.
     """
-    groups = [draws] if labels is None else [draws[labels == k] for k in range(int(labels.max()) + 1)]
+    groups = (
+        [draws] if labels is None else [draws[labels == k] for k in range(int(labels.max()) + 1)]
+    )
     groups = [group for group in groups if len(group) >= 5 * draws.shape[1] + 10]
     if not groups:
         raise ArithmeticError(f"{len(draws)} draws are too few to fit a density to.")
-    roots, info = torch.linalg.cholesky_ex(torch.stack([group.T.cov().reshape(draws.shape[1], -1) for group in groups]))
+    roots, info = torch.linalg.cholesky_ex(
+        torch.stack([group.T.cov().reshape(draws.shape[1], -1) for group in groups])
+    )
     if bool(info.any()):
         raise ArithmeticError("The draws lie in a subspace.")
     weights = torch.tensor([len(group) for group in groups], dtype=draws.dtype)
@@ -179,5 +205,8 @@ def _with_one(values: Tensor) -> Tensor:
 def _balance(ratio_q: Tensor, ratio_p: Tensor) -> float:
     log_z = 0.0
     for _ in range(100):
-        log_z += float(torch.sigmoid(ratio_q - log_z).mean().log() - torch.sigmoid(log_z - ratio_p).mean().log())
+        log_z += float(
+            torch.sigmoid(ratio_q - log_z).mean().log()
+            - torch.sigmoid(log_z - ratio_p).mean().log()
+        )
     return log_z

@@ -13,10 +13,14 @@ from bench.checks import surroundings
 from bench.checks.finding import UnmetError
 from bench.checks.hill import Hill, Ledger
 from bench.checks.surroundings import OverdueError, deadline
-from bench.fit import fit
+from bench.fitting.fit import fit
 from methods.base import Approximation, Budget, Method
 
-LADDER = (2_000, 20_000, 200_000)  # gradients: the first rung on which there is an approximation is used for all runs
+LADDER = (
+    2_000,
+    20_000,
+    200_000,
+)  # gradients: the first rung on which there is an approximation is used for all runs
 SECONDS = 10.0  # of fitting per run
 PATIENCE = 20.0  # seconds beyond the budget until a run is broken off
 DRAWS = 100
@@ -96,12 +100,16 @@ def conduct(method: Method, dims: int, budget: Budget, seed: int) -> Trial:
     return trial
 
 
-def _follow(trial: Trial, method: Method, hill: Hill, seeded: Generator, before: surroundings.Surroundings) -> None:
+def _follow(
+    trial: Trial, method: Method, hill: Hill, seeded: Generator, before: surroundings.Surroundings
+) -> None:
     for checkpoint in fit(hill, method, trial.budget, seeded):
         approximation = checkpoint.approximation
         trial.touched.update(surroundings.changed(before, surroundings.read()))
         if not isinstance(approximation, Approximation):
-            raise UnmetError(f"yielded a {type(approximation).__name__}; expected an instance of methods.base.Approximation")
+            raise UnmetError(
+                f"yielded a {type(approximation).__name__}; expected an instance of methods.base.Approximation"
+            )
         trial.held.append(Held(approximation, draw(approximation)))
         trial.gradients = checkpoint.gradients
 

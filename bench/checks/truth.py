@@ -33,14 +33,19 @@ class HasTruth(Protocol):
 
 
 def _draws(lab: HasTruth) -> None:
-    expect(isinstance(lab.truth, Exact | Reference), f"truth is a {type(lab.truth).__name__}; expected an Exact or a Reference")
+    expect(
+        isinstance(lab.truth, Exact | Reference),
+        f"truth is a {type(lab.truth).__name__}; expected an Exact or a Reference",
+    )
     for n in (1, 100):
         seen = lab.truth.sample(n, generator(1))
         expect(
             seen.shape == (n, lab.dimension),
             f"truth.sample({n}) gave the shape {list(seen.shape)}; expected {[n, lab.dimension]}",
         )
-        expect(seen.dtype == torch.float64, f"truth.sample gave {seen.dtype}; expected torch.float64")
+        expect(
+            seen.dtype == torch.float64, f"truth.sample gave {seen.dtype}; expected torch.float64"
+        )
         expect(not seen.requires_grad, "draws of the truth carry a gradient; expected none")
     bad = int((~lab.draws.isfinite()).any(-1).sum())
     expect(bad == 0, f"{bad} of {len(lab.draws)} draws of the truth are not finite; expected none")
@@ -56,17 +61,23 @@ def _reproducible(lab: HasTruth) -> None:
         "equal generators gave different draws; expected the same: some random numbers come from elsewhere",
     )
     expect(
-        not torch.equal(draws, lab.truth.sample(100, generator(2))), "different generators gave the same draws; expected others"
+        not torch.equal(draws, lab.truth.sample(100, generator(2))),
+        "different generators gave the same draws; expected others",
     )
 
 
 def _independent(lab: HasTruth) -> None:
     if isinstance(lab.truth, Reference):
-        raise InapplicableError("draws of a Reference are a subset of the stored ones: two subsets may share some")
+        raise InapplicableError(
+            "draws of a Reference are a subset of the stored ones: two subsets may share some"
+        )
     one = generator(3)
     both = torch.cat([lab.truth.sample(500, one), lab.truth.sample(500, one)])
     repeated = len(both) - len(torch.unique(both, dim=0))
-    expect(repeated == 0, f"{repeated} of 1,000 draws, taken in two calls, are repeated; expected all to differ")
+    expect(
+        repeated == 0,
+        f"{repeated} of 1,000 draws, taken in two calls, are repeated; expected all to differ",
+    )
 
 
 def _against_density(lab: HasTruth) -> None:
@@ -87,14 +98,19 @@ def _log_z(lab: HasTruth) -> None:
     log_z = lab.truth.log_z
     if log_z is None:
         raise InapplicableError("the truth has no log_z")
-    expect(isinstance(log_z, float) and math.isfinite(log_z), f"log_z is {log_z!r}; expected a finite float")
+    expect(
+        isinstance(log_z, float) and math.isfinite(log_z),
+        f"log_z is {log_z!r}; expected a finite float",
+    )
     half = len(lab.draws) // 2
     labels = lab.problem.modes.label(lab.draws[:half]) if lab.problem.modes else None
     try:
         fitted = statistics.bumps(lab.draws[:half], labels)
     except ArithmeticError as error:
         raise InapplicableError(f"no density can be fitted to the draws: {error}") from None
-    found = statistics.bridge(lab.draws[half:], lambda z: lab.log_density(z) - log_z, fitted, generator(5))
+    found = statistics.bridge(
+        lab.draws[half:], lambda z: lab.log_density(z) - log_z, fitted, generator(5)
+    )
     away = float(found.scores[0].abs())
     allowed = statistics.SIGMAS * (1 + _uncertainty(lab.truth, found))
     if found.overlap < OVERLAP and not away > allowed:
@@ -120,7 +136,10 @@ def _modes(lab: HasTruth) -> None:
         raise InapplicableError("the problem names no modes")
     weights = torch.tensor(modes.weights, dtype=torch.float64)
     expect(bool((weights > 0).all()), f"mode weights are {modes.weights}; expected positive shares")
-    expect(abs(float(weights.sum()) - 1) < 1e-9, f"mode weights sum to {float(weights.sum())}; expected 1")
+    expect(
+        abs(float(weights.sum()) - 1) < 1e-9,
+        f"mode weights sum to {float(weights.sum())}; expected 1",
+    )
     labels = modes.label(lab.draws)
     expect(
         labels.shape == (len(lab.draws),),
@@ -128,13 +147,19 @@ def _modes(lab: HasTruth) -> None:
     )
     few = modes.label(lab.draws[:6].reshape(2, 3, -1)).shape
     expect(
-        few == (2, 3), f"label of [2, 3, {lab.dimension}] gave {list(few)}; expected [2, 3]: chains come as [chains, draws, D]"
+        few == (2, 3),
+        f"label of [2, 3, {lab.dimension}] gave {list(few)}; expected [2, 3]: chains come as [chains, draws, D]",
     )
     expect(not labels.dtype.is_floating_point, f"labels are {labels.dtype}; expected whole numbers")
     low, high = int(labels.min()), int(labels.max())
-    expect(0 <= low <= high < len(weights), f"labels run from {low} to {high}; expected indices of {len(weights)} weights")
+    expect(
+        0 <= low <= high < len(weights),
+        f"labels run from {low} to {high}; expected indices of {len(weights)} weights",
+    )
     shares = labels.bincount(minlength=len(weights)) / len(labels)
-    away = ((shares - weights) / (weights * (1 - weights) / len(labels)).sqrt().clamp(min=1e-12)).abs()
+    away = (
+        (shares - weights) / (weights * (1 - weights) / len(labels)).sqrt().clamp(min=1e-12)
+    ).abs()
     k = int(away.argmax())
     expect(
         bool(away[k] <= statistics.SIGMAS),
@@ -147,18 +172,35 @@ def _reference(lab: HasTruth) -> None:
     truth = lab.truth
     if isinstance(truth, Exact):
         raise InapplicableError("the truth is exact")
-    expect(len(truth.draws) >= ENOUGH, f"the reference holds {len(truth.draws)} draws; expected {ENOUGH:,} or more")
-    expect(bool(truth.certificate), "the reference has no certificate; expected how the draws were made and checked")
+    expect(
+        len(truth.draws) >= ENOUGH,
+        f"the reference holds {len(truth.draws)} draws; expected {ENOUGH:,} or more",
+    )
+    expect(
+        bool(truth.certificate),
+        "the reference has no certificate; expected how the draws were made and checked",
+    )
     paired = (truth.log_z is None) == (truth.log_z_stderr is None)
-    expect(paired, f"log_z is {truth.log_z} and log_z_stderr {truth.log_z_stderr}; expected both or neither")
+    expect(
+        paired,
+        f"log_z is {truth.log_z} and log_z_stderr {truth.log_z_stderr}; expected both or neither",
+    )
 
 
 CHECKS: tuple[Check[HasTruth], ...] = (
     Check("truth: draws", "every figure compares with draws of the truth", _draws),
-    Check("truth: reproducible", "a figure that cannot be had again cannot be checked", _reproducible),
+    Check(
+        "truth: reproducible", "a figure that cannot be had again cannot be checked", _reproducible
+    ),
     Check("truth: independent", "intervals count the draws as independent", _independent),
-    Check("truth: of the density", "a truth that is not the density's would blame the methods", _against_density),
+    Check(
+        "truth: of the density",
+        "a truth that is not the density's would blame the methods",
+        _against_density,
+    ),
     Check("truth: log_z", "every KL is off by what log_z is off", _log_z),
     Check("truth: modes", "mode balance compares with these shares", _modes),
-    Check("truth: reference", "a simulated truth must be long, and say how it was made", _reference),
+    Check(
+        "truth: reference", "a simulated truth must be long, and say how it was made", _reference
+    ),
 )

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Concatenate, Literal, ParamSpec, TypeVar
 
-import torch
 from torch import Generator, Tensor
 
-from methods.base import Approximation, Draws
-from problems.base import Problem
+from methods.base import Approximation
+from problems.base import Exact, Problem, Truth
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Kind = Literal["exact", "lower bound", "upper bound", "estimate"]
 
 
@@ -51,6 +53,7 @@ class Comparison:
         draws: [n, D] of the approximation, float64, finite.
         truth: [m, D], fresh independent draws of the truth, float64.
         seed: of the generators that metrics with randomness of their own draw from.
+        memo: what functions decorated with ``kept`` have found.
     """
 
     problem: Problem
@@ -58,20 +61,25 @@ class Comparison:
     draws: Tensor
     truth: Tensor
     seed: int = 0
+    memo: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def generator(self) -> Generator:
         """A fresh generator: each metric draws the same numbers, whichever others were asked for."""
         return Generator().manual_seed(self.seed)
 
-    @functools.cached_property
-    def effective(self) -> Tensor:
-        """Effective number of draws for the mean of each coordinate, [D]: n for independent draws, less for chains."""
-        n = len(self.draws)
-        if not isinstance(self.approximation, Draws):
-            return torch.full((self.draws.shape[1],), float(n), dtype=torch.float64)
-        from bench.metrics.chains import ess_mean
 
-        return ess_mean(self.approximation.chains).clamp(max=float(n))
+def kept(work: Callable[Concatenate[Comparison, P], T]) -> Callable[Concatenate[Comparison, P], T]:
+    """Decorate a function of a comparison: it runs once for each, and all metrics share the result."""
+
+    @functools.wraps(work)
+    def look_up(comparison: Comparison, /, *args: P.args, **named: P.kwargs) -> T:
+        key = (work, args, tuple(sorted(named.items())))
+        if key not in comparison.memo:
+            comparison.memo[key] = work(comparison, *args, **named)
+        found: T = comparison.memo[key]
+        return found
+
+    return look_up
 
 
 class Metric(ABC):
@@ -88,3 +96,12 @@ class Metric(ABC):
     @abstractmethod
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         """The figure, or why there is none."""
+
+
+def log_evidence(truth: Truth) -> tuple[float, float] | Skipped:
+    """log Z and its standard error, nats."""
+    if isinstance(truth, Exact):
+        return truth.log_z, 0.0
+    if truth.log_z is None or truth.log_z_stderr is None:
+        return Skipped("The reference knows no log Z with a standard error.")
+    return truth.log_z, truth.log_z_stderr

@@ -11,17 +11,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.metrics import chains
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped
-from bench.metrics.network_classifier import network
-from bench.metrics.samples import standardise
-from bench.metrics.scores import log_normal
+from bench.metrics.draws import chains
+from bench.metrics.draws.samples import standardise
+from bench.metrics.models.network_classifier import network
+from bench.metrics.models.scores import log_normal
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Integers = NDArray[np.int64]
 FOLDS = 5
-ROUNDS, LEAVES, RATE = 60, 15, 0.1  # of the trees: shallow, as differences between posteriors are faint
+ROUNDS, LEAVES, RATE = (
+    60,
+    15,
+    0.1,
+)  # of the trees: shallow, as differences between posteriors are faint
 RIDGE = 1e-6  # share of the mean variance, for directions in which draws do not vary
 
 
@@ -44,7 +48,12 @@ class Labelled:
     def split(self, fold: int, memory: int) -> tuple[Flags, Flags]:
         """Rows to learn from, and rows to be tested on; draws of q within ``memory`` rows of a tested one are neither."""
         test = self.fold == fold
-        near = np.convolve(test[self.of_q], np.ones(2 * memory + 1), mode="full")[memory : memory + int(self.of_q.sum())] > 0.5
+        near = (
+            np.convolve(test[self.of_q], np.ones(2 * memory + 1), mode="full")[
+                memory : memory + int(self.of_q.sum())
+            ]
+            > 0.5
+        )
         return ~(test | np.concatenate([near, np.zeros(len(test) - len(near), dtype=bool)])), test
 
 
@@ -63,12 +72,18 @@ def c2st(draws: Tensor, truth: Tensor, *, memory: int = 0) -> Estimate | Skipped
         learn, test = data.split(fold, memory)
         fewest = min(int((learn & data.of_q).sum()), int((learn & ~data.of_q).sum()))
         if fewest < 2:
-            return Skipped("Too few distinct draws are left to learn from when a fifth is set apart.")
+            return Skipped(
+                "Too few distinct draws are left to learn from when a fifth is set apart."
+            )
         if test.any():
             train = data.points[learn], data.of_q[learn]
-            guesses[:, test] = [classify(*train, data.points[test]) for classify in CLASSIFIERS.values()]
+            guesses[:, test] = [
+                classify(*train, data.points[test]) for classify in CLASSIFIERS.values()
+            ]
     right, chosen = _choose(guesses == data.of_q, data)
-    stderr = math.sqrt(0.5) * math.hypot(_stderr(right, data, data.of_q, memory), _stderr(right, data, ~data.of_q, 0))
+    stderr = math.sqrt(0.5) * math.hypot(
+        _stderr(right, data, data.of_q, memory), _stderr(right, data, ~data.of_q, 0)
+    )
     note = f"Guessed by {', '.join(f'{name} in {chosen.count(name)} of {FOLDS} folds' for name in sorted({*chosen}))}."
     return Estimate(_balanced(right, data.of_q), stderr, "lower bound", note)
 
@@ -76,12 +91,22 @@ def c2st(draws: Tensor, truth: Tensor, *, memory: int = 0) -> Estimate | Skipped
 def _labelled(x: Tensor, y: Tensor, draws: Tensor, truth: Tensor) -> Labelled:
     """The larger sample is thinned to the size of the smaller."""
     size = min(len(x), len(y))
-    at = [torch.linspace(0, len(part) - 1, size, dtype=torch.float64).round().long() for part in (x, y)]
-    raw = torch.cat([draws[at[0]], truth[at[1]]]).numpy()  # scaled, two equal rows may differ by rounding
+    at = [
+        torch.linspace(0, len(part) - 1, size, dtype=torch.float64).round().long()
+        for part in (x, y)
+    ]
+    raw = torch.cat(
+        [draws[at[0]], truth[at[1]]]
+    ).numpy()  # scaled, two equal rows may differ by rounding
     _, first, place = np.unique(raw, axis=0, return_index=True, return_inverse=True)
     blocks = np.tile(np.arange(size) * FOLDS // size, 2)
     place = place.reshape(-1).astype(np.int64)
-    return Labelled(torch.cat([x[at[0]], y[at[1]]]).numpy(), np.arange(2 * size) < size, place, blocks[first][place])
+    return Labelled(
+        torch.cat([x[at[0]], y[at[1]]]).numpy(),
+        np.arange(2 * size) < size,
+        place,
+        blocks[first][place],
+    )
 
 
 def _choose(right: Flags, data: Labelled) -> tuple[Flags, list[str]]:
@@ -110,7 +135,9 @@ def _stderr(right: Flags, data: Labelled, which: Flags, memory: int) -> float:
 
 
 def _trees(points: Floats, of_q: Flags, at: Floats) -> Flags:
-    from sklearn.ensemble import HistGradientBoostingClassifier  # seconds to import, and needed here alone
+    from sklearn.ensemble import (
+        HistGradientBoostingClassifier,  # seconds to import, and needed here alone
+    )
 
     model = HistGradientBoostingClassifier(
         max_iter=ROUNDS,
@@ -119,13 +146,17 @@ def _trees(points: Floats, of_q: Flags, at: Floats) -> Flags:
         early_stopping=False,
         random_state=0,  # only used to find the bins of very large samples
     )
-    guesses: Flags = np.asarray(model.fit(points, of_q).predict_proba(at))[:, 1] > of_q.mean()  # copies may unbalance a split
+    guesses: Flags = (
+        np.asarray(model.fit(points, of_q).predict_proba(at))[:, 1] > of_q.mean()
+    )  # copies may unbalance a split
     return guesses
 
 
 def _quadratic(points: Floats, of_q: Flags, at: Floats) -> Flags:
     """The likelihood ratio of two fitted Gaussians: the best there is, if both samples are Gaussian."""
-    levels = [_fitted(torch.from_numpy(points[which]), torch.from_numpy(at)) for which in (of_q, ~of_q)]
+    levels = [
+        _fitted(torch.from_numpy(points[which]), torch.from_numpy(at)) for which in (of_q, ~of_q)
+    ]
     guesses: Flags = (levels[0] > levels[1]).numpy()
     return guesses
 
@@ -138,7 +169,11 @@ def _fitted(sample: Tensor, at: Tensor) -> Tensor:
     return log_normal(at, mean, factor)
 
 
-CLASSIFIERS = {"a quadratic discriminant": _quadratic, "a network": network, "boosted trees": _trees}
+CLASSIFIERS = {
+    "a quadratic discriminant": _quadratic,
+    "a network": network,
+    "boosted trees": _trees,
+}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ Source: Nguyen, Wainwright & Jordan, "Estimating divergence functionals and the 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -22,11 +21,9 @@ import torch
 from torch import Tensor
 
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped
-from bench.metrics.chains import autocorrelation_time
-from bench.metrics.held_out import Split, splits
-from bench.metrics.samples import standardise, unfit_alone
-from bench.metrics.scores import best_score
-from methods.base import Draws
+from bench.metrics.draws.samples import standardise
+from bench.metrics.models.held_out import Split, splits
+from bench.metrics.models.scores import best_score, bound
 
 
 def classified(comparison: Comparison) -> Estimate | Skipped:
@@ -42,37 +39,12 @@ def classified(comparison: Comparison) -> Estimate | Skipped:
     return bound([q for q, _ in judged], [p for _, p in judged], comparison)
 
 
-def _judged(split: Split, comparison: Comparison, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _judged(
+    split: Split, comparison: Comparison, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     score = best_score(split, comparison.problem.log_density, generator)
     with torch.no_grad():
         return score(split.q.test), score(split.p.test)
-
-
-def bound(at_q: list[Tensor], at_p: list[Tensor], comparison: Comparison) -> Estimate | Skipped:
-    """The average over folds of what each score proves on the draws that judge it.
-
-    Args:
-        at_q, at_p: values of the score of each fold at its draws of q and of p.
-    """
-    refused = unfit_alone(torch.cat(at_q), "log density ratios") or unfit_alone(torch.cat(at_p), "log density ratios")
-    if refused is not None:
-        return refused
-    time, folds, value, variance = walk(torch.cat(at_q), comparison), len(at_q), 0.0, 0.0
-    for q, p in zip(at_q, at_p, strict=True):
-        value += float(q.mean() + 1 - p.exp().mean()) / folds
-        variance += float(q.var() * time / len(q) + p.exp().var() / len(p)) / folds**2
-    return Estimate(value, math.sqrt(variance), "lower bound")
-
-
-def walk(series: Tensor, comparison: Comparison) -> float:
-    """How many successive draws are worth one, for the mean of a series of values at them; 1 for independent draws.
-
-    The longer of the series' own autocorrelation time and that of the slowest coordinate.
-    """
-    if not isinstance(comparison.approximation, Draws):
-        return 1.0
-    slowest = len(comparison.draws) / float(comparison.effective.min())
-    return max(slowest, autocorrelation_time(series))
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,17 @@ import torch
 from torch import Tensor
 
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped
-from bench.metrics.coordinates import effective_at, quantiles, refused, spread, worst
+from bench.metrics.draws.coordinates import effective_at, quantiles, refused, spread, worst
 
 CLAIMS = (0.5, 0.9, 0.95)
-ENDS = tuple((1 - claim) / 2 for claim in CLAIMS) + tuple((1 + claim) / 2 for claim in CLAIMS)  # lower ends, then upper
+ENDS = tuple((1 - claim) / 2 for claim in CLAIMS) + tuple(
+    (1 + claim) / 2 for claim in CLAIMS
+)  # lower ends, then upper
 
 
-def coverage(draws: Tensor, truth: Tensor, effective: Tensor | None = None, names: Sequence[str] = ()) -> Estimate | Skipped:
+def coverage(
+    draws: Tensor, truth: Tensor, effective: Tensor | None = None, names: Sequence[str] = ()
+) -> Estimate | Skipped:
     """Largest miss of a central interval's share, from draws [n, D] of q and [m, D] of p; see ``Coverage``.
 
     Args:
@@ -28,11 +32,21 @@ def coverage(draws: Tensor, truth: Tensor, effective: Tensor | None = None, name
     draws, truth = draws.double(), truth.double()
     dim = draws.shape[1]
     claims = torch.tensor(CLAIMS, dtype=torch.float64)[:, None].expand(-1, dim)
-    low, high = quantiles(draws, torch.tensor(ENDS, dtype=torch.float64)[:, None].expand(-1, dim)).chunk(2)
-    share = torch.stack([((truth >= a) & (truth <= b)).double().mean(0) for a, b in zip(low, high, strict=True)])
-    inside = (share * len(truth) + 1) / (len(truth) + 2)  # a share of 0 in m draws is not known to be 0
+    low, high = quantiles(
+        draws, torch.tensor(ENDS, dtype=torch.float64)[:, None].expand(-1, dim)
+    ).chunk(2)
+    share = torch.stack(
+        [((truth >= a) & (truth <= b)).double().mean(0) for a, b in zip(low, high, strict=True)]
+    )
+    inside = (share * len(truth) + 1) / (
+        len(truth) + 2
+    )  # a share of 0 in m draws is not known to be 0
     stderr = torch.hypot(spread(inside, float(len(truth))), _of_ends(draws, truth, effective))
-    labels = [f"the {claim:.0%} interval of {names[j] if names else f'z[{j + 1}]'}" for claim in CLAIMS for j in range(dim)]
+    labels = [
+        f"the {claim:.0%} interval of {names[j] if names else f'z[{j + 1}]'}"
+        for claim in CLAIMS
+        for j in range(dim)
+    ]
     return worst((share - claims).flatten(), stderr.flatten(), labels)
 
 
@@ -40,10 +54,15 @@ def _of_ends(draws: Tensor, truth: Tensor, effective: Tensor | None) -> Tensor:
     """Standard error of the share because the ends of each interval are estimates, [3, D]."""
     levels = torch.tensor(ENDS, dtype=torch.float64)[:, None].expand(-1, draws.shape[1])
     aside = spread(levels, float(len(draws)) if effective is None else effective)
-    above, below = (_share_below(truth, quantiles(draws, (levels + sign * aside).clamp(0, 1))) for sign in (1, -1))
+    above, below = (
+        _share_below(truth, quantiles(draws, (levels + sign * aside).clamp(0, 1)))
+        for sign in (1, -1)
+    )
     low, high = ((above - below) / 2).chunk(2)
     claims = torch.tensor(CLAIMS, dtype=torch.float64)[:, None]
-    shared = (1 - claims) / (1 + claims)  # correlation of two order statistics at levels a and 1 - a: a / (1 - a)
+    shared = (1 - claims) / (
+        1 + claims
+    )  # correlation of two order statistics at levels a and 1 - a: a / (1 - a)
     return (low.square() + high.square() - 2 * shared * low * high).clamp(min=0.0).sqrt()
 
 
@@ -73,4 +92,6 @@ class Coverage(Metric):
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         effective = effective_at(comparison, torch.tensor(ENDS, dtype=torch.float64))
-        return coverage(comparison.draws, comparison.truth, effective, comparison.problem.coordinates)
+        return coverage(
+            comparison.draws, comparison.truth, effective, comparison.problem.coordinates
+        )

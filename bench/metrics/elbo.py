@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from bench.metrics.base import Comparison, Estimate, Kind, Skipped
-from bench.metrics.brackets import Bracket, Searching, bracket
-from bench.metrics.density import log_evidence
+from bench.metrics.base import Comparison, Estimate, Kind, Skipped, log_evidence
+from bench.metrics.brackets.bracket import Bracket, Searching, bracket
 
 OPPOSITE: dict[Kind, Kind] = {"lower bound": "upper bound", "upper bound": "lower bound"}
 

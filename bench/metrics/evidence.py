@@ -9,10 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bench.metrics.base import Comparison, Estimate, Metric, Skipped
-from bench.metrics.density import Known, at_draws, at_truth, log_evidence
-from bench.metrics.monte_carlo import HEAVY, MANY
-from bench.metrics.samples import FEWEST
+from bench.metrics.base import Comparison, Estimate, Metric, Skipped, log_evidence
+from bench.metrics.brackets.density import Known, at_draws, at_truth
+from bench.metrics.draws.monte_carlo import HEAVY, MANY
+from bench.metrics.draws.samples import FEWEST
 
 
 def log_mean(log_weights: Tensor) -> Estimate | Skipped:
@@ -22,7 +22,9 @@ def log_mean(log_weights: Tensor) -> Estimate | Skipped:
     """
     n = len(log_weights)
     if n < FEWEST:
-        return Skipped(f"{n} weights are too few for a standard error; at least {FEWEST} are needed.")
+        return Skipped(
+            f"{n} weights are too few for a standard error; at least {FEWEST} are needed."
+        )
     bad = int((torch.isnan(log_weights) | (log_weights == math.inf)).sum())
     if bad:
         return Skipped(f"{bad} of the {n} weights are not finite.")
@@ -42,7 +44,9 @@ def log_z_error(known: Known, log_z: float, log_z_stderr: float = 0.0) -> Estima
     return _against(log_mean(known.log_p - known.log_q), 1, log_z, log_z_stderr, known.note)
 
 
-def log_z_error_reverse(known: Known, log_z: float, log_z_stderr: float = 0.0) -> Estimate | Skipped:
+def log_z_error_reverse(
+    known: Known, log_z: float, log_z_stderr: float = 0.0
+) -> Estimate | Skipped:
     """Error of log Z by the reciprocal, nats, from densities at draws of p; see ``LogZErrorReverse``."""
     outside = int((known.log_p == -math.inf).sum())
     if outside:
@@ -52,11 +56,16 @@ def log_z_error_reverse(known: Known, log_z: float, log_z_stderr: float = 0.0) -
     return _against(log_mean(known.log_q - known.log_p), -1, log_z, log_z_stderr, known.note)
 
 
-def _against(found: Estimate | Skipped, sign: int, log_z: float, log_z_stderr: float, note: str) -> Estimate | Skipped:
+def _against(
+    found: Estimate | Skipped, sign: int, log_z: float, log_z_stderr: float, note: str
+) -> Estimate | Skipped:
     if isinstance(found, Skipped):
         return found
     return Estimate(
-        sign * found.value - log_z, math.hypot(found.stderr, log_z_stderr), "estimate", f"{found.note} {note}".strip()
+        sign * found.value - log_z,
+        math.hypot(found.stderr, log_z_stderr),
+        "estimate",
+        f"{found.note} {note}".strip(),
     )
 
 

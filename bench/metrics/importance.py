@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped
-from bench.metrics.density import Known, at_draws
+from bench.metrics.brackets.density import Known, at_draws
 
 FEWEST = 25  # draws; the tail is a fifth of them, and a tail of fewer than five cannot be fitted
 LEVEL = 1e-9  # nats; log weights that differ by less are equal but for rounding
 UNSTEADY = 0.25  # k-hat above which the squares of the weights have no variance, and their mean no standard error
-UNRELIABLE = 0.7  # k-hat above which no number of draws that anyone has makes the weighted mean reliable
+UNRELIABLE = (
+    0.7  # k-hat above which no number of draws that anyone has makes the weighted mean reliable
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +65,9 @@ def smooth(log_ratios: Tensor) -> Tail | Skipped:
     """Pareto-smoothed log weights [n] by ArviZ, or why their tail cannot be fitted. A weight of 0 is minus infinity."""
     ratios = log_ratios.double()
     if len(ratios) < FEWEST:
-        return Skipped(f"{len(ratios)} draws are too few for the tail of the weights; at least {FEWEST} are needed.")
+        return Skipped(
+            f"{len(ratios)} draws are too few for the tail of the weights; at least {FEWEST} are needed."
+        )
     bad = int((torch.isnan(ratios) | (ratios == math.inf)).sum())
     if bad:
         return Skipped(f"{bad} of the {len(ratios)} weights are not finite.")
@@ -72,7 +76,9 @@ def smooth(log_ratios: Tensor) -> Tail | Skipped:
     tail = ratios.sort().values[-size - 1 :]
     if not bool(torch.isfinite(tail).all()):
         positive = int((ratios > -math.inf).sum())
-        return Skipped(f"Only {positive} of {len(ratios)} draws have any weight: too few for the tail of {size}.")
+        return Skipped(
+            f"Only {positive} of {len(ratios)} draws have any weight: too few for the tail of {size}."
+        )
     if tail[-1] - tail[0] < LEVEL:  # equal weights have no tail, and a shape of 0 by convention
         return Tail(ratios - ratios.logsumexp(0), 0.0, size)
     return _fit(ratios, size)
@@ -83,10 +89,14 @@ def _fit(ratios: Tensor, size: int) -> Tail | Skipped:
 
     psislw: Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], float]] = array_stats.psislw
     with np.errstate(all="ignore"):  # weights of 0, and tails that end
-        smoothed, khat = psislw(-ratios.numpy())  # ArviZ takes a log likelihood, the weight being its inverse
+        smoothed, khat = psislw(
+            -ratios.numpy()
+        )  # ArviZ takes a log likelihood, the weight being its inverse
     weights = torch.as_tensor(np.asarray(smoothed, dtype=np.float64))
     if not math.isfinite(float(khat)) or bool(torch.isnan(weights).any()):
-        return Skipped(f"The {size} largest weights repeat each other: no tail can be fitted to them.")
+        return Skipped(
+            f"The {size} largest weights repeat each other: no tail can be fitted to them."
+        )
     return Tail(weights, float(khat), size)
 
 
@@ -146,4 +156,6 @@ class ImportanceEss(Metric):
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         ratios = _log_ratios(comparison)
-        return ratios if isinstance(ratios, Skipped) else _noted(importance_ess(ratios[0]), ratios[1])
+        return (
+            ratios if isinstance(ratios, Skipped) else _noted(importance_ess(ratios[0]), ratios[1])
+        )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from bench.metrics.base import Comparison, Estimate, Metric, Skipped
-from bench.metrics.brackets import Searching, bracket
-from bench.metrics.chains import memory
-from bench.metrics.density import at_truth, log_evidence
+from bench.metrics.base import Comparison, Estimate, Metric, Skipped, log_evidence
+from bench.metrics.brackets.bracket import Searching, bracket
+from bench.metrics.brackets.density import at_truth
+from bench.metrics.draws.chains import memory
+from bench.metrics.draws.monte_carlo import divergence
 from bench.metrics.knn import NEIGHBOURS, compared, kl_knn_reverse
-from bench.metrics.monte_carlo import divergence
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,9 @@ class KlQP(Searching):
         found = bracket(comparison, evidence, self.searched)
         if isinstance(found, Skipped):
             return self._by_neighbours(comparison, found)
-        if isinstance(found.lower, Skipped) and isinstance(found.upper, Estimate):  # the search found no weight somewhere
+        if isinstance(found.lower, Skipped) and isinstance(
+            found.upper, Estimate
+        ):  # the search found no weight somewhere
             return self._by_neighbours(comparison, found.lower)
         return found.lower
 
@@ -73,10 +75,14 @@ class KlPQ(Metric):
         if isinstance(evidence, Skipped):
             return self._by_neighbours(comparison, evidence)
         log_z, stderr = evidence
-        return divergence(known.log_p - log_z, known.log_q, ("p", "q"), known.kind, stderr, known.note)
+        return divergence(
+            known.log_p - log_z, known.log_q, ("p", "q"), known.kind, stderr, known.note
+        )
 
     def _by_neighbours(self, comparison: Comparison, missing: Skipped) -> Estimate | Skipped:
-        return _explained(kl_knn_reverse(comparison.draws, comparison.truth, memory=memory(comparison)), missing)
+        return _explained(
+            kl_knn_reverse(comparison.draws, comparison.truth, memory=memory(comparison)), missing
+        )
 
 
 def _explained(found: Estimate | Skipped, missing: Skipped) -> Estimate | Skipped:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bench.metrics.base import Comparison, Estimate, Skipped
-from bench.metrics.brackets import Bracket, Searching, bracket
-from bench.metrics.density import log_evidence
-from bench.metrics.density_model import modelled
+from bench.metrics.base import Comparison, Estimate, Skipped, log_evidence
+from bench.metrics.brackets.bracket import Bracket, Searching, bracket
+from bench.metrics.models.density_model import modelled
 from methods.base import Approximation, Pushforward
 
 
@@ -45,9 +44,15 @@ class KlLower(Searching):
             return modelled(comparison, self.flow_steps)
         found = bracket(comparison, evidence, self.searched)
         lower, upper = (found.lower, found.upper) if isinstance(found, Bracket) else (found, found)
-        if isinstance(lower, Estimate) or (isinstance(found, Bracket) and isinstance(upper, Skipped)):
+        if isinstance(lower, Estimate) or (
+            isinstance(found, Bracket) and isinstance(upper, Skipped)
+        ):
             return lower
-        return lower if _hopeless(comparison.approximation, comparison.problem.dim) else modelled(comparison, self.flow_steps)
+        return (
+            lower
+            if _hopeless(comparison.approximation, comparison.problem.dim)
+            else modelled(comparison, self.flow_steps)
+        )
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,9 @@ class KlUpper(Searching):
             return found.upper
         if isinstance(comparison.approximation, Pushforward):
             return found
-        return Skipped("Draws alone have no upper bound: mass that no draw has reached may be anywhere.")
+        return Skipped(
+            "Draws alone have no upper bound: mass that no draw has reached may be anywhere."
+        )
 
 
 def _hopeless(q: Approximation, dim: int) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,9 +12,9 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from bench.metrics import chains
-from bench.metrics.base import Comparison, Estimate, Metric, Skipped
-from bench.metrics.samples import FEWEST, constant_coordinates, standardise
+from bench.metrics.base import Comparison, Estimate, Metric, Skipped, kept
+from bench.metrics.draws import chains
+from bench.metrics.draws.samples import FEWEST, constant_coordinates, standardise
 
 Floats = NDArray[np.float64]
 NEIGHBOURS = 3  # the default of the ITE toolbox, with which the AVB paper measured
@@ -49,7 +48,9 @@ class Sites:
         return len(self.points)
 
 
-def kl_knn(draws: Tensor, truth: Tensor, *, k: int = NEIGHBOURS, memory: int = 0) -> Estimate | Skipped:
+def kl_knn(
+    draws: Tensor, truth: Tensor, *, k: int = NEIGHBOURS, memory: int = 0
+) -> Estimate | Skipped:
     """KL(q||p) in nats from draws of q [n, D] and of p [m, D]; see ``KlKnn`` for the estimator.
 
     Args:
@@ -64,13 +65,17 @@ def kl_knn(draws: Tensor, truth: Tensor, *, k: int = NEIGHBOURS, memory: int = 0
     return _estimate(ratios, q, p, k, _time(ratios) if memory else 1.0)
 
 
-def kl_knn_reverse(draws: Tensor, truth: Tensor, *, k: int = NEIGHBOURS, memory: int = 0) -> Estimate | Skipped:
+def kl_knn_reverse(
+    draws: Tensor, truth: Tensor, *, k: int = NEIGHBOURS, memory: int = 0
+) -> Estimate | Skipped:
     """KL(p||q) in nats from draws of q [n, D] and of p [m, D]: ``KlKnn`` with the two samples in each other's place."""
     pair = _samples(draws, truth, k, memory)
     if isinstance(pair, Skipped):
         return pair
     q, p = pair
-    return _estimate(_log_ratios(p, q, k, 0), p, q, k, _time(_log_ratios(q, p, k, memory)) if memory else 1.0)
+    return _estimate(
+        _log_ratios(p, q, k, 0), p, q, k, _time(_log_ratios(q, p, k, memory)) if memory else 1.0
+    )
 
 
 def _samples(draws: Tensor, truth: Tensor, k: int, memory: int) -> tuple[Sites, Sites] | Skipped:
@@ -85,13 +90,19 @@ def _samples(draws: Tensor, truth: Tensor, k: int, memory: int) -> tuple[Sites, 
     x, y = Sites.of(draws, scaled[0]), Sites.of(truth, scaled[1])
     fewest, found = max(FEWEST, 4 * (k + 1)), min(len(x), len(y))
     if found < fewest:
-        return Skipped(f"{found} distinct draws are too few for {k} neighbours; at least {fewest} are needed.")
+        return Skipped(
+            f"{found} distinct draws are too few for {k} neighbours; at least {fewest} are needed."
+        )
     if len(x) - np.diff(_walk(x, memory), axis=0).max() < k:
-        return Skipped(f"The {len(x)} distinct draws are one walk: none has {k} neighbours that are independent of it.")
+        return Skipped(
+            f"The {len(x)} distinct draws are one walk: none has {k} neighbours that are independent of it."
+        )
     both = np.concatenate([draws.double().numpy()[x.rows], truth.double().numpy()[y.rows]])
     shared = len(both) - len(np.unique(both, axis=0))
     if shared:
-        return Skipped(f"{shared} draws are draws of the truth as well; neighbours compare independent samples only.")
+        return Skipped(
+            f"{shared} draws are draws of the truth as well; neighbours compare independent samples only."
+        )
     return x, y
 
 
@@ -128,7 +139,10 @@ def _own_neighbours(x: Sites, k: int, memory: int) -> tuple[Floats, NDArray[np.i
 
 def _walk(x: Sites, memory: int) -> NDArray[np.int64]:
     """Sites of the same walk as each site, itself among them: from the first up to the last and not including it, [2, u]."""
-    first, last = np.searchsorted(x.rows, x.rows - memory), np.searchsorted(x.rows, x.rows + memory, side="right")
+    first, last = (
+        np.searchsorted(x.rows, x.rows - memory),
+        np.searchsorted(x.rows, x.rows + memory, side="right"),
+    )
     return np.stack([first, last]).astype(np.int64)
 
 
@@ -146,7 +160,7 @@ def _mean(ratios: Floats, x: Sites) -> float:
     return float(np.average(ratios, weights=x.visits))
 
 
-@functools.lru_cache(maxsize=1)  # for draws alone KL(q||p) is this figure, too
+@kept
 def compared(comparison: Comparison, k: int) -> Estimate | Skipped:
     """``kl_knn`` of a comparison."""
     return kl_knn(comparison.draws, comparison.truth, k=k, memory=chains.memory(comparison))

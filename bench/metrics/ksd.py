@@ -9,10 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bench.metrics import chains
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped
+from bench.metrics.draws import chains
+from bench.metrics.draws.samples import scale_of
 from bench.metrics.mmd import BLOCK, SUBSET, median_distance
-from bench.metrics.samples import scale_of
 from problems.base import Problem
 
 PARTS, FEW = 6, 400  # of the truth's draws, each left out in turn; draws of q that this is tried on
@@ -29,7 +29,9 @@ def ksd(draws: Tensor, scores: Tensor, truth: Tensor, *, memory: int = 0) -> Est
         ValueError: if ``draws`` and ``scores`` differ in shape.
     """
     if draws.shape != scores.shape:
-        raise ValueError(f"Expected a score for each draw {list(draws.shape)}, got {list(scores.shape)}.")
+        raise ValueError(
+            f"Expected a score for each draw {list(draws.shape)}, got {list(scores.shape)}."
+        )
     found = _measured(draws, scores, truth, memory)
     if isinstance(found, Skipped):
         return found
@@ -42,7 +44,9 @@ def _measured(draws: Tensor, scores: Tensor, truth: Tensor, memory: int) -> Esti
         return scale
     bad = int((~torch.isfinite(scores)).any(1).sum())
     if bad:
-        return Skipped(f"The gradient of the log density is not finite at {bad} of {len(draws)} draws.")
+        return Skipped(
+            f"The gradient of the log density is not finite at {bad} of {len(draws)} draws."
+        )
     bandwidth = median_distance(scale.apply(truth[:SUBSET]))
     x = scale.apply(draws) / bandwidth
     return _statistic(x - x.mean(0), scores.double() @ scale.root * bandwidth, bandwidth, memory)
@@ -50,7 +54,10 @@ def _measured(draws: Tensor, scores: Tensor, truth: Tensor, memory: int) -> Esti
 
 def _of_scale(draws: Tensor, scores: Tensor, truth: Tensor) -> float:
     """Standard error from scale and bandwidth, which are estimates: a jackknife over the truth's draws, on few draws of q."""
-    at, parts = torch.linspace(0, len(draws) - 1, min(len(draws), FEW), dtype=torch.float64).round().long(), []
+    at, parts = (
+        torch.linspace(0, len(draws) - 1, min(len(draws), FEW), dtype=torch.float64).round().long(),
+        [],
+    )
     part_of = torch.arange(len(truth)) % PARTS
     for part in range(PARTS):
         found = _measured(draws[at], scores[at], truth[part_of != part], 0)
@@ -78,7 +85,9 @@ def _statistic(x: Tensor, scores: Tensor, bandwidth: float, memory: int) -> Esti
     interaction = max(0.0, squares / total - 2 * float(means.square().mean()) + value**2)
     variance = max(4 * float(means.var()) * time / n, 2 * interaction / (n * (n - 1)))
     if not math.isfinite(value) or not math.isfinite(variance):
-        return Skipped("The draws are so far out that their scores cannot be multiplied in float64.")
+        return Skipped(
+            "The draws are so far out that their scores cannot be multiplied in float64."
+        )
     return Estimate(value / bandwidth**2, math.sqrt(variance) / bandwidth**2, "exact")
 
 
@@ -97,15 +106,21 @@ def _sums(x: Tensor, scores: Tensor) -> tuple[Tensor, float]:
 
 def _kernel(x: Tensor, y: Tensor, at_x: Tensor, at_y: Tensor) -> Tensor:
     """The Stein kernel between all pairs, [a, D] and [b, D] -> [a, b]."""
-    square = torch.addmm(x.square().sum(1, keepdim=True) + y.square().sum(1), x, y.T, alpha=-2).clamp_(min=0.0)
-    tilt = torch.addmm((at_x * x).sum(1, keepdim=True) + (at_y * y).sum(1), at_x, y.T, alpha=-1).addmm_(x, at_y.T, alpha=-1)
+    square = torch.addmm(
+        x.square().sum(1, keepdim=True) + y.square().sum(1), x, y.T, alpha=-2
+    ).clamp_(min=0.0)
+    tilt = torch.addmm(
+        (at_x * x).sum(1, keepdim=True) + (at_y * y).sum(1), at_x, y.T, alpha=-1
+    ).addmm_(x, at_y.T, alpha=-1)
     return _stein(square, at_x @ at_y.T, tilt, x.shape[1])
 
 
 def _kernel_of_pairs(x: Tensor, y: Tensor, at_x: Tensor, at_y: Tensor) -> Tensor:
     """The Stein kernel between each row and its partner, [n, D] and [n, D] -> [n]."""
     way = x - y
-    return _stein(way.square().sum(1), (at_x * at_y).sum(1), ((at_x - at_y) * way).sum(1), x.shape[1])
+    return _stein(
+        way.square().sum(1), (at_x * at_y).sum(1), ((at_x - at_y) * way).sum(1), x.shape[1]
+    )
 
 
 def _stein(square: Tensor, both: Tensor, tilt: Tensor, dim: int) -> Tensor:
@@ -152,7 +167,9 @@ class Ksd(Metric):
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         refused = scale_of(comparison.draws, comparison.truth)
-        scores = refused if isinstance(refused, Skipped) else score(comparison.problem, comparison.draws)
+        scores = (
+            refused if isinstance(refused, Skipped) else score(comparison.problem, comparison.draws)
+        )
         if isinstance(scores, Skipped):
             return scores
         return ksd(comparison.draws, scores, comparison.truth, memory=chains.memory(comparison))

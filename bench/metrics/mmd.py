@@ -9,10 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bench.metrics import chains
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped
-from bench.metrics.coordinates import unstretched
-from bench.metrics.samples import standardise
+from bench.metrics.draws import chains
+from bench.metrics.draws.coordinates import unstretched
+from bench.metrics.draws.samples import standardise
 
 BLOCK = 256  # rows of the kernel matrix held at a time; fits the cache
 SUBSET = 1000  # draws of the truth behind the bandwidth
@@ -40,9 +40,14 @@ class Pairs:
     @property
     def interaction(self) -> float:
         """Variance of the kernel that no function of one draw alone explains."""
-        row, column = self.rows / self.counts, self.columns * (len(self.columns) / self.counts.sum())
+        row, column = (
+            self.rows / self.counts,
+            self.columns * (len(self.columns) / self.counts.sum()),
+        )
         total = float(self.counts.sum())
-        return max(0.0, self.squares / total - _mean_square(row) - _mean_square(column) + self.mean**2)
+        return max(
+            0.0, self.squares / total - _mean_square(row) - _mean_square(column) + self.mean**2
+        )
 
 
 def mmd(draws: Tensor, truth: Tensor, *, memory: int = 0) -> Estimate | Skipped:
@@ -76,16 +81,29 @@ def _variance(xx: Pairs, yy: Pairs, xy: Pairs, memory: int) -> float:
     of_x, of_y = xx.rows / xx.counts - xy.rows / m, yy.rows / yy.counts - xy.columns / n
     time = chains.autocorrelation_time(of_x) if memory else 1.0
     scatter = 4 * (float(of_x.var()) * time / n + float(of_y.var()) / m)
-    second = 2 * xx.interaction / (n * (n - 1)) + 2 * yy.interaction / (m * (m - 1)) + 4 * xy.interaction / (n * m)
+    second = (
+        2 * xx.interaction / (n * (n - 1))
+        + 2 * yy.interaction / (m * (m - 1))
+        + 4 * xy.interaction / (n * m)
+    )
     return max(scatter, second)
 
 
 def _between(x: Tensor, y: Tensor) -> Pairs:
-    rows, columns, squares = torch.empty(len(x), dtype=x.dtype), torch.zeros(len(y), dtype=x.dtype), 0.0
+    rows, columns, squares = (
+        torch.empty(len(x), dtype=x.dtype),
+        torch.zeros(len(y), dtype=x.dtype),
+        0.0,
+    )
     half = 0.5 * y.square().sum(1)
     for start in range(0, len(x), BLOCK):
         part = x[start : start + BLOCK]
-        kernel = torch.addmm(-half, part, y.T).sub_(0.5 * part.square().sum(1, keepdim=True)).clamp_(max=0.0).exp_()
+        kernel = (
+            torch.addmm(-half, part, y.T)
+            .sub_(0.5 * part.square().sum(1, keepdim=True))
+            .clamp_(max=0.0)
+            .exp_()
+        )
         rows[start : start + BLOCK] = kernel.sum(1)
         columns += kernel.sum(0)
         squares += float(torch.dot(kernel.flatten(), kernel.flatten()))

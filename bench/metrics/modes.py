@@ -10,14 +10,16 @@ import torch
 from torch import Tensor
 
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped
-from bench.metrics.chains import ess_mean
-from bench.metrics.samples import unfit_alone
+from bench.metrics.draws.chains import ess_mean
+from bench.metrics.draws.samples import unfit_alone
 from methods.base import Draws
 
 ONE_SIDED, TWO_SIDED = 1.645, 1.960  # normal quantiles of a 95% interval
 
 
-def mode_balance(labels: Tensor, weights: Tensor, effective: float | None = None) -> Estimate | Skipped:
+def mode_balance(
+    labels: Tensor, weights: Tensor, effective: float | None = None
+) -> Estimate | Skipped:
     """Total variation between the shares of modes and their true weights; see ``ModeBalance``.
 
     Args:
@@ -32,7 +34,9 @@ def mode_balance(labels: Tensor, weights: Tensor, effective: float | None = None
         return refused
     counts = torch.bincount(labels.long(), minlength=len(weights)).double()
     if len(counts) > len(weights):
-        raise ValueError(f"Mode label {len(counts) - 1} has no weight: the problem names {len(weights)} modes, counted from 0.")
+        raise ValueError(
+            f"Mode label {len(counts) - 1} has no weight: the problem names {len(weights)} modes, counted from 0."
+        )
     n = effective or len(labels)
     error = counts / len(labels) - weights
     return Estimate(0.5 * float(error.abs().sum()), _stderr(counts, error.sign(), n), "estimate")
@@ -43,10 +47,15 @@ def _stderr(counts: Tensor, sign: Tensor, n: float) -> float:
 
     For two modes both are the same; for many balanced ones the figure is noise of positive mean, which the second allows for.
     """
-    shares = (counts + 0.5) / (counts.sum() + 0.5 * len(counts))  # all draws in one mode do not prove a share of exactly 1
+    shares = (counts + 0.5) / (
+        counts.sum() + 0.5 * len(counts)
+    )  # all draws in one mode do not prove a share of exactly 1
     of_signs = math.sqrt(float((shares * sign.square()).sum() - (shares * sign).sum().square()) / n)
     scale = (shares * (1 - shares) / n).sqrt()
-    mean, sd = math.sqrt(2 / math.pi) * float(scale.sum()), math.sqrt((1 - 2 / math.pi) * float(scale.square().sum()))
+    mean, sd = (
+        math.sqrt(2 / math.pi) * float(scale.sum()),
+        math.sqrt((1 - 2 / math.pi) * float(scale.square().sum())),
+    )
     return 0.5 * max(of_signs, (mean + ONE_SIDED * sd) / TWO_SIDED)
 
 
@@ -71,6 +80,8 @@ class ModeBalance(Metric):
         weights = torch.tensor(modes.weights, dtype=torch.float64)
         effective = float(len(comparison.draws))
         if isinstance(comparison.approximation, Draws):
-            visits = modes.label(comparison.approximation.chains).unsqueeze(-1) == torch.arange(len(weights))
+            visits = modes.label(comparison.approximation.chains).unsqueeze(-1) == torch.arange(
+                len(weights)
+            )
             effective = min(effective, float(ess_mean(visits.double()).min()))
         return mode_balance(modes.label(comparison.draws), weights, effective)

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped
-from bench.metrics.chains import ess_sd
-from bench.metrics.coordinates import refused, worst
+from bench.metrics.draws.chains import effective, ess_sd
+from bench.metrics.draws.coordinates import refused, worst
 from methods.base import Draws
 
 
-def mean_error(draws: Tensor, truth: Tensor, effective: Tensor | None = None, names: Sequence[str] = ()) -> Estimate | Skipped:
+def mean_error(
+    draws: Tensor, truth: Tensor, effective: Tensor | None = None, names: Sequence[str] = ()
+) -> Estimate | Skipped:
     """Largest error of a mean, in sd of the truth, from draws [n, D] and [m, D]; see ``MeanError``.
 
     Args:
@@ -32,7 +34,9 @@ def mean_error(draws: Tensor, truth: Tensor, effective: Tensor | None = None, na
     return _worst(error, stderr, names)
 
 
-def sd_error(draws: Tensor, truth: Tensor, effective: Tensor | None = None, names: Sequence[str] = ()) -> Estimate | Skipped:
+def sd_error(
+    draws: Tensor, truth: Tensor, effective: Tensor | None = None, names: Sequence[str] = ()
+) -> Estimate | Skipped:
     """Largest relative error of a standard deviation, from draws [n, D] and [m, D]; see ``SdError``.
 
     Args:
@@ -44,12 +48,18 @@ def sd_error(draws: Tensor, truth: Tensor, effective: Tensor | None = None, name
     draws, truth = draws.double(), truth.double()
     effective = _effective(draws, effective)
     ratio = draws.std(0) / truth.std(0)
-    stderr = ratio * (_log_sd_variance(draws) / effective + _log_sd_variance(truth) / len(truth)).sqrt()
+    stderr = (
+        ratio * (_log_sd_variance(draws) / effective + _log_sd_variance(truth) / len(truth)).sqrt()
+    )
     return _worst(ratio - 1, stderr, names)
 
 
 def _effective(draws: Tensor, effective: Tensor | None) -> Tensor:
-    return torch.full((draws.shape[1],), float(len(draws)), dtype=torch.float64) if effective is None else effective
+    return (
+        torch.full((draws.shape[1],), float(len(draws)), dtype=torch.float64)
+        if effective is None
+        else effective
+    )
 
 
 def _log_sd_variance(sample: Tensor) -> Tensor:
@@ -78,7 +88,12 @@ class MeanError(Metric):
     unit: ClassVar[str] = "sd"
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
-        return mean_error(comparison.draws, comparison.truth, comparison.effective, comparison.problem.coordinates)
+        return mean_error(
+            comparison.draws,
+            comparison.truth,
+            effective(comparison),
+            comparison.problem.coordinates,
+        )
 
 
 @dataclass(frozen=True)
@@ -97,5 +112,9 @@ class SdError(Metric):
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         effective = None
         if isinstance(comparison.approximation, Draws):
-            effective = ess_sd(comparison.approximation.chains).clamp(max=float(len(comparison.draws)))
-        return sd_error(comparison.draws, comparison.truth, effective, comparison.problem.coordinates)
+            effective = ess_sd(comparison.approximation.chains).clamp(
+                max=float(len(comparison.draws))
+            )
+        return sd_error(
+            comparison.draws, comparison.truth, effective, comparison.problem.coordinates
+        )

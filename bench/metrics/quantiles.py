@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped
-from bench.metrics.coordinates import effective_at, quantiles, refused, spread, worst
+from bench.metrics.draws.coordinates import effective_at, quantiles, refused, spread, worst
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -32,7 +32,11 @@ def quantile_error(
     error = (quantiles(draws, levels) - quantiles(truth, levels)) / scale
     of_draws = _stderr(draws, levels, float(len(draws)) if effective is None else effective)
     of_truth = _stderr(truth, levels, float(len(truth)))
-    labels = [f"the {level:.0%} quantile of {names[j] if names else f'z[{j + 1}]'}" for level in LEVELS for j in range(dim)]
+    labels = [
+        f"the {level:.0%} quantile of {names[j] if names else f'z[{j + 1}]'}"
+        for level in LEVELS
+        for j in range(dim)
+    ]
     return worst(error.flatten(), (torch.hypot(of_draws, of_truth) / scale).flatten(), labels)
 
 
@@ -61,4 +65,6 @@ class QuantileError(Metric):
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         effective = effective_at(comparison, torch.tensor(LEVELS, dtype=torch.float64))
-        return quantile_error(comparison.draws, comparison.truth, effective, comparison.problem.coordinates)
+        return quantile_error(
+            comparison.draws, comparison.truth, effective, comparison.problem.coordinates
+        )

@@ -10,13 +10,15 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from bench.metrics import chains
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped
-from bench.metrics.coordinates import effective_at, unstretched
-from bench.metrics.samples import standardise
+from bench.metrics.draws import chains
+from bench.metrics.draws.coordinates import effective_at, unstretched
+from bench.metrics.draws.samples import standardise
 
 LINES = 100  # at least, in whole sets of D orthogonal ones
-LEVELS = torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95], dtype=torch.float64)  # at which chains are asked what they are worth
+LEVELS = torch.tensor(
+    [0.05, 0.25, 0.5, 0.75, 0.95], dtype=torch.float64
+)  # at which chains are asked what they are worth
 SETS = 4  # at least, where there is more than one coordinate
 DOUBT = 0.3  # share of the subtracted term that it may be wrong by
 
@@ -35,7 +37,12 @@ class Moved(NamedTuple):
 
 
 def sliced_wasserstein(
-    draws: Tensor, truth: Tensor, *, generator: Generator, effective: Tensor | None = None, memory: int = 0
+    draws: Tensor,
+    truth: Tensor,
+    *,
+    generator: Generator,
+    effective: Tensor | None = None,
+    memory: int = 0,
 ) -> Estimate | Skipped:
     """Squared sliced Wasserstein distance from draws of q [n, D] and of p [m, D]; see ``SlicedWasserstein``.
 
@@ -52,7 +59,9 @@ def sliced_wasserstein(
     moved = _move(x, y, sets)
     share = 1 / len(x) if effective is None else float((1 / effective).mean())
     floor = _own_distance(y, sets) * (share + 1 / len(y))
-    time = chains.autocorrelation_time(moved.of_x) if memory and float(moved.of_x.std()) > 0 else 1.0
+    time = (
+        chains.autocorrelation_time(moved.of_x) if memory and float(moved.of_x.std()) > 0 else 1.0
+    )
     variance = float(moved.of_x.var()) * time / len(x) + float(moved.of_y.var()) / len(y)
     if len(sets) > 1:
         variance += float(moved.squares.var()) / len(sets)
@@ -65,7 +74,9 @@ def lines(dim: int, generator: Generator) -> Tensor:
     """Random orthonormal bases, [sets, D, D]: along all lines of one a shift moves by the same mean square."""
     if dim == 1:
         return torch.ones(1, 1, 1, dtype=torch.float64)
-    normal = torch.randn(max(SETS, math.ceil(LINES / dim)), dim, dim, generator=generator, dtype=torch.float64)
+    normal = torch.randn(
+        max(SETS, math.ceil(LINES / dim)), dim, dim, generator=generator, dtype=torch.float64
+    )
     base: Tensor = torch.linalg.qr(normal).Q
     return base
 
@@ -103,13 +114,18 @@ def _potential(own: Tensor, order: Tensor, other: Tensor, at: Tensor, weights: T
 def _own_distance(y: Tensor, sets: Tensor) -> float:
     """Squared distance of two samples of the truth, for samples of one draw each: to be scaled by 1/n + 1/m."""
     half = len(y) // 2
-    found = [_squared(*parts, sets) for parts in ((y[0 : 2 * half : 2], y[1::2]), (y[:half], y[half : 2 * half]))]
+    found = [
+        _squared(*parts, sets)
+        for parts in ((y[0 : 2 * half : 2], y[1::2]), (y[:half], y[half : 2 * half]))
+    ]
     return sum(found) / len(found) * half / 2
 
 
 def _squared(x: Tensor, y: Tensor, sets: Tensor) -> float:
     y = y[: len(x)]
-    means = [((base @ x.T).sort(1).values - (base @ y.T).sort(1).values).square().mean() for base in sets]
+    means = [
+        ((base @ x.T).sort(1).values - (base @ y.T).sort(1).values).square().mean() for base in sets
+    ]
     return float(torch.stack(means).mean())
 
 

@@ -24,7 +24,12 @@ from bench.reference.hmc import Frame, Walkers, frame_of, scattered
 from methods.base import Target
 
 WINDOWS = (100, 200, 400)  # trajectories
-LENGTHS = (0.8, 1.6, 3.1, 6.3)  # of trajectories, in standard deviations; a Gaussian forgets after pi / 2
+LENGTHS = (
+    0.8,
+    1.6,
+    3.1,
+    6.3,
+)  # of trajectories, in standard deviations; a Gaussian forgets after pi / 2
 PILOT = 60  # trajectories on which a length is judged
 MOST_STEPS = 256  # leapfrog steps of the mean trajectory
 MOST_EARLY = 48  # of the trajectories that adapt
@@ -63,13 +68,18 @@ def adapt(target: Target, chains: int, accept: float, generator: Generator) -> A
         ValueError: if the density is finite at too few points to start from.
     """
     walkers = scattered(target, chains, RADIUS, generator)
-    frame = Frame(torch.zeros(target.dim, dtype=torch.float64), torch.eye(target.dim, dtype=torch.float64))
+    frame = Frame(
+        torch.zeros(target.dim, dtype=torch.float64), torch.eye(target.dim, dtype=torch.float64)
+    )
     step = 0.1
     for window in windows():
         if window == WINDOWS[-1]:
             walkers = _spread(walkers, frame)
         draws, step = _settle(walkers, frame, step, window, accept)
-        frame, step = frame_of(draws, dense=target.dim <= DENSE), min(step, 0.5) if window == WINDOWS[0] else step
+        frame, step = (
+            frame_of(draws, dense=target.dim <= DENSE),
+            min(step, 0.5) if window == WINDOWS[0] else step,
+        )
     return Adapted(walkers, frame, step, _length(walkers, frame, step))
 
 
@@ -83,7 +93,9 @@ def random_count(length: int, generator: Generator) -> int:
     return 1 + int(torch.randint(2 * length - 1, (), generator=generator))
 
 
-def _settle(walkers: Walkers, frame: Frame, step: float, window: int, accept: float) -> tuple[Tensor, float]:
+def _settle(
+    walkers: Walkers, frame: Frame, step: float, window: int, accept: float
+) -> tuple[Tensor, float]:
     """Walk for a window; the draws of its later half [n, D] and the median step size there."""
     log_steps = torch.full((len(walkers.z),), math.log(step), dtype=torch.float64)
     total, kept = torch.zeros_like(log_steps), []

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.metrics.chains import ess_mean
-from bench.reference.check import Check, above, below, together
+from bench.metrics.draws.chains import ess_mean
+from bench.reference.limits import Check, above, below, together
 from problems.base import Modes
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -38,7 +38,11 @@ class Sample:
     def average(self, series: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Means, standard errors and effective draws of series [chains, draws, K], each [K]."""
         flat = series.flatten(0, 1)
-        effective = torch.full((series.shape[-1],), len(flat), dtype=torch.float64) if self.independent else ess_mean(series)
+        effective = (
+            torch.full((series.shape[-1],), len(flat), dtype=torch.float64)
+            if self.independent
+            else ess_mean(series)
+        )
         return flat.mean(0), flat.std(0) / effective.sqrt(), effective
 
 
@@ -49,7 +53,9 @@ class _Difference:
     effective: float
 
 
-def compare(name: str, stored: Sample, other: Sample, coordinates: Sequence[str], modes: Modes | None) -> list[Check]:
+def compare(
+    name: str, stored: Sample, other: Sample, coordinates: Sequence[str], modes: Modes | None
+) -> list[Check]:
     """Hold one sample against the other.
 
     Args:
@@ -94,7 +100,9 @@ def within(chains: Tensor, modes: Modes | None) -> Tensor:
     return centred
 
 
-def _differences(stored: Sample, other: Sample, names: Sequence[str], modes: Modes | None) -> Iterator[_Difference]:
+def _differences(
+    stored: Sample, other: Sample, names: Sequence[str], modes: Modes | None
+) -> Iterator[_Difference]:
     count = len(modes.weights) if modes else 1
     for mode in range(count):
         inside = [_inside(sample.chains, modes, mode) for sample in (stored, other)]
@@ -106,10 +114,15 @@ def _differences(stored: Sample, other: Sample, names: Sequence[str], modes: Mod
             yield from _coordinate(stored, other, inside, j, f"{coordinate}{place}")
 
 
-def _coordinate(stored: Sample, other: Sample, inside: Sequence[Tensor], j: int, where: str) -> Iterator[_Difference]:
+def _coordinate(
+    stored: Sample, other: Sample, inside: Sequence[Tensor], j: int, where: str
+) -> Iterator[_Difference]:
     mine = stored.chains[..., j]
     kept = mine[inside[0]]
-    centre, cuts = kept.mean(), torch.quantile(kept[: 1 << 24], torch.tensor(LEVELS, dtype=kept.dtype))
+    centre, cuts = (
+        kept.mean(),
+        torch.quantile(kept[: 1 << 24], torch.tensor(LEVELS, dtype=kept.dtype)),
+    )
     found = []
     for sample, mask in zip((stored, other), inside, strict=True):
         x = sample.chains[..., j].unsqueeze(-1)

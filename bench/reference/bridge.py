@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from bench.metrics.chains import ess_mean
+from bench.metrics.draws.chains import ess_mean
 from bench.reference.gaussians import Gaussians, fitted
 
 COMPONENTS = (1, 2, 4, 8)  # of the mixtures tried
@@ -69,13 +69,24 @@ def log_z(chains: Tensor, log_density: Callable[[Tensor], Tensor], generator: Ge
     half = len(chains) // 2
     every = max(1, half * chains.shape[1] // MOST)
     thin = chains[:, ::every]
-    a, b = (_half(x, y, log_density, generator) for x, y in ((thin[:half], thin[half:]), (thin[half:], thin[:half])))
+    a, b = (
+        _half(x, y, log_density, generator)
+        for x, y in ((thin[:half], thin[half:]), (thin[half:], thin[:half]))
+    )
     stderr = 0.5 * math.hypot(a.stderr, b.stderr)
     apart = abs(a.value - b.value) / math.hypot(a.stderr, b.stderr)
-    return LogZ((a.value + b.value) / 2, stderr, min(a.overlap, b.overlap), (a.components, b.components), apart)
+    return LogZ(
+        (a.value + b.value) / 2,
+        stderr,
+        min(a.overlap, b.overlap),
+        (a.components, b.components),
+        apart,
+    )
 
 
-def _half(fit: Tensor, chains: Tensor, log_density: Callable[[Tensor], Tensor], generator: Generator) -> _Half:
+def _half(
+    fit: Tensor, chains: Tensor, log_density: Callable[[Tensor], Tensor], generator: Generator
+) -> _Half:
     q = fitted(fit.flatten(0, 1), COMPONENTS, generator)
     with torch.no_grad():
         here = log_density(chains.flatten(0, 1)) - q.log_prob(chains.flatten(0, 1))
@@ -83,11 +94,15 @@ def _half(fit: Tensor, chains: Tensor, log_density: Callable[[Tensor], Tensor], 
     value = _balanced(here, there)
     at_p, at_q = torch.sigmoid(value - here), torch.sigmoid(there - value)
     effective = float(ess_mean(at_p.reshape(*chains.shape[:2], 1)))
-    error = float(at_p.var() / at_p.mean().square()) / effective + float(at_q.var() / at_q.mean().square()) / len(at_q)
+    error = float(at_p.var() / at_p.mean().square()) / effective + float(
+        at_q.var() / at_q.mean().square()
+    ) / len(at_q)
     return _Half(value, math.sqrt(error), float(at_p.mean() + at_q.mean()), len(q.weights))
 
 
-def _ratios(q: Gaussians, n: int, log_density: Callable[[Tensor], Tensor], generator: Generator) -> Tensor:
+def _ratios(
+    q: Gaussians, n: int, log_density: Callable[[Tensor], Tensor], generator: Generator
+) -> Tensor:
     """Log of p / q at draws of q, [n]; a point without density counts as having none."""
     z = q.sample(n, generator)
     return (log_density(z) - q.log_prob(z)).nan_to_num(nan=-math.inf, neginf=-math.inf)
@@ -101,10 +116,14 @@ def _balanced(here: Tensor, there: Tensor) -> float:
     """
     value = float(here.median())
     for _ in range(ROUNDS):
-        step = float(torch.sigmoid(there - value).mean().log() - torch.sigmoid(value - here).mean().log())
+        step = float(
+            torch.sigmoid(there - value).mean().log() - torch.sigmoid(value - here).mean().log()
+        )
         if not math.isfinite(step):
             break
         value += step
         if abs(step) < TOLERANCE:
             return value
-    raise ArithmeticError("The fitted mixture and the posterior have too little in common for bridge sampling.")
+    raise ArithmeticError(
+        "The fitted mixture and the posterior have too little in common for bridge sampling."
+    )

@@ -6,26 +6,25 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from torch import Generator, Tensor
 
 from bench.errors import UserError
+from bench.fitting.target import CountedTarget
+from bench.plugins.spec import Spec
 from bench.reference.agreement import Sample, compare, shares
 from bench.reference.bridge import LogZ, log_z
 from bench.reference.careful import careful, wants_care
 from bench.reference.certificate import certificate
-from bench.reference.check import Check, below
 from bench.reference.health import mixing, second_mixing, trajectories
+from bench.reference.limits import Check, below
 from bench.reference.routes import Plan, batched, nuts
-from bench.reference.run import Progress, Run, silent
+from bench.reference.run import Made, Progress, Run, silent
 from bench.reference.stein import stein
-from bench.spec import Spec
-from bench.target import CountedTarget
 from problems.base import Exact, Problem
-from problems.stored import UncertifiedError, draws_hash, files, stem_of
+from problems.parts.stored import UncertifiedError, draws_hash, files, stem_of
 
 LOG_Z_STDERR = 0.05  # nats
 LOG_Z_APART = 4.0  # standard errors between the halves of the bridge, or from an exact log Z
@@ -44,10 +43,14 @@ class RefusedError(UserError):
     def __init__(self, name: str, failed: Sequence[Check], skipped: str = "") -> None:
         self.failed = tuple(failed)
         reasons = "".join(f"\n  {check}" for check in failed)
-        super().__init__(f"The reference for {name} is refused, and nothing was stored.{reasons}{skipped}")
+        super().__init__(
+            f"The reference for {name} is refused, and nothing was stored.{reasons}{skipped}"
+        )
 
 
-def build(spec: Spec, seed: int, folder: Path, progress: Progress = silent, plan: Plan | None = None) -> Path:
+def build(
+    spec: Spec, seed: int, folder: Path, progress: Progress = silent, plan: Plan | None = None
+) -> Path:
     """Build the reference of a problem, certify it and store it.
 
     Args:
@@ -73,26 +76,6 @@ def build(spec: Spec, seed: int, folder: Path, progress: Progress = silent, plan
     return _store(problem, spec, seed, folder, made)
 
 
-@dataclass(frozen=True, eq=False)
-class Made:
-    """A reference that passed.
-
-    Args:
-        stored, other: the two runs.
-        draws: [chains, kept, D] of the first.
-        checks: all of them, met.
-        log_z: by bridge sampling.
-        exact_log_z: the exact one, or None.
-    """
-
-    stored: Run
-    other: Run
-    draws: Tensor
-    checks: tuple[Check, ...]
-    log_z: LogZ
-    exact_log_z: float | None
-
-
 def _made(problem: Problem, seed: int, progress: Progress, plan: Plan) -> Made:
     run = careful(lambda plan: _first(problem, plan, seed, progress), plan)
     draws = _kept(run, plan)
@@ -101,16 +84,29 @@ def _made(problem: Problem, seed: int, progress: Progress, plan: Plan) -> Made:
     other = careful(lambda plan: nuts(problem, plan, _seed(problem, seed, "nuts"), progress), plan)
     progress("comparing", 0.0)
     checks += [second_mixing(other, problem.modes), *trajectories(other)]
-    checks += compare("agreement of the routes", Sample(run.chains), Sample(other.chains), problem.coordinates, problem.modes)
+    checks += compare(
+        "agreement of the routes",
+        Sample(run.chains),
+        Sample(other.chains),
+        problem.coordinates,
+        problem.modes,
+    )
     if problem.modes:
-        checks += [shares(f"{r.route}: mode balance", Sample(r.chains), problem.modes) for r in (run, other)]
+        checks += [
+            shares(f"{r.route}: mode balance", Sample(r.chains), problem.modes)
+            for r in (run, other)
+        ]
     progress("bridge sampling", 0.0)
-    evidence = log_z(run.chains, problem.log_density, Generator().manual_seed(_seed(problem, seed, "bridge")))
+    evidence = log_z(
+        run.chains, problem.log_density, Generator().manual_seed(_seed(problem, seed, "bridge"))
+    )
     checks += [below("log Z: standard error", evidence.stderr, LOG_Z_STDERR, "nats")]
     checks += [below("log Z: halves apart", evidence.apart, LOG_Z_APART, "standard errors")]
     exact = _exact(problem)
     if exact:
-        checks += _against(exact, problem, run, evidence, Generator().manual_seed(_seed(problem, seed, "exact")))
+        checks += _against(
+            exact, problem, run, evidence, Generator().manual_seed(_seed(problem, seed, "exact"))
+        )
     _require(problem, checks)
     return Made(run, other, draws, tuple(checks), evidence, exact.log_z if exact else None)
 
@@ -143,12 +139,25 @@ def _exact(problem: Problem) -> Exact | None:
     return truth if isinstance(truth, Exact) else None
 
 
-def _against(exact: Exact, problem: Problem, run: Run, evidence: LogZ, generator: Generator) -> list[Check]:
+def _against(
+    exact: Exact, problem: Problem, run: Run, evidence: LogZ, generator: Generator
+) -> list[Check]:
     truth = Sample(exact.sample(EXACT_DRAWS, generator).unsqueeze(0), independent=True)
     away = abs(evidence.value - exact.log_z) / evidence.stderr
     return [
-        *compare("agreement with the exact truth", Sample(run.chains), truth, problem.coordinates, problem.modes),
-        below("log Z: from the exact one", away, LOG_Z_APART, f"standard errors; exact {exact.log_z:.6f}"),
+        *compare(
+            "agreement with the exact truth",
+            Sample(run.chains),
+            truth,
+            problem.coordinates,
+            problem.modes,
+        ),
+        below(
+            "log Z: from the exact one",
+            away,
+            LOG_Z_APART,
+            f"standard errors; exact {exact.log_z:.6f}",
+        ),
     ]
 
 
@@ -173,7 +182,9 @@ def _store(problem: Problem, spec: Spec, seed: int, folder: Path, made: Made) ->
     loc, scale = flat.mean(0), flat.std(0)
     unit = ((flat - loc) / scale).float()
     arrays = loc.numpy(), scale.numpy(), unit.numpy()
-    content = certificate(problem, spec.name, seed, made, loc + scale * unit.double(), draws_hash(*arrays))
+    content = certificate(
+        problem, spec.name, seed, made, loc + scale * unit.double(), draws_hash(*arrays)
+    )
     folder.mkdir(parents=True, exist_ok=True)
     npz, path = files(stem_of(problem), folder)
     part = npz.with_name(f".{os.getpid()}-{npz.name}")

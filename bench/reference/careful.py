@@ -28,7 +28,9 @@ def careful(route: Callable[[Plan], Run], plan: Plan) -> Run:
     second = route(replace(plan, target_accept=CAREFUL))
     before = {**first.settings, "transitions": first.transitions, "divergences": first.divergences}
     gradients, seconds = first.gradients + second.gradients, first.seconds + second.seconds
-    return replace(second, settings={**second.settings, BEFORE: before}, gradients=gradients, seconds=seconds)
+    return replace(
+        second, settings={**second.settings, BEFORE: before}, gradients=gradients, seconds=seconds
+    )
 
 
 def wants_care(run: Run, plan: Plan) -> bool:

@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from bench.metrics.chains import ess_mean, ess_sd
+from bench.metrics.draws.chains import ess_mean, ess_sd
+from bench.provenance import version
 from bench.reference.run import Run
-from bench.version import version
 from problems.base import Problem
-from problems.stored import FORMAT, density_hash, density_values, seal, settings_of
+from problems.parts.stored import FORMAT, density_hash, density_values, seal, settings_of
 
 if TYPE_CHECKING:
-    from bench.reference.build import Made
+    from bench.reference.run import Made
 
 PACKAGES = ("torch", "pyro-ppl", "numpy", "arviz-stats")
 
 
-def certificate(problem: Problem, source: str, seed: int, made: Made, draws: Tensor, draws_sha256: str) -> dict[str, Any]:
+def certificate(
+    problem: Problem, source: str, seed: int, made: Made, draws: Tensor, draws_sha256: str
+) -> dict[str, Any]:
     """Everything a reader must know to trust the draws, or to make them again; fit for JSON.
 
     Args:

@@ -16,7 +16,9 @@ import torch
 from torch import Generator, Tensor
 
 ITERATIONS = 50
-WEIGHT_OF_ALL = 0.5  # draws' worth of the covariance of all draws that every component's is mixed with
+WEIGHT_OF_ALL = (
+    0.5  # draws' worth of the covariance of all draws that every component's is mixed with
+)
 ENOUGH = 5  # draws per component and coordinate; with fewer no component is tried
 
 
@@ -36,10 +38,14 @@ class Gaussians:
 
     def sample(self, n: int, generator: Generator) -> Tensor:
         """Independent draws, [n, D]."""
-        counts = torch.multinomial(self.weights, n, replacement=True, generator=generator).bincount(minlength=len(self.weights))
+        counts = torch.multinomial(self.weights, n, replacement=True, generator=generator).bincount(
+            minlength=len(self.weights)
+        )
         noise = torch.randn(n, self.means.shape[1], generator=generator, dtype=torch.float64)
         parts = torch.split_with_sizes(noise, counts.tolist())
-        return torch.cat([m + e @ root.T for m, e, root in zip(self.means, parts, self.roots, strict=True)])
+        return torch.cat(
+            [m + e @ root.T for m, e, root in zip(self.means, parts, self.roots, strict=True)]
+        )
 
     def log_prob(self, z: Tensor) -> Tensor:
         """[n, D] -> [n], nats."""
@@ -51,7 +57,9 @@ class Gaussians:
         parts = []
         for weight, mean, root in zip(self.weights, self.means, self.roots, strict=True):
             u = torch.linalg.solve_triangular(root, (z - mean).T, upper=False)
-            parts.append(weight.log() - half - root.diagonal().log().sum() - 0.5 * u.square().sum(0))
+            parts.append(
+                weight.log() - half - root.diagonal().log().sum() - 0.5 * u.square().sum(0)
+            )
         return torch.stack(parts, -1)
 
 

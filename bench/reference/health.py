@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bench.reference.agreement import within
-from bench.reference.check import Check, above, below
+from bench.reference.limits import Check, above, below
 from bench.reference.run import Run
 from problems.base import Modes
 
@@ -37,9 +37,16 @@ def trajectories(run: Run) -> list[Check]:
     """Of every run: divergent transitions and the energies."""
     note = f"{run.divergences:,} of {run.transitions:,}"
     if before := run.settings.get(BEFORE):
-        note += f"; before, with larger steps, {before['divergences']:,} of {before['transitions']:,}"
+        note += (
+            f"; before, with larger steps, {before['divergences']:,} of {before['transitions']:,}"
+        )
     return [
-        below(f"{run.route}: share of divergent transitions", run.divergences / run.transitions, DIVERGENT, note),
+        below(
+            f"{run.route}: share of divergent transitions",
+            run.divergences / run.transitions,
+            DIVERGENT,
+            note,
+        ),
         above(f"{run.route}: E-FMI", run.e_fmi, E_FMI, "the least over the chains"),
     ]
 
@@ -57,7 +64,9 @@ def second_mixing(run: Run, modes: Modes | None) -> Check:
 def _r_hat(route: str, chains: Tensor, where: str = "") -> Check:
     """Split, rank-normalised R-hat, the largest over the coordinates and their squares."""
     both = torch.cat([chains, chains.square()], -1).numpy()
-    with np.errstate(divide="ignore", invalid="ignore"):  # a chain that never moves: NaN, which meets no limit
+    with np.errstate(
+        divide="ignore", invalid="ignore"
+    ):  # a chain that never moves: NaN, which meets no limit
         figure = float(_arviz().rhat(both, chain_axis=0, draw_axis=1).max())
     return below(f"{route}: split R-hat{where}", figure, R_HAT, "of a coordinate or its square")
 

@@ -16,7 +16,9 @@ from torch import Generator, Tensor
 
 from methods.base import Target
 
-DIVERGENT = 1000.0  # nats of energy that a trajectory may gain before it counts as divergent, as in Stan
+DIVERGENT = (
+    1000.0  # nats of energy that a trajectory may gain before it counts as divergent, as in Stan
+)
 JITTER = 0.2  # the random factor of the step size is uniform between 1 less this and 1
 RECORDED = 10  # looks at the starts, all finite: there a gradient is recorded that would be compared with NaN elsewhere
 TRIES = 100  # starting points drawn per chain before giving up
@@ -50,7 +52,9 @@ def frame_of(draws: Tensor, *, dense: bool) -> Frame:
         return Frame(loc, scale.diag())
     n, dim = draws.shape
     unit = ((draws - loc) / scale).T.cov()
-    root, info = torch.linalg.cholesky_ex((n * unit + 0.1 * torch.eye(dim, dtype=draws.dtype)) / (n + 0.1))
+    root, info = torch.linalg.cholesky_ex(
+        (n * unit + 0.1 * torch.eye(dim, dtype=draws.dtype)) / (n + 0.1)
+    )
     return Frame(loc, scale.diag() if bool(info) else scale.unsqueeze(-1) * root)
 
 
@@ -123,7 +127,9 @@ def scattered(target: Target, chains: int, radius: float, generator: Generator) 
     """
     found: list[Tensor] = []
     for _ in range(TRIES):
-        z = radius * (2 * torch.rand(chains, target.dim, generator=generator, dtype=torch.float64) - 1)
+        z = radius * (
+            2 * torch.rand(chains, target.dim, generator=generator, dtype=torch.float64) - 1
+        )
         value, gradient = target.value_and_grad(z)
         found.append(z[value.isfinite() & gradient.isfinite().all(-1)])
         if sum(map(len, found)) >= chains:
@@ -132,4 +138,6 @@ def scattered(target: Target, chains: int, radius: float, generator: Generator) 
                 target.value_and_grad(start)
             return Walkers(target, start, generator)
     where = f"{TRIES * chains} points uniform on (-{radius:g}, {radius:g}) in each coordinate"
-    raise ValueError(f"the density is finite at {sum(map(len, found))} of {where}: too few to start {chains} chains from.")
+    raise ValueError(
+        f"the density is finite at {sum(map(len, found))} of {where}: too few to start {chains} chains from."
+    )

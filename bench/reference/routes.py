@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from bench import spec
+from bench.fitting.target import CountedTarget
+from bench.plugins import spec
 from bench.reference.adapt import Adapted, adapt, random_count, windows
 from bench.reference.hmc import DIVERGENT, JITTER
 from bench.reference.run import Progress, Run
-from bench.target import CountedTarget
 from methods.base import Budget, Draws
 from problems.base import Problem
 
@@ -48,10 +48,14 @@ class Plan:
     def __post_init__(self) -> None:
         if self.stored % self.chains or 2 * self.stored > self.chains * self.records:
             most = self.chains * self.records // 2
-            raise ValueError(f"Plan(stored={self.stored}) must be a multiple of chains = {self.chains}, and at most {most}.")
+            raise ValueError(
+                f"Plan(stored={self.stored}) must be a multiple of chains = {self.chains}, and at most {most}."
+            )
 
 
-def batched(problem: Problem, plan: Plan, seed: int, good: Callable[[Run], bool], progress: Progress) -> Run:
+def batched(
+    problem: Problem, plan: Plan, seed: int, good: Callable[[Run], bool], progress: Progress
+) -> Run:
     """Batched HMC, run again for twice as long until it is good.
 
     Each attempt is the burn-in of the next, so nothing of a start is left in the one that counts.
@@ -62,7 +66,11 @@ def batched(problem: Problem, plan: Plan, seed: int, good: Callable[[Run], bool]
     Raises:
         ValueError: if the density is finite at too few points to start from.
     """
-    started, target, generator = time.perf_counter(), CountedTarget(problem), Generator().manual_seed(seed)
+    started, target, generator = (
+        time.perf_counter(),
+        CountedTarget(problem),
+        Generator().manual_seed(seed),
+    )
     progress("batched HMC: adapting", 0.0)
     ready = adapt(target, plan.chains, plan.target_accept, generator)
     every, spent = 1, 0
@@ -74,19 +82,31 @@ def batched(problem: Problem, plan: Plan, seed: int, good: Callable[[Run], bool]
             return run
 
 
-def _attempt(ready: Adapted, plan: Plan, every: int, target: CountedTarget, started: float, progress: Progress) -> Run:
+def _attempt(
+    ready: Adapted,
+    plan: Plan,
+    every: int,
+    target: CountedTarget,
+    started: float,
+    progress: Progress,
+) -> Run:
     walkers, step = ready.walkers, torch.tensor(ready.step, dtype=torch.float64)
     kept = torch.empty(plan.chains, plan.records, target.dim, dtype=torch.float64)
     energies, divergences, accept = _Energies(), 0, 0.0
     for record in range(plan.records):
         for _ in range(every):
-            moved = walkers.trajectory(ready.frame, step, random_count(ready.length, walkers.generator))
+            moved = walkers.trajectory(
+                ready.frame, step, random_count(ready.length, walkers.generator)
+            )
             energies.add(moved.energy)
             divergences += int(moved.divergent.sum())
             accept += float(moved.accept.mean())
         kept[:, record] = walkers.z
         if record % 20 == 0:
-            progress(f"batched HMC: {plan.chains} chains of {plan.records * every:,} trajectories", record / plan.records)
+            progress(
+                f"batched HMC: {plan.chains} chains of {plan.records * every:,} trajectories",
+                record / plan.records,
+            )
     settings = {
         "chains": plan.chains,
         "warmup": sum(windows()),
@@ -102,7 +122,16 @@ def _attempt(ready: Adapted, plan: Plan, every: int, target: CountedTarget, star
     }
     seconds = time.perf_counter() - started
     transitions = plan.chains * plan.records * every
-    return Run("batched-hmc", kept, transitions, divergences, energies.e_fmi, settings, target.gradients, seconds)
+    return Run(
+        "batched-hmc",
+        kept,
+        transitions,
+        divergences,
+        energies.e_fmi,
+        settings,
+        target.gradients,
+        seconds,
+    )
 
 
 class _Energies:
@@ -115,7 +144,10 @@ class _Energies:
         """Of the next trajectory of every chain, [C]."""
         if self._first is None:
             self._first = self._last = energy
-            self._count, self._sum, self._squares, self._jumps = 0, *torch.zeros(3, len(energy), dtype=torch.float64)
+            self._count, self._sum, self._squares, self._jumps = (
+                0,
+                *torch.zeros(3, len(energy), dtype=torch.float64),
+            )
         above = energy - self._first
         self._count += 1
         self._sum = self._sum + above
@@ -152,9 +184,18 @@ def nuts(problem: Problem, plan: Plan, seed: int, progress: Progress) -> Run:
             progress(f"Pyro NUTS: {plan.nuts_chains} chains of {total:,} draws", i / total)
     found = dict(draws.diagnostics)
     transitions = plan.nuts_chains * plan.nuts_draws
-    adapted = {name: found[name] for name in ("step_size", "accept_rate", "steps_per_draw", "cut_short")}
+    adapted = {
+        name: found[name] for name in ("step_size", "accept_rate", "steps_per_draw", "cut_short")
+    }
     seconds = time.perf_counter() - started
     divergences = int(found["divergences"])
     return Run(
-        "pyro-nuts", draws.chains, transitions, divergences, found["e_fmi"], settings | adapted, target.gradients, seconds
+        "pyro-nuts",
+        draws.chains,
+        transitions,
+        divergences,
+        found["e_fmi"],
+        settings | adapted,
+        target.gradients,
+        seconds,
     )

@@ -8,6 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
+from bench.reference.bridge import LogZ
+from bench.reference.limits import Check
+
 Progress = Callable[[str, float], None]  # what is being done, and the share of it that is
 
 
@@ -38,3 +41,23 @@ class Run:
     settings: Mapping[str, Any]
     gradients: int
     seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A reference that passed.
+
+    Args:
+        stored, other: the two runs.
+        draws: [chains, kept, D] of the first.
+        checks: all of them, met.
+        log_z: by bridge sampling.
+        exact_log_z: the exact one, or None.
+    """
+
+    stored: Run
+    other: Run
+    draws: Tensor
+    checks: tuple[Check, ...]
+    log_z: LogZ
+    exact_log_z: float | None

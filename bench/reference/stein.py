@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from bench.reference.check import Check, below, together
+from bench.reference.limits import Check, below, together
 
 KINDS = ("location", "scale", "skew", "tie to the next coordinate")
 
@@ -28,7 +28,12 @@ def stein(draws: Tensor, gradient: Tensor, coordinates: Sequence[str]) -> Check:
     scale = draws.std(0)
     side, pull = ((draws - draws.mean(0)) / scale).tanh(), gradient * scale
     slope = 1 - side.square()
-    terms = [pull, slope + side * pull, 2 * side * slope + side.square() * pull, side.roll(-1, -1) * pull]
+    terms = [
+        pull,
+        slope + side * pull,
+        2 * side * slope + side.square() * pull,
+        side.roll(-1, -1) * pull,
+    ]
     if draws.shape[1] == 1:
         del terms[3]
     every = torch.cat(terms, -1)

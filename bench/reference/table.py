@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from problems.stored import UncertifiedError, draws_fault, files, read, seal_fault
+from problems.parts.stored import UncertifiedError, draws_fault, files, read, seal_fault
 
 
 @dataclass(frozen=True)

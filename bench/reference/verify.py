@@ -11,15 +11,15 @@ from typing import Any
 
 import torch
 
-from bench import registry, spec
 from bench.checks.finding import Finding
 from bench.errors import PluginError, UserError
-from bench.reference.check import below, together
+from bench.fitting.target import CountedTarget
+from bench.plugins import registry, spec
+from bench.reference.limits import below, together
 from bench.reference.stein import stein
 from bench.reference.table import stems
-from bench.target import CountedTarget
 from problems.base import Problem
-from problems.stored import (
+from problems.parts.stored import (
     RESTORE,
     UNDO,
     Stored,
@@ -80,7 +80,9 @@ def absent() -> Iterator[Finding]:
         else:
             if stem in BESIDE_EXACT:
                 yield Finding(
-                    f"{stem}: files", "fail", f"the shipped reference is gone; {RESTORE.format(build_command(problem))}"
+                    f"{stem}: files",
+                    "fail",
+                    f"the shipped reference is gone; {RESTORE.format(build_command(problem))}",
                 )
 
 
@@ -95,14 +97,21 @@ def _defaults() -> Iterator[Problem]:
     for entry in registry.entries("problems")[0].values():
         try:
             yield registry.load(entry)()
-        except (PluginError, TypeError):  # a broken plugin is reported elsewhere; one with required fields has no default
+        except (
+            PluginError,
+            TypeError,
+        ):  # a broken plugin is reported elsewhere; one with required fields has no default
             continue
 
 
 def _verified(stem: str, problem: Problem | None, folder: Path) -> Iterator[Finding]:
     command = build_command(problem) if problem else "postbench reference build NAME"
     if stem not in stems(folder):
-        yield Finding(f"{stem}: files", "fail", f"there is no reference of that name in {folder}; `{command}` makes one")
+        yield Finding(
+            f"{stem}: files",
+            "fail",
+            f"there is no reference of that name in {folder}; `{command}` makes one",
+        )
         return
     try:
         subject = Subject(read(*files(stem, folder)), problem)
@@ -114,12 +123,18 @@ def _verified(stem: str, problem: Problem | None, folder: Path) -> Iterator[Find
     for name, why, look, remedy in CHECKS:
         try:
             if harmed:
-                raise _InapplicableError(f"the {harmed} cannot be relied on, so this would say nothing")
+                raise _InapplicableError(
+                    f"the {harmed} cannot be relied on, so this would say nothing"
+                )
             fault = look(subject)
         except _InapplicableError as error:
             yield Finding(f"{stem}: {name}", "skipped", str(error))
             continue
-        yield Finding(f"{stem}: {name}", "fail" if fault else "pass", f"{fault}; {remedy.format(command)}" if fault else why)
+        yield Finding(
+            f"{stem}: {name}",
+            "fail" if fault else "pass",
+            f"{fault}; {remedy.format(command)}" if fault else why,
+        )
         if fault and name in ("certificate", "draws"):
             harmed = name
         elif name == "certificate":
@@ -178,29 +193,50 @@ def _density(subject: Subject) -> str:
 
 def _moments(subject: Subject) -> str:
     draws, certificate = subject.stored.draws, subject.stored.certificate
-    mean, sd = (torch.tensor(certificate["moments"][name], dtype=torch.float64) for name in ("mean", "sd"))
+    mean, sd = (
+        torch.tensor(certificate["moments"][name], dtype=torch.float64) for name in ("mean", "sd")
+    )
     away = (draws.mean(0) - mean) / (sd / math.sqrt(len(draws)))
     unit = (draws - draws.mean(0)) / draws.std(0)
     spread = (draws.std(0) / sd).log() / ((unit.pow(4).mean(0) - 1) / (4 * len(draws))).sqrt()
     scores = torch.cat([away, spread]).abs().nan_to_num(nan=math.inf)
     j = int(scores.argmax())
-    what = f"{'mean' if j < len(sd) else 'sd'} of {certificate['problem']['coordinates'][j % len(sd)]}"
-    check = below("distance from the certified moments", float(scores[j]), together(len(scores)), f"standard errors, {what}")
+    what = (
+        f"{'mean' if j < len(sd) else 'sd'} of {certificate['problem']['coordinates'][j % len(sd)]}"
+    )
+    check = below(
+        "distance from the certified moments",
+        float(scores[j]),
+        together(len(scores)),
+        f"standard errors, {what}",
+    )
     return "" if check.met else str(check)
 
 
 def _stein(subject: Subject) -> str:
     draws, problem = subject.stored.draws, subject.problem
     if problem.dim != draws.shape[1]:
-        raise _InapplicableError(f"the problem has {problem.dim} coordinates, the draws have {draws.shape[1]}")
+        raise _InapplicableError(
+            f"the problem has {problem.dim} coordinates, the draws have {draws.shape[1]}"
+        )
     gradient = CountedTarget(problem, compiled=False).value_and_grad(draws)[1]
     check = stein(draws, gradient, problem.coordinates)
     return "" if check.met else str(check)
 
 
 CHECKS: tuple[tuple[str, str, Callable[[Subject], str], str], ...] = (
-    ("certificate", "sealed, and every check in it was met", lambda subject: seal_fault(subject.stored), RESTORE),
-    ("draws", "shape and hash are those that were certified", lambda subject: draws_fault(subject.stored), RESTORE),
+    (
+        "certificate",
+        "sealed, and every check in it was met",
+        lambda subject: seal_fault(subject.stored),
+        RESTORE,
+    ),
+    (
+        "draws",
+        "shape and hash are those that were certified",
+        lambda subject: draws_fault(subject.stored),
+        RESTORE,
+    ),
     ("density", "at the fixed points it is the one that was certified", _density, UNDO),
     ("moments", "mean and sd of the draws are those of the run they come from", _moments, RESTORE),
     ("Stein identities", "the draws follow the density's own gradient", _stein, RESTORE),

@@ -29,7 +29,9 @@ def main() -> None:
     """Both tables."""
     datasets: Any = importlib.import_module("sklearn.datasets")
     cancer, diabetes = datasets.load_breast_cancer(), datasets.load_diabetes(scaled=False)
-    write("breast_cancer.csv", [*cancer.feature_names, "malignant"], cancer.data, cancer.target == 0)
+    write(
+        "breast_cancer.csv", [*cancer.feature_names, "malignant"], cancer.data, cancer.target == 0
+    )
     write("diabetes.csv", [*diabetes.feature_names, "progression"], diabetes.data, diabetes.target)
 
 

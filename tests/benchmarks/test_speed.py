@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from bench import registry
+from bench.fitting.target import WARM_UP, CountedTarget
 from bench.metrics.base import Comparison
-from bench.target import WARM_UP, CountedTarget
-from tests.cells import cells, own, run
+from bench.plugins import registry
+from tests.helpers.cells import cells, own, run
 
 SCHOOLS = registry.load(registry.find("problems", "eight-schools"))()
 METRICS = ("kl_qp", "kl_pq", "kl_knn", "mmd", "mean_error", "sd_error")
@@ -23,7 +23,9 @@ METRICS = ("kl_qp", "kl_pq", "kl_knn", "mmd", "mean_error", "sd_error")
 def test_gradient(benchmark: Any, rows: int, compiled: bool) -> None:
     benchmark.group = f"value and gradient of eight schools, {rows} rows"
     target = CountedTarget(SCHOOLS, compiled=compiled)
-    z = torch.randn(rows, SCHOOLS.dim, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    z = torch.randn(
+        rows, SCHOOLS.dim, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
     for _ in range(WARM_UP):
         target.value_and_grad(z)
     benchmark(target.value_and_grad, z)
@@ -37,7 +39,12 @@ def test_metric(benchmark: Any, name: str, n: int) -> None:
     exact = registry.load(registry.find("methods", "exact"))()
     (approximation,) = exact.reveal(SCHOOLS.truth)
     draws, truth = (SCHOOLS.truth.sample(n, torch.Generator().manual_seed(seed)) for seed in (1, 2))
-    benchmark.pedantic(metric.measure, args=(Comparison(SCHOOLS, approximation, draws, truth),), rounds=3, warmup_rounds=1)
+    benchmark.pedantic(
+        metric.measure,
+        args=(Comparison(SCHOOLS, approximation, draws, truth),),
+        rounds=3,
+        warmup_rounds=1,
+    )
 
 
 @pytest.mark.parametrize("jobs", [0, 1, 2], ids=["inline", "isolated", "two side by side"])

@@ -1,0 +1,33 @@
+"""What is calibrated: a metric, how it sees the approximation, and the quantity that it is held against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.calibration.case import Clothes
+from bench.metrics.base import Metric
+
+ALWAYS = 10**9
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """A ruler, and what it is held against.
+
+    Args:
+        name: for tables.
+        metric: what measures.
+        wears: what the approximation shows of itself: cases that lack these clothes are left out.
+        quantity: what it should find, by the name that cases know it by.
+        cheap_up_to: draws up to which it is quick enough for many repetitions.
+        up_to: draws up to which it is tried at all.
+        ours: False for what others use.
+    """
+
+    name: str
+    metric: Metric
+    wears: Clothes
+    quantity: str = "KL(q||p)"
+    cheap_up_to: int = ALWAYS
+    up_to: int = ALWAYS
+    ours: bool = True

@@ -1,0 +1,1 @@
+"""What each command of `postbench` does, once the words are parsed, and how it speaks to the terminal."""

@@ -1,0 +1,41 @@
+"""What `postbench check` does: every check of a plugin, printed as it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.text import Text
+
+from bench.checks.finding import Finding
+from bench.commands import terminal
+from bench.plugins import spec
+from bench.plugins.registry import group_of
+
+
+def check_one(text: str) -> bool:
+    """Print every check of a plugin; whether none failed."""
+    from bench.checks.check import check
+
+    console, chosen = terminal.console(), spec.parse(group_of(spec.name_of(text)), text)
+    console.print(
+        f"{chosen.entry.group[:-1]} {chosen.name}, from {chosen.entry.package}", highlight=False
+    )
+    return print_findings(check(chosen), console)
+
+
+def print_findings(findings: Iterable[Finding], console: Console) -> bool:
+    """Print each finding as it comes, and how many passed and failed; whether none failed."""
+    failed = passed = 0
+    for finding in findings:
+        style = {"pass": "green", "fail": "red"}.get(finding.outcome, "yellow")
+        console.print(
+            Text(f"  {finding.outcome:8}", style=style)
+            + Text(f"{finding.name}: {finding.why}", style="none"),
+            soft_wrap=True,
+        )
+        failed, passed = failed + (finding.outcome == "fail"), passed + (finding.outcome == "pass")
+    console.print(
+        f"{passed} passed, {failed} failed", style="red" if failed else "green", highlight=False
+    )
+    return failed == 0

@@ -1,0 +1,1 @@
+"""Drives one method under a budget, on a density that is counted."""

@@ -1,0 +1,1 @@
+"""Density models and classifiers that metrics fit to draws."""

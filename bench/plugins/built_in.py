@@ -1,0 +1,71 @@
+"""What ships with the suite, by name: the one place of the harness that names implementations."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Group = Literal["problems", "methods", "metrics"]
+
+GROUPS: tuple[Group, ...] = ("problems", "methods", "metrics")
+
+BUILT_IN: dict[Group, dict[str, str]] = {
+    "problems": {
+        "mixture-2d": "problems.mixture:Mixture",
+        "ring-2d": "problems.ring:Ring",
+        "eight-schools": "problems.eight_schools:EightSchools",
+        "eight-schools-centred": "problems.eight_schools:EightSchoolsCentred",
+        "eight-schools-signed": "problems.signed_eight_schools:SignedEightSchools",
+        "gaussian-2": "problems.gaussian:Gaussian2",
+        "gaussian-100": "problems.gaussian:Gaussian100",
+        "isotropic-2": "problems.gaussian:Isotropic2",
+        "isotropic-100": "problems.gaussian:Isotropic100",
+        "student-t": "problems.student_t:StudentT",
+        "banana": "problems.banana:Banana",
+        "funnel": "problems.funnel:Funnel",
+        "torus": "problems.torus:Torus",
+        "crescents": "problems.crescents:Crescents",
+        "gaussian-mixture-2": "problems.gaussian_mixture:GaussianMixture2",
+        "gaussian-mixture-10": "problems.gaussian_mixture:GaussianMixture10",
+        "gaussian-mixture-50": "problems.gaussian_mixture:GaussianMixture50",
+        "student-mixture": "problems.student_mixture:StudentMixture",
+        "linear-regression": "problems.linear_regression:LinearRegression",
+        "gp-regression": "problems.gp_regression:GPRegression",
+        "state-space": "problems.state_space:StateSpace",
+        "copula": "problems.copula:Copula",
+        "flow": "problems.flow:Flow",
+        "horseshoe": "problems.horseshoe:Horseshoe",
+        "poisson-effects": "problems.poisson_effects:PoissonEffects",
+        "gp-classification": "problems.gp_classification:GPClassification",
+        "logistic-regression": "problems.logistic_regression:LogisticRegression",
+    },
+    "methods": {
+        "gaussian-vb": "methods.gaussian_vb:GaussianVB",
+        "avb": "methods.avb:AVB",
+        "pyro-nuts": "methods.pyro_mcmc:PyroNUTS",
+        "pyro-hmc": "methods.pyro_mcmc:PyroHMC",
+        "exact": "bench.fitting.exact:ExactDraws",
+    },
+    "metrics": {
+        "kl_qp": "bench.metrics.kl:KlQP",
+        "kl_pq": "bench.metrics.kl:KlPQ",
+        "kl_lower": "bench.metrics.kl_bounds:KlLower",
+        "kl_upper": "bench.metrics.kl_bounds:KlUpper",
+        "kl_classifier": "bench.metrics.classifier:KlClassifier",
+        "kl_knn": "bench.metrics.knn:KlKnn",
+        "mmd": "bench.metrics.mmd:Mmd",
+        "mean_error": "bench.metrics.moments:MeanError",
+        "sd_error": "bench.metrics.moments:SdError",
+        "mode_balance": "bench.metrics.modes:ModeBalance",
+        "elbo": "bench.metrics.elbo:Elbo",
+        "elbo_gap": "bench.metrics.elbo:ElboGap",
+        "sliced_wasserstein": "bench.metrics.sliced_wasserstein:SlicedWasserstein",
+        "ksd": "bench.metrics.ksd:Ksd",
+        "c2st": "bench.metrics.c2st:C2st",
+        "psis_khat": "bench.metrics.importance:PsisKhat",
+        "importance_ess": "bench.metrics.importance:ImportanceEss",
+        "log_z_error": "bench.metrics.evidence:LogZError",
+        "log_z_error_reverse": "bench.metrics.evidence:LogZErrorReverse",
+        "coverage": "bench.metrics.coverage:Coverage",
+        "quantile_error": "bench.metrics.quantiles:QuantileError",
+    },
+}

@@ -1,0 +1,196 @@
+"""Names to classes: what ships with the suite, what installed packages add, and ``FILE.py:Class``."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections import Counter
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from bench.errors import PluginError, UserError, unknown
+from bench.plugins.built_in import BUILT_IN, GROUPS, Group
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """Where a name leads.
+
+    Args:
+        group: what kind of thing it is.
+        name: as typed on the command line; for a file, ``path/to/file.py:Class`` with the path made absolute.
+        reference: ``module:Class``, or ``FILE.py:Class``.
+        package: the distribution it came from, for blame and credit.
+    """
+
+    group: Group
+    name: str
+    reference: str
+    package: str
+
+
+@functools.cache
+def entries(group: Group) -> tuple[dict[str, Entry], dict[str, str]]:
+    """All names of a group: those that can be used, and those refused because two packages claim them, each with the reason."""
+    found = {
+        name: Entry(group, name, reference, "postbench")
+        for name, reference in BUILT_IN[group].items()
+    }
+    plugins = [_entry(group, point) for point in metadata.entry_points(group=f"postbench.{group}")]
+    claims = Counter(plugin.name for plugin in plugins)
+    refused = {}
+    for plugin in plugins:
+        if plugin.name in BUILT_IN[group]:
+            refused[f"{plugin.name} ({plugin.package})"] = (
+                f"The {group[:-1]} {plugin.name!r} of {plugin.package} is refused: postbench has one of that name. "
+                "Rename the plugin."
+            )
+        elif claims[plugin.name] > 1:
+            owners = " and ".join(sorted(p.package for p in plugins if p.name == plugin.name))
+            refused[plugin.name] = (
+                f"The {group[:-1]} {plugin.name!r} is refused: {owners} both provide it. "
+                "Uninstall one, or name it by FILE.py:Class."
+            )
+        else:
+            found[plugin.name] = plugin
+    return found, refused
+
+
+def _entry(group: Group, point: metadata.EntryPoint) -> Entry:
+    package = f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown package"
+    return Entry(group, point.name, point.value, package)
+
+
+def find(group: Group, name: str) -> Entry:
+    """The entry of a name or of ``FILE.py:Class``.
+
+    Raises:
+        UserError: if there is none, with the nearest names; if the file does not exist; if two packages claim the name.
+    """
+    if ".py:" in name:
+        path, _, attribute = name.rpartition(":")
+        file = Path(path).resolve()
+        if not file.is_file():
+            raise UserError(f"There is no file {path!r} (from {name!r}); expected FILE.py:Class.")
+        return Entry(group, f"{file}:{attribute}", f"{file}:{attribute}", f"the file {path}")
+    found, refused = entries(group)
+    if name in found:
+        return found[name]
+    if name in refused:
+        raise PluginError(refused[name])
+    raise unknown(
+        group[:-1],
+        name,
+        found,
+        f"`postbench list {group}` shows them all; a class of your own is FILE.py:Class.",
+    )
+
+
+def load(entry: Entry) -> type[Any]:
+    """The class an entry leads to.
+
+    Raises:
+        PluginError: if its import fails or it is not a class of its group; names the plugin and its package.
+
+    A function that makes a problem counts as a class of problems, its parameters as the fields.
+    """
+    loaded, base = _resolve(entry), _base(entry.group)
+    if entry.group == "problems" and inspect.isfunction(loaded):
+        return _made(entry, loaded)
+    if not (
+        isinstance(loaded, type) and issubclass(loaded, base) and dataclasses.is_dataclass(loaded)
+    ):
+        raise PluginError(
+            f"The {entry.group[:-1]} {entry.name!r} of {entry.package} is not a dataclass that derives from "
+            f"{base.__module__}.{base.__name__}."
+        )
+    return loaded
+
+
+@functools.cache
+def _made(entry: Entry, make: Any) -> type[Any]:
+    from bench.plugins.delegate import from_function
+
+    try:
+        return from_function(make)
+    except (TypeError, NameError) as error:
+        raise PluginError(
+            f"The problem {entry.name!r} of {entry.package} cannot be made: {error}"
+        ) from error
+
+
+def group_of(name: str) -> Group:
+    """The group that has this name, or that the class in ``FILE.py:Class`` belongs to.
+
+    Raises:
+        UserError: if there is none.
+    """
+    if ".py:" in name:
+        loaded = _resolve(find("methods", name))
+        if inspect.isfunction(loaded):
+            return "problems"
+        for group in GROUPS:
+            if isinstance(loaded, type) and issubclass(loaded, _base(group)):
+                return group
+        raise PluginError(
+            f"{name} derives from none of problems.base.Problem, methods.base.Method, bench.metrics.base.Metric."
+        )
+    for group in GROUPS:
+        if name in entries(group)[0] or name in entries(group)[1]:
+            return group
+    known = [known for group in GROUPS for known in entries(group)[0]]
+    raise unknown(
+        "problem, method or metric",
+        name,
+        known,
+        "`postbench list` shows them all; a class of your own is FILE.py:Class.",
+    )
+
+
+def _resolve(entry: Entry) -> Any:
+    module, _, attribute = entry.reference.rpartition(":")
+    try:
+        home = (
+            _from_file(Path(module)) if module.endswith(".py") else importlib.import_module(module)
+        )
+        return functools.reduce(getattr, attribute.split("."), home)
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # anything may go wrong while a stranger's module is imported
+        raise PluginError(
+            f"The {entry.group[:-1]} {entry.name!r} of {entry.package} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _base(group: Group) -> type[Any]:
+    module, name = {
+        "problems": ("problems.base", "Problem"),
+        "methods": ("methods.base", "Method"),
+        "metrics": ("bench.metrics.base", "Metric"),
+    }[group]
+    return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+
+
+def _from_file(path: Path) -> ModuleType:
+    name = f"postbench_file_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up here
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

@@ -1,0 +1,179 @@
+"""A name with its fields, as typed: ``avb:contrast=full,lr=0.001``. Checked against the class, and hashed by content."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+import json
+import tomllib
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from bench.errors import UserError, unknown
+from bench.plugins import registry
+from bench.plugins.built_in import Group
+from bench.plugins.registry import Entry
+from bench.provenance import code_of
+
+ROOMS = (
+    "methods",
+    "problems",
+    "bench.metrics",
+)  # their files share helpers, so a change of one may matter to all
+
+
+class Word(str):
+    """A value as typed on the command line: read as TOML where the field takes that, and as it stands otherwise."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """A problem, method or metric with its settings, before it is built.
+
+    Args:
+        entry: where the name leads.
+        settings: the fields that differ from their defaults, JSON-able.
+        content: hash of the class's name, of all its fields, and of the code that it runs.
+    """
+
+    entry: Entry
+    settings: Mapping[str, Any]
+    content: str
+
+    @property
+    def name(self) -> str:
+        """For people: the registered name, or ``file.py:Class``."""
+        return Path(self.entry.name).name if ".py:" in self.entry.name else self.entry.name
+
+    def build(self) -> Any:
+        """The instance, fields set."""
+        return registry.load(self.entry)(**_checked(self.entry, self.settings))
+
+
+def parse(group: Group, text: str) -> Spec:
+    """``NAME[:field=value,...]`` or ``FILE.py:Class[:field=value,...]`` -> Spec.
+
+    Raises:
+        UserError: names the word that is wrong, what was expected, and how to list what exists.
+    """
+    name, rest = _split_name(text)
+    settings: dict[str, Any] = {}
+    for part in _split_fields(rest):
+        field, equals, value = part.partition("=")
+        if not equals or not field.strip():
+            raise UserError(
+                f"{text!r}: expected field=value after the colon, got {part!r}; for example avb:contrast=full."
+            )
+        settings[field.strip()] = Word(value.strip())
+    return make(group, name, settings)
+
+
+def name_of(text: str) -> str:
+    """The name alone, without its fields."""
+    return _split_name(text)[0]
+
+
+def make(group: Group, name: str, settings: Mapping[str, Any]) -> Spec:
+    """A checked Spec from a name and its fields.
+
+    Raises:
+        UserError: unknown name or field, a value of the wrong type or out of range.
+    """
+    entry = registry.find(group, name)
+    values = _checked(entry, settings)
+    cls = registry.load(entry)
+    try:
+        instance = cls(**values)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{name}: {error} `postbench show {name}` lists its fields.") from error
+    fields = {f.name: _plain(getattr(instance, f.name)) for f in dataclasses.fields(cls) if f.init}
+    defaults = {f.name: _plain(_default(f)) for f in dataclasses.fields(cls) if f.init}
+    changed = {field: value for field, value in fields.items() if value != defaults[field]}
+    identity = Path(entry.reference).name  # a file that moves is still the same plugin
+    text = json.dumps([identity, fields, _code(cls)], sort_keys=True)
+    return Spec(entry, changed, hashlib.sha256(text.encode()).hexdigest())
+
+
+def _split_name(text: str) -> tuple[str, str]:
+    if ".py:" in text:
+        path, _, tail = text.partition(".py:")
+        attribute, _, rest = tail.partition(":")
+        return f"{path}.py:{attribute}", rest
+    name, _, rest = text.partition(":")
+    return name, rest
+
+
+def _split_fields(text: str) -> list[str]:
+    parts, depth, start = [], 0, 0
+    for i, letter in enumerate(text):
+        depth += (letter in "[({") - (letter in "])}")
+        if letter == "," and depth == 0:
+            parts.append(text[start:i])
+            start = i + 1
+    return [part for part in [*parts, text[start:]] if part.strip()]
+
+
+def _readings(value: Any) -> list[Any]:
+    if not isinstance(value, Word):
+        return [value]
+    try:
+        return [tomllib.loads(f"value = {value}")["value"], str(value)]
+    except tomllib.TOMLDecodeError:
+        return [str(value)]
+
+
+def _checked(entry: Entry, settings: Mapping[str, Any]) -> dict[str, Any]:
+    cls = registry.load(entry)
+    hints = typing.get_type_hints(cls)
+    known = {f.name for f in dataclasses.fields(cls) if f.init}
+    values = {}
+    for field, value in settings.items():
+        if field not in known:
+            raise unknown(
+                f"field of {entry.name}", field, known, f"`postbench show {entry.name}` lists them."
+            )
+        values[field] = _validated(entry, field, hints[field], value)
+    return values
+
+
+def _validated(entry: Entry, field: str, hint: Any, value: Any) -> Any:
+    for reading in _readings(value):
+        try:
+            return pydantic.TypeAdapter(hint).validate_python(reading)
+        except pydantic.ValidationError as error:
+            what = error.errors()[0]["msg"]
+    raise UserError(
+        f"{entry.name}: field {field!r} cannot be {value!r}: {what}. `postbench show {entry.name}` lists what it takes."
+    )
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=repr))
+
+
+def _code(cls: type[Any]) -> str:
+    """What decides a class's behaviour beside its fields: the sources of the modules of its bases, or of their rooms."""
+    return code_of({place for base in cls.__mro__ if (place := _home(base)) is not None})
+
+
+def _home(base: type[Any]) -> Path | None:
+    """The file of a class; of one in a room of the suite the whole room, whose files share helpers."""
+    try:
+        file = Path(inspect.getfile(base))
+    except (TypeError, OSError):
+        return None
+    for room in ROOMS:
+        if base.__module__.startswith(f"{room}."):
+            return file.parents[base.__module__.removeprefix(f"{room}.").count(".")]
+    return file

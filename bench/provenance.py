@@ -1,0 +1,60 @@
+"""Where results come from: the suite's version and code, the machine, the packages, the time."""
+
+import functools
+import hashlib
+import platform
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+
+def version() -> str:
+    """As installed; ``not installed`` where the packages are only on the path."""
+    try:
+        return metadata.version("postbench")
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+SOURCES = (".py", ".csv")
+PACKAGES = ("torch", "pyro-ppl", "numpy", "scipy", "arviz-stats")
+
+
+def now() -> str:
+    """The time as the store keeps it, such as ``2026-01-31 09:05 UTC``."""
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def processor() -> str:
+    """The processor's name, as the system gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )
+
+
+def code_of(places: Iterable[Path]) -> str:
+    """Hash of sources: of each file, and of all that decides something in each folder and below it.
+
+    That is Python files and tables of data; what is compiled or cached does not count.
+    """
+    digest = hashlib.sha256()
+    for path in sorted({file for place in places for file in _sources(place)}):
+        digest.update(_digest(path))
+    return digest.hexdigest()
+
+
+def _sources(place: Path) -> list[Path]:
+    if place.is_file():
+        return [place]
+    return [path for path in place.rglob("*") if path.suffix in SOURCES and path.is_file()]
+
+
+@functools.cache
+def _digest(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()

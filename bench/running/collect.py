@@ -1,0 +1,101 @@
+"""Runs what is missing of a matrix and keeps every cell as it ends."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from importlib import metadata
+
+from bench.provenance import PACKAGES, now, processor, version
+from bench.running.executors import Events, Started
+from bench.running.matrix import Cell, Matrix, metrics_of
+from bench.running.worker import Ended, Measured
+from bench.store import CellRecord, Row, Status, Store
+
+Listener = Callable[[Cell, "Started | CellRecord", Sequence[Row]], None]
+
+
+def missing(cells: Iterable[Cell], store: Store, *, retry: bool = False) -> list[Cell]:
+    """The cells that have not ended yet; with ``retry``, those that did not end well, too."""
+    done = store.done()
+    return [cell for cell in cells if cell.key not in done or (retry and done[cell.key] != "ok")]
+
+
+def collect(events: Events, store: Store, listener: Listener) -> None:
+    """Follow the cells to their ends; each is written in one transaction at its end.
+
+    Args:
+        events: from an executor.
+        store: where they go.
+        listener: told of every start and of every end, with the cell's rows.
+    """
+    rows: dict[str, list[Row]] = {}
+    for cell, event in events:
+        kept = rows.setdefault(cell.key, [])
+        if isinstance(event, Measured):
+            kept.extend(event.rows)
+        elif isinstance(event, Ended):
+            ended = _finished(rows.pop(cell.key))
+            record = _record(cell, event, ended)
+            store.append(record, ended)
+            listener(cell, record, ended)
+        else:
+            listener(cell, event, ())
+
+
+def _finished(rows: Sequence[Row]) -> list[Row]:
+    last = max((row.checkpoint for row in rows), default=0)
+    return [dataclasses.replace(row, final=row.checkpoint == last) for row in rows]
+
+
+def _record(cell: Cell, ended: Ended, rows: Sequence[Row]) -> CellRecord:
+    status: Status = ended.status
+    return CellRecord(
+        key=cell.key,
+        problem=cell.problem.name,
+        problem_settings=cell.problem_settings,
+        method=cell.method.name,
+        settings=cell.method.settings,
+        seed=cell.seed,
+        budget=dataclasses.asdict(cell.budget),
+        status=status,
+        reason=ended.reason,
+        seconds=rows[-1].seconds if rows else None,
+        gradients=rows[-1].gradients if rows else None,
+        diagnostics=ended.diagnostics,
+    )
+
+
+def describe(matrix: Matrix, store: Store) -> None:
+    """Keep what a reader must know of the run: the matrix, the versions, the machine."""
+    store.note(
+        {
+            "title": matrix.title,
+            "description": matrix.description,
+            "command": " ".join(["postbench", *sys.argv[1:]]),
+            "version": version(),
+            "started": store.info().get("started", now()),
+            "python": platform.python_version(),
+            "platform": f"{platform.system()} {platform.machine()}",
+            "processor": processor(),
+            "cores": len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count(),
+            "packages": {name: metadata.version(name) for name in PACKAGES},
+            "metrics": {**store.info().get("metrics", {}), **_measured(matrix)},
+        }
+    )
+
+
+def _measured(matrix: Matrix) -> dict[str, dict[str, str | float | None]]:
+    """Unit and ideal of each metric, by which a report ranks those of plugins too."""
+    metrics = [metric.build() for metric in metrics_of(matrix)]
+    return {metric.name: {"unit": metric.unit, "ideal": metric.ideal} for metric in metrics}
+
+
+def finish(store: Store) -> None:
+    """Keep the time at which the last cell ended."""
+    store.note({"finished": now()})

@@ -1,0 +1,1 @@
+"""What several methods share: networks, contrasts, an optimiser, recording, diagnostics, validation."""

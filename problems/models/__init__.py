@@ -1,0 +1,1 @@
+"""Posteriors that others wrote: Pyro models as problems."""

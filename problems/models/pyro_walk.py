@@ -1,0 +1,138 @@
+"""One walk through a Pyro model: where its unobserved sites are, what values they take, and the log joint density."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pyro.distributions.util import scale_and_mask
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor
+from torch.distributions import biject_to
+
+
+@dataclass(frozen=True)
+class Site:
+    """One unobserved sample site.
+
+    Args:
+        name: in the model.
+        shape: of its value, [*shape].
+        free: shape of its coordinates, [*free].
+        prefix: what to call them: the name, ``log name`` where the transform is exp, ``free name`` for other transforms.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    free: tuple[int, ...]
+    prefix: str
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """One for each coordinate, counted from 1."""
+        if not self.free:
+            return (self.prefix,)
+        places = torch.cartesian_prod(*[torch.arange(1, n + 1) for n in self.free]).reshape(
+            -1, len(self.free)
+        )
+        return tuple(f"{self.prefix}[{','.join(str(int(i)) for i in place)}]" for place in places)
+
+    @property
+    def size(self) -> int:
+        """How many coordinates."""
+        return math.prod(self.free)
+
+
+class Walk(Messenger):
+    """Goes through a model once: gives every unobserved site its value, and adds up the log joint density.
+
+    Entered outside the model, so that it sees each site after plates, masks and conditions have done their part.
+
+    Args:
+        called: the model's name, for errors.
+        row: coordinates [D]; None to start every site at zero and learn the sites.
+        given: values by name to find the coordinates of, in place of ``row``.
+    """
+
+    def __init__(
+        self, called: str, row: Tensor | None = None, given: Mapping[str, Tensor] | None = None
+    ) -> None:
+        self._called, self._row, self._given = called, row, given
+        self._at = 0
+        self.log_joint = torch.zeros((), dtype=torch.float64)
+        self.values: dict[str, Tensor] = {}
+        self.free: list[Tensor] = []
+        self.sites: list[Site] = []
+
+    def _pyro_param(self, message: Any) -> None:
+        raise ValueError(
+            f"PyroModel(model={self._called}) has the parameter {message['name']!r}; a posterior has none: "
+            "give its value as an argument."
+        )
+
+    def _pyro_sample(self, message: Any) -> None:
+        if site_is_subsample(message):
+            if message["fn"].subsample_size not in (None, message["fn"].size):
+                raise ValueError(
+                    f"PyroModel(model={self._called}): the plate {message['name']!r} is subsampled, which makes the density "
+                    "random; leave subsample_size out."
+                )
+        elif not message["is_observed"] and message["value"] is None:
+            self._place(message)
+
+    def _pyro_post_sample(self, message: Any) -> None:
+        if site_is_subsample(message):
+            return
+        if message["infer"].get("_deterministic"):
+            self.values[message["name"]] = message["value"]
+            return
+        value = message["fn"].log_prob(message["value"], *message["args"], **message["kwargs"])
+        scaled = scale_and_mask(value, message["scale"], message["mask"])  # type: ignore[no-untyped-call]
+        self.log_joint = self.log_joint + scaled.sum()
+
+    def _place(self, message: Any) -> None:
+        name, transform, shape = message["name"], self._transform(message), message["fn"].shape()
+        if self._given is not None:
+            x = self._given[name]
+            u = transform.inv(x)
+        else:
+            free = torch.Size(transform.inverse_shape(shape))
+            u = self._next(free)
+            x = transform(u)
+        if self._row is None and self._given is None:
+            self.sites.append(Site(name, tuple(shape), tuple(u.shape), _prefix(name, transform, u)))
+        self.log_joint = self.log_joint + transform.log_abs_det_jacobian(u, x).sum()
+        self.values[name] = message["value"] = x
+        self.free.append(u.reshape(-1))
+
+    def _next(self, shape: torch.Size) -> Tensor:
+        if self._row is None:
+            return torch.zeros(shape, dtype=torch.float64)
+        start, self._at = self._at, self._at + shape.numel()
+        return self._row[start : self._at].reshape(shape)
+
+    def _transform(self, message: Any) -> Any:
+        where = f"PyroModel(model={self._called}): the site {message['name']!r}"
+        if message["fn"].support.is_discrete:
+            raise ValueError(f"{where} is discrete; sum it out of the model, or observe it.")
+        try:
+            return biject_to(message["fn"].support)
+        except NotImplementedError:
+            raise ValueError(
+                f"{where} has a support that Pyro has no transform for: {message['fn'].support}."
+            ) from None
+
+
+def _prefix(name: str, transform: Any, u: Tensor) -> str:
+    """What the coordinates of a site are called, found out at one point."""
+    u = u + 0.5
+    x = transform(u)
+    if x.shape == u.shape and torch.equal(x, u):
+        return name
+    if x.shape == u.shape and torch.allclose(x, u.exp(), rtol=1e-12):
+        return f"log {name}"
+    return f"free {name}"

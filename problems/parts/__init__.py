@@ -1,0 +1,1 @@
+"""What several problems share: quadrature, hierarchies, scales, validation, data, stored references."""

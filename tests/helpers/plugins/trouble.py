@@ -1,0 +1,147 @@
+"""Methods that go wrong, each in one way, and a small sound problem and method to run beside them."""
+
+import ctypes
+import math
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor
+
+from bench.metrics.base import Comparison, Estimate, Metric, Skipped
+from methods.base import Approximation, Budget, Method, Target
+from problems.base import Exact, Problem
+
+
+@dataclass(frozen=True)
+class Normal(Problem):
+    """A standard normal posterior in ``dimension`` coordinates."""
+
+    dimension: int = 2
+    name: ClassVar[str] = "normal"
+
+    def __post_init__(self) -> None:
+        if self.dimension < 1:
+            raise ValueError(f"Normal(dimension=...) must be at least 1, got {self.dimension}.")
+
+    @property
+    def dim(self) -> int:
+        return self.dimension
+
+    @property
+    def truth(self) -> Exact:
+        return Exact(
+            lambda n, generator: torch.randn(
+                n, self.dimension, generator=generator, dtype=torch.float64
+            ),
+            0.0,
+        )
+
+    def log_density(self, z: Tensor) -> Tensor:
+        return -0.5 * (z**2).sum(-1) - 0.5 * self.dimension * math.log(2 * math.pi)
+
+
+@dataclass(frozen=True)
+class Shifted(Approximation):
+    """N(shift, I)."""
+
+    shift: float
+    dimension: int
+
+    def sample(self, n: int, generator: Generator) -> Tensor:
+        return self.shift + torch.randn(n, self.dimension, generator=generator, dtype=torch.float64)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        return -0.5 * ((z - self.shift) ** 2).sum(-1) - 0.5 * self.dimension * math.log(2 * math.pi)
+
+
+@dataclass(frozen=True)
+class Walk(Method):
+    """Halves its distance to the truth at every step, one gradient each; sleeps ``nap`` seconds a step."""
+
+    steps: int = 20
+    nap: float = 0.0
+    name: ClassVar[str] = "walk"
+
+    def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Approximation]:
+        for step in range(self.steps):
+            target.value_and_grad(torch.zeros(1, target.dim, dtype=torch.float64))
+            time.sleep(self.nap)
+            yield Shifted(2.0 ** (-step), target.dim)
+
+
+@dataclass(frozen=True)
+class Trouble(Method):
+    """Yields once, then does what ``how`` says."""
+
+    how: str = "raise"
+    name: ClassVar[str] = "trouble"
+
+    def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Approximation]:
+        target.value_and_grad(torch.zeros(1, target.dim, dtype=torch.float64))
+        yield Shifted(1.0, target.dim)
+        if self.how == "raise":
+            raise RuntimeError("<b>no</b> luck")
+        if self.how == "nan":
+            yield Shifted(math.nan, target.dim)
+        if self.how == "hang":
+            while True:
+                time.sleep(1)
+        if self.how == "exit":
+            os._exit(3)
+        if self.how == "segfault":
+            ctypes.string_at(0)
+        if self.how == "memory":
+            yield Shifted(float(torch.ones(2**31, dtype=torch.float64)[0]), target.dim)
+        if self.how == "greedy":
+            while True:
+                target.value_and_grad(torch.zeros(1, target.dim, dtype=torch.float64))
+
+
+@dataclass(frozen=True)
+class Slow(Method):
+    """Never gets to its first approximation."""
+
+    name: ClassVar[str] = "slow"
+
+    def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Approximation]:
+        while True:
+            target.value_and_grad(torch.zeros(1, target.dim, dtype=torch.float64))
+        yield Shifted(0.0, target.dim)
+
+
+@dataclass(frozen=True)
+class Offset(Metric):
+    """Mean of the first coordinate."""
+
+    name: ClassVar[str] = "offset"
+
+    def measure(self, comparison: Comparison) -> Estimate:
+        first = comparison.draws[:, 0]
+        return Estimate(float(first.mean()), float(first.std() / len(first) ** 0.5), "exact")
+
+
+@dataclass(frozen=True)
+class Lame(Metric):
+    """A metric that raises, returns NaN or has a reason not to be had."""
+
+    how: str = "raise"
+    name: ClassVar[str] = "lame"
+
+    def measure(self, comparison: Comparison) -> Estimate | Skipped:
+        if self.how == "raise":
+            raise ZeroDivisionError("no draws")
+        return Skipped("not here") if self.how == "skip" else Estimate(math.nan, 0.0, "exact")
+
+
+def make_normal(dimension: int = 3) -> Problem:
+    """A standard normal, made by a function."""
+    return Normal(dimension)
+
+
+def make_nothing() -> int:
+    """No problem at all."""
+    return 3

@@ -1,0 +1,174 @@
+"""Runs of many problems, terminals of few columns, and metrics that the report has never heard of."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from bench.metrics.base import Metric
+from bench.plugins import registry
+from bench.store import CellRecord, Row, Store
+from reports import glossary, page, tables
+from reports.entries import entry
+from reports.overview import overview
+from reports.results import FLOOR, Results, summarise
+from tests.helpers.synthetic_store import build, wide
+
+PROBLEMS = 12
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return wide(tmp_path_factory.mktemp("wide"), problems=PROBLEMS)
+
+
+@pytest.fixture(scope="module")
+def results(many: Store) -> Results:
+    return summarise(many)
+
+
+def printed(store: Store, width: int) -> str:
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(tables.terminal(store))
+    return console.export_text()
+
+
+def test_many_problems_stand_in_rows_with_the_floor_beside_them(results: Results) -> None:
+    table = overview(results)
+    assert [line.label for line in table.lines] == results.problems
+    assert table.columns == ("Problem", "gaussian-vb", "avb", "pyro-nuts", "exact (noise floor)")
+    assert table.floor_column
+    for problem, line in zip(results.problems, table.lines, strict=True):
+        assert line.entries[0].text == entry(results, problem, "kl_qp", "gaussian-vb").text
+        assert "by densities" in line.entries[-1].detail
+
+
+def test_few_problems_stand_in_columns(tmp_path: Path) -> None:
+    table = overview(summarise(wide(tmp_path, problems=2)))
+    assert table.columns[0] == "Method"
+    assert table.lines[-1].floor
+
+
+def test_many_problems_without_a_floor_say_so_once(tmp_path: Path) -> None:
+    table = overview(summarise(wide(tmp_path, problems=5, exact=False)))
+    assert table.columns[-1] == "exact (noise floor)"
+    assert len([note for note in table.notes if "-m exact" in note]) == 1
+    assert all("no exact draws" in line.entries[-1].detail for line in table.lines)
+
+
+def test_a_problem_whose_floor_failed_is_named(tmp_path: Path) -> None:
+    store = wide(tmp_path, problems=6)
+    for method, status in (("gaussian-vb", "ok"), (FLOOR, "failed")):
+        rows = (
+            [Row(0, True, 1.0, 10, 10, 100, "kl_qp", 0.1, 0.01, "exact")] if status == "ok" else []
+        )
+        store.append(CellRecord(f"late-{method}", "late", {}, method, {}, 0, {}, status), rows)  # type: ignore[arg-type]
+    assert [
+        note
+        for note in overview(summarise(store)).notes
+        if note.startswith("late: No noise floor: no cell of")
+    ]
+
+
+@pytest.mark.parametrize("width", [80, 110])
+def test_the_closing_table_of_many_problems_is_one(many: Store, width: int) -> None:
+    text = printed(many, width)
+    assert max(map(len, text.splitlines())) <= width
+    assert len(re.findall(r"^ ?a-posterior-of", text, re.MULTILINE)) == PROBLEMS
+    assert "…" not in text
+    assert all(name in text for name in ("gaussian-vb", "avb", "pyro-nuts", "exact"))
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return build(tmp_path_factory.mktemp("few"), names=("mixture-2d", "eight-schools-signed"))
+
+
+@pytest.mark.parametrize("width", [80, 90, 100, 110, 140])
+def test_a_narrow_terminal_drops_columns_and_names_them(few: Store, width: int) -> None:
+    text, results = printed(few, width), summarise(few)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    blocks = re.split(r"^ ?(?=mixture-2d|eight-schools-signed)", text, flags=re.MULTILINE)[1:]
+    for problem, block in zip(results.problems, blocks, strict=True):
+        left = re.search(r"Left out in a terminal this narrow: ([^.]*)\.", block)
+        dropped = left[1].split(", ") if left else []
+        assert bool(dropped) is (width < 110)
+        block = block.partition("Left out")[0]
+        for metric in ("kl_qp", *glossary.BRIEF):
+            assert (results.measure(metric).short in dropped) is (
+                results.measure(metric).heading not in block
+            )
+            if results.measure(metric).short not in dropped:
+                assert all(
+                    entry(results, problem, metric, m).text in block
+                    for m in ("avb", "pyro-nuts", FLOOR)
+                )
+
+
+def test_a_wide_page_has_one_link_for_each_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "pictures", lambda *_: [])
+    text = page.html(wide(tmp_path, problems=tables.MANY + 1))
+    nav = text[text.index("<nav") : text.index("</nav>")]
+    assert "#problem-" not in nav
+    table = text[text.index('id="overview"') : text.index("The same in words")]
+    assert len(set(re.findall(r'href="#(problem-\d+)"', table))) == tables.MANY + 1
+    assert 'class="floored"' in table
+
+
+@pytest.mark.parametrize("name", sorted(registry.BUILT_IN["metrics"]))
+def test_every_metric_of_the_suite_has_words_that_fit_it(name: str) -> None:
+    assert name in glossary.MEASURES, f"reports/glossary.py has no words for the metric {name!r}"
+    words, metric = glossary.MEASURES[name], registry.load(registry.find("metrics", name))
+    assert issubclass(metric, Metric)
+    assert words.ideal == metric.ideal
+    assert words.ideal is not None or words.unranked
+    unit = metric.unit.replace("^-2", "⁻²").replace("^2", "²")
+    assert words.heading.endswith(f", {unit}") if unit else "," not in words.heading
+    assert words.meaning.endswith(".")
+
+
+def test_no_metric_of_the_suite_is_left_out_of_the_tables() -> None:
+    names = list(registry.BUILT_IN["metrics"])
+    assert sorted(
+        [*itertools.chain(*glossary.more(names)), *(set(names) & set(glossary.MAIN))]
+    ) == sorted(names)
+
+
+@pytest.mark.parametrize(
+    ("kept", "heading", "ideal"),
+    [
+        ({"own": {"unit": "nats", "ideal": 1.0}}, "own, nats", 1.0),
+        ({"own": {"unit": "", "ideal": 0}}, "own", 0.0),
+        ({"own": {"unit": "nats", "ideal": None}}, "own, nats", None),
+        ({"other": {"unit": "nats", "ideal": 0.0}}, "own", None),
+        (None, "own", None),
+        ({"own": "broken"}, "own", None),
+    ],
+)
+def test_a_metric_of_a_plugin_goes_by_what_the_run_kept(
+    tmp_path: Path, kept: dict[str, object] | None, heading: str, ideal: float | None
+) -> None:
+    store = Store(tmp_path)
+    if kept is not None:
+        store.note({"metrics": kept})
+    for method, value in (("near", 1.01), ("below", 0.2), ("above", 1.9), (FLOOR, 1.0)):
+        for seed in range(2):
+            rows = [Row(0, True, 1.0, 10, 10, 100, "own", value, 0.01, "estimate")]
+            store.append(CellRecord(f"{method}{seed}", "p", {}, method, {}, seed, {}, "ok"), rows)
+    results = summarise(store)
+    assert (results.measure("own").heading, results.measure("own").ideal) == (heading, ideal)
+    ranks = (
+        {method: results.verdicts["p", "own", method].rank for method in ("near", "below", "above")}
+        if ideal is not None
+        else {}
+    )
+    assert ranks == {1.0: {"near": "best", "below": "", "above": ""}, None: {}}.get(ideal, ranks)
+    assert ideal is not None or not results.verdicts
