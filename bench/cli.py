@@ -1,4 +1,6 @@
-"""The `postbench` command. Imports the rest only when a command needs it, so that help is instant."""
+"""The `postbench` command. Imports the rest only when a command needs it, so that help is
+instant.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,12 @@ from bench.errors import UserError
 
 app = typer.Typer(
     name="postbench",
-    help="How far is a posterior approximation from the truth, how sure are we, and what did it cost?\n\n"
-    "Start with `postbench run`: Adversarial Variational Bayes, Gaussian VB and NUTS on three posteriors whose truth is known, "
-    "in about five minutes. `postbench list` shows what there is; `postbench new method NAME` begins a method of your own.",
+    help=(
+        "How far is a posterior approximation from the truth, how sure are we, and what did it"
+        " cost?\n\nStart with `postbench run`: Adversarial Variational Bayes, Gaussian VB and NUTS"
+        " on three posteriors whose truth is known, in about five minutes. `postbench list` shows"
+        " what there is; `postbench new method NAME` begins a method of your own."
+    ),
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
@@ -90,12 +95,14 @@ def run(
         bool, typer.Option("--retry", help="Run again the cells that did not end well.")
     ] = False,
 ) -> None:
-    """Run a matrix of problems, methods and seeds, measure each cell against the truth, and write the report.
+    """Run a matrix of problems, methods and seeds, measure each cell against the truth, and write
+    the report.
 
     The same command again continues where it was stopped, and does nothing when all is done.
 
-    Examples: `postbench run` · `postbench run smoke` · `postbench run -p eight-schools -m avb:contrast=full -m pyro-nuts`
-    · `postbench run -m mine.py:Mine -m exact --seconds 20` · `postbench run study.toml --out study`
+    Examples: `postbench run` · `postbench run smoke` ·
+    `postbench run -p eight-schools -m avb:contrast=full -m pyro-nuts` ·
+    `postbench run -m mine.py:Mine -m exact --seconds 20` · `postbench run study.toml --out study`
     """
     from bench.commands.run import run_matrix
 
@@ -132,7 +139,9 @@ def show(
         str, typer.Argument(help="A problem, method, metric or preset, or FILE.py:Class.")
     ],
 ) -> None:
-    """Show one thing: prose, fields with their defaults, the truth where there is one, and where it comes from."""
+    """Show one thing: prose, fields with their defaults, the truth where there is one, and where it
+    comes from.
+    """
     from bench.commands.show import print_one
 
     print_one(name)
@@ -176,7 +185,9 @@ def check(
         ),
     ],
 ) -> None:
-    """Hold a method, a problem or a metric against the contract, and print each check with pass or fail, and why."""
+    """Hold a method, a problem or a metric against the contract, and print each check with pass or
+    fail, and why.
+    """
     from bench.commands.check import check_one
 
     if not check_one(name):
@@ -228,9 +239,11 @@ def calibrate(
         int | None, typer.Option(help="Processes; default: one per core.", min=1)
     ] = None,
 ) -> None:
-    """Measure the rulers: bias, spread and coverage of every metric on pairs where what it should read is known.
+    """Measure the rulers: bias, spread and coverage of every metric on pairs where what it should
+    read is known.
 
-    Stopped halfway, the same command goes on where it was; a change to the code of metrics or pairs starts anew.
+    Stopped halfway, the same command goes on where it was; a change to the code of metrics or pairs
+    starts anew.
     """
     from bench.calibration.calibrate import Repetitions
     from bench.commands.calibrate import write_calibration
@@ -265,7 +278,9 @@ def reference_build(
         Path | None, typer.Option(metavar="DIR", help="Where to store it; default: ./references.")
     ] = None,
 ) -> None:
-    """Simulate a posterior by two independent routes, hold the result against the limits, and store it if it keeps to all."""
+    """Simulate a posterior by two independent routes, hold the result against the limits, and store
+    it if it keeps to all.
+    """
     from bench.commands.reference import build_reference
 
     build_reference(name, seed, out)
@@ -279,7 +294,9 @@ def reference_verify(
     ] = None,
     folder: Place = None,
 ) -> None:
-    """Check stored references again, in seconds: hashes, shapes, moments against the certificate, Stein identities."""
+    """Check stored references again, in seconds: hashes, shapes, moments against the certificate,
+    Stein identities.
+    """
     from bench.commands.reference import verify_references
 
     if not verify_references(names or [], folder):

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """A request that cannot be met; the message names what is wrong, what was expected and the way out."""
+    """A request that cannot be met; the message names what is wrong, what was expected and the way
+    out.
+    """
 
 
 class PluginError(UserError):
@@ -15,7 +17,9 @@ class PluginError(UserError):
 
 
 def unknown(what: str, name: str, known: Iterable[str], hint: str) -> UserError:
-    """The error for a name that is not there: suggests the nearest ones, and how to list them all."""
+    """The error for a name that is not there: suggests the nearest ones, and how to list
+    them all.
+    """
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     guess = (

@@ -1,4 +1,6 @@
-"""The results of a run on disk: one SQLite file of tidy rows, one transaction a cell, and the draws beside it."""
+"""The results of a run on disk: one SQLite file of tidy rows, one transaction a cell, and the draws
+beside it.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +22,15 @@ FILE = "results.sqlite"
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS info (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS cells (
-    key TEXT PRIMARY KEY, problem TEXT NOT NULL, problem_settings TEXT NOT NULL, method TEXT NOT NULL, settings TEXT NOT NULL,
-    seed INTEGER NOT NULL, budget TEXT NOT NULL, status TEXT NOT NULL, reason TEXT NOT NULL, seconds REAL, gradients INTEGER,
+    key TEXT PRIMARY KEY, problem TEXT NOT NULL, problem_settings TEXT NOT NULL,
+    method TEXT NOT NULL, settings TEXT NOT NULL, seed INTEGER NOT NULL, budget TEXT NOT NULL,
+    status TEXT NOT NULL, reason TEXT NOT NULL, seconds REAL, gradients INTEGER,
     diagnostics TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS rows (
-    key TEXT NOT NULL REFERENCES cells(key) ON DELETE CASCADE, checkpoint INTEGER NOT NULL, final INTEGER NOT NULL,
-    seconds REAL NOT NULL, gradients INTEGER NOT NULL, evaluations INTEGER NOT NULL, draws INTEGER NOT NULL,
-    metric TEXT NOT NULL, value REAL, stderr REAL, kind TEXT, status TEXT NOT NULL, reason TEXT NOT NULL,
+    key TEXT NOT NULL REFERENCES cells(key) ON DELETE CASCADE, checkpoint INTEGER NOT NULL,
+    final INTEGER NOT NULL, seconds REAL NOT NULL, gradients INTEGER NOT NULL,
+    evaluations INTEGER NOT NULL, draws INTEGER NOT NULL, metric TEXT NOT NULL,
+    value REAL, stderr REAL, kind TEXT, status TEXT NOT NULL, reason TEXT NOT NULL,
     PRIMARY KEY (key, checkpoint, metric));
 """
 
@@ -37,9 +41,11 @@ class Row:
 
     Args:
         checkpoint: 0, 1, ... in the order they were reached; final: whether it is the cell's last.
-        seconds, gradients, evaluations: what the method had spent when it was measured; evaluations of the density.
+        seconds, gradients, evaluations: what the method had spent when it was measured; evaluations
+            of the density.
         draws: how many draws the metric saw.
-        metric, value, stderr, kind: the estimate; all None but the name where ``status`` is ``skipped``.
+        metric, value, stderr, kind: the estimate; all None but the name where ``status`` is
+            ``skipped``.
         status, reason: ``ok`` with an optional note, or ``skipped`` or ``failed`` with the reason.
     """
 
@@ -63,7 +69,8 @@ class CellRecord:
 
     Args:
         key: hash of the content that decides the result.
-        problem, problem_settings, method, settings: names, and the fields that differ from their defaults.
+        problem, problem_settings, method, settings: names, and the fields that differ from their
+            defaults.
         seed, budget: as run.
         status, reason: how it ended, and why where that is not ``ok``.
         seconds, gradients: spent in all, None where it ended before it could tell.
@@ -99,7 +106,8 @@ class Store:
         self.folder = folder
         if not create and not (folder / FILE).is_file():
             raise FileNotFoundError(
-                f"{folder} holds no results ({FILE} is missing); `postbench run --out {folder}` makes them."
+                f"{folder} holds no results ({FILE} is missing); `postbench run --out {folder}`"
+                " makes them."
             )
         self.draws_folder.mkdir(parents=True, exist_ok=True)
         self.logs_folder.mkdir(exist_ok=True)
@@ -113,7 +121,9 @@ class Store:
 
     @property
     def draws_folder(self) -> Path:
-        """Where draws are kept: one file per cell key, and one per problem named ``truth-`` and its label."""
+        """Where draws are kept: one file per cell key, and one per problem named ``truth-`` and its
+        label.
+        """
         return self.folder / "draws"
 
     @contextlib.contextmanager
@@ -162,7 +172,9 @@ class Store:
         return found
 
     def note(self, info: Mapping[str, Any]) -> None:
-        """Keep facts about the run (versions, machine, command); a later value replaces an earlier one."""
+        """Keep facts about the run (versions, machine, command); a later value replaces an earlier
+        one.
+        """
         with self._connect() as db:
             rows = [(name, json.dumps(value)) for name, value in info.items()]
             db.executemany("INSERT OR REPLACE INTO info VALUES (?, ?)", rows)
@@ -175,7 +187,9 @@ class Store:
             }
 
     def save_draws(self, name: str, draws: NDArray[np.float64], coordinates: Sequence[str]) -> None:
-        """Keep draws [n, D] under a cell's key or ``truth-<problem label>``; the file appears whole or not at all."""
+        """Keep draws [n, D] under a cell's key or ``truth-<problem label>``; the file appears whole
+        or not at all.
+        """
         path = self._draws_file(name)
         part = path.with_name(f".{os.getpid()}-{path.name}")
         np.savez_compressed(part, draws=draws.astype(np.float32), coordinates=np.array(coordinates))
@@ -197,7 +211,9 @@ class Store:
 
 
 def label(name: str, settings: Mapping[str, Any]) -> str:
-    """How a problem or a method is called in tables: its name, and the settings that differ from the defaults."""
+    """How a problem or a method is called in tables: its name, and the settings that differ from
+    the defaults.
+    """
     return " ".join([name, *(f"{field}={value}" for field, value in settings.items())])
 
 

@@ -1,1 +1,10 @@
-"""How a posterior is approximated: one method per file."""
+"""How a posterior is approximated: one method per file, what they share in ``parts``.
+
+``from methods import Method, Budget, Target, Approximation, Pushforward, Draws, Gaussian`` has what
+a method of your own is made of.
+"""
+
+from methods.base import Approximation, Budget, Draws, Method, Pushforward, Target
+from methods.parts.gaussian import Gaussian
+
+__all__ = ["Approximation", "Budget", "Draws", "Gaussian", "Method", "Pushforward", "Target"]

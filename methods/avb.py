@@ -1,16 +1,20 @@
-r"""Adversarial Variational Bayes: a sampler whose density nobody can write down, taught by a rival that estimates it.
+r"""Adversarial Variational Bayes: a sampler whose density nobody can write down, taught by a rival
+that estimates it.
 
 .. math::
     \min_f E_{q}\!\left[T^*(z) + \log r(z) - \log p(z)\right], \quad z = f(\epsilon) \sim q, \qquad
     T^* = \arg\max_T E_{q} \log\sigma(T(z)) + E_r \log(1 - \sigma(T(z))) = \log q - \log r
 
-f is a network fed with noise; r is a density that can be both drawn from and written down. Since the optimal T has slope zero
-in expectation with respect to the weights of f, T is held fixed while the sampler learns. With ``contrast = "none"`` r is
-N(0, I): algorithm 1, which compares with the prior; a target shows only the joint density, so the standard normal stands in.
-Adaptive contrast (algorithm 2) takes for r the Gaussian of the sampler's own mean and variances, or covariance, held constant
-in the gradient: T sees z standardised by them and has only the departure of q from a Gaussian to learn.
+f is a network fed with noise; r is a density that can be both drawn from and written down. Since
+the optimal T has slope zero in expectation with respect to the weights of f, T is held fixed while
+the sampler learns. With ``contrast = "none"`` r is N(0, I): algorithm 1, which compares with the
+prior; a target shows only the joint density, so the standard normal stands in. Adaptive contrast
+(algorithm 2) takes for r the Gaussian of the sampler's own mean and variances, or covariance, held
+constant in the gradient: T sees z standardised by them and has only the departure of q from a
+Gaussian to learn.
 
-Source: L. Mescheder, S. Nowozin, A. Geiger, Adversarial Variational Bayes, ICML 2017, arXiv:1701.04722.
+Source: L. Mescheder, S. Nowozin, A. Geiger, Adversarial Variational Bayes, ICML 2017,
+arXiv:1701.04722.
 """
 
 from __future__ import annotations
@@ -29,7 +33,9 @@ from methods.parts.networks import Discriminator, Sampler, SamplerNetwork
 from methods.parts.record import Recorded
 from methods.parts.validate import require
 
-KNEE = 10.0  # nats; how far log p - log r may be from its usual level before an informed discriminator is told "far" alone
+# nats; how far log p - log r may be from its usual level before an informed discriminator is told
+# "far" alone
+KNEE = 10.0
 LAG = 0.2  # share of the newest weights in the mean that ``lookahead`` starts from
 START = 4096  # draws that measure the untrained sampler
 
@@ -39,22 +45,30 @@ class AVB(Method):
     """A sampler network against a discriminator.
 
     Args:
-        contrast: r is N(0, I) (``none``), or the Gaussian with the sampler's own ``diagonal`` or ``full`` covariance.
-        informed: whether the discriminator is given log p - log r, as an input and as the value it starts from. What is left
-            to learn, log q - log p, vanishes as q nears p, and its errors with it. False: it sees z alone, as in the paper.
-        iterations: length of the run, one sampler step each; cut to what ``budget.gradients`` allows.
+        contrast: r is N(0, I) (``none``), or the Gaussian with the sampler's own ``diagonal`` or
+            ``full`` covariance.
+        informed: whether the discriminator is given log p - log r, as an input and as the value it
+            starts from. What is left to learn, log q - log p, vanishes as q nears p, and its errors
+            with it. False: it sees z alone, as in the paper.
+        iterations: length of the run, one sampler step each; cut to what ``budget.gradients``
+            allows.
         batch: draws, and so gradient evaluations, per sampler step.
-        steps: discriminator steps per sampler step; discriminator_batch: draws of q, and as many of r, in each.
-        noise_dim: length of eps; None for that of z, which keeps the density of q within reach of the metrics.
+        steps: discriminator steps per sampler step; discriminator_batch: draws of q, and as many of
+            r, in each.
+        noise_dim: length of eps; None for that of z, which keeps the density of q within reach of
+            the metrics.
         hidden: widths of the sampler's layers; skip: whether it adds a linear map of eps.
         width, blocks: of the discriminator's residual network.
-        sampler_lr, discriminator_lr: Adam step sizes; sampler_beta1, discriminator_beta1: Adam's memory of the gradient.
-        lookahead: how far the sampler's view of the discriminator is ahead of it, as a multiple of its weights' distance from
-            their mean over the last five steps. It makes up for lag, which is what lets the map fold; 0 for the plain game.
+        sampler_lr, discriminator_lr: Adam step sizes; sampler_beta1, discriminator_beta1: Adam's
+            memory of the gradient.
+        lookahead: how far the sampler's view of the discriminator is ahead of it, as a multiple of
+            its weights' distance from their mean over the last five steps. It makes up for lag,
+            which is what lets the map fold; 0 for the plain game.
         final_lr: share of both step sizes left at the end of their cosine decay; 1 for none.
         clip: largest norm of a gradient in the weights.
         scale: standard deviation of the sampler's coordinates at the start.
-        anneal: share of the run in which log p gains its full weight, starting from N(0, scale^2 I); 0 for none.
+        anneal: share of the run in which log p gains its full weight, starting from N(0, scale^2
+            I); 0 for none.
         average: memory of the averaged weights that are yielded, per iteration; 0 for the newest.
         every: iterations between two approximations.
 
@@ -151,9 +165,8 @@ class Game:
             [self.rival], betas=(method.discriminator_beta1, 0.999), fused=True
         )
         self.contrast = Contrast(method.contrast, self._draw(START))
-        self.level = torch.zeros(
-            (), dtype=torch.float64
-        )  # running median of log p - log r on q, which knows p up to a constant only
+        # running median of log p - log r on q, which knows p up to a constant only
+        self.level = torch.zeros((), dtype=torch.float64)
         self.heat, self.cold = 1.0, 0.0
         self.played = 0
         self._loss, self._pull = Recorded(self._loss_gradient), Recorded(self._pull_gradient)
@@ -162,9 +175,8 @@ class Game:
         """Discriminator steps, then a sampler step, at a share of the run in [0, 1)."""
         method = self.method
         self.heat = min(1.0, progress / method.anneal) if method.anneal else 1.0
-        self.cold = (
-            1 - self.heat
-        ) ** 3  # a pull to the start that lasted would hold back wide posteriors to the very end
+        # a pull to the start that lasted would hold back wide posteriors to the very end
+        self.cold = (1 - self.heat) ** 3
         decay = method.final_lr + (1 - method.final_lr) * 0.5 * (1 + math.cos(math.pi * progress))
         for _ in range(method.steps):
             _descend(
@@ -180,7 +192,9 @@ class Game:
         return SamplerNetwork(self.sampler, self.average)
 
     def rival_gradient(self) -> Tensor:
-        """Of the logistic loss on fresh draws of q and r, in the discriminator's weights: [weights]."""
+        """Of the logistic loss on fresh draws of q and r, in the discriminator's weights:
+        [weights].
+        """
         noise = self._normal(self.method.discriminator_batch, self.target.dim)
         z = torch.cat([self._draw(len(noise)), self.contrast.restore(noise)])
         u = torch.cat([self.contrast.standardise(z[: len(noise)]), noise])
@@ -194,7 +208,9 @@ class Game:
         return self._loss(self.rival, u, excess - self.level)
 
     def sampler_gradient(self) -> Tensor:
-        """Of E[T + log r - log p], with T and r held constant, in the sampler's weights: [weights]."""
+        """Of E[T + log r - log p], with T and r held constant, in the sampler's weights:
+        [weights].
+        """
         eps = self._normal(self.method.batch, self.sampler.noise_dim).float()
         z = self.sampler(self.weights, eps).double()
         log_p, slope_p = self.target.value_and_grad(z)
@@ -209,12 +225,13 @@ class Game:
         return gradient
 
     def _loss_gradient(self, rival: Tensor, u: Tensor, excess: Tensor | None = None) -> Tensor:
-        """[weights] of the discriminator, from draws of q and then of r at u, [2 n, D], with log p - log r, [2 n]."""
+        """[weights] of the discriminator, from draws of q and then of r at u, [2 n, D], with log p
+        - log r, [2 n].
+        """
         if excess is None:
             return self.discriminator.loss_gradient(rival, u.float(), torch.zeros(()))
-        hint = excess.clamp(-KNEE, KNEE).nan_to_num(
-            nan=-KNEE
-        )  # where r strays, a density may overflow
+        # where r strays, a density may overflow
+        hint = excess.clamp(-KNEE, KNEE).nan_to_num(nan=-KNEE)
         return self.discriminator.loss_gradient(
             rival, torch.column_stack([u, hint]).float(), hint.float()
         )
@@ -229,10 +246,12 @@ class Game:
         excess: Tensor,
         slope: Tensor,
     ) -> Tensor:
-        """The slope of T + log r - log p, with log p - log r = excess and its slope by z given, pulled back to [weights].
+        """The slope of T + log r - log p, with log p - log r = excess and its slope by z given,
+        pulled back to [weights].
 
-        An informed T is network(u, hint) + hint, and the hint's own slope cancels that of log p. Beyond the knee it would not:
-        there log p counts as capped, or a narrow funnel, whose neck the network cannot see, would draw everything in.
+        An informed T is network(u, hint) + hint, and the hint's own slope cancels that of log p.
+        Beyond the knee it would not: there log p counts as capped, or a narrow funnel, whose neck
+        the network cannot see, would draw everything in.
         """
         if self.method.informed:
             inputs = torch.column_stack([u, excess.clamp(-KNEE, KNEE)]).float()

@@ -1,9 +1,10 @@
 """How a posterior is approximated: the four types that every method meets.
 
-To add a method: make a frozen dataclass that derives from ``Method``, its hyperparameters as fields; set ``name``; write
-``run`` as a generator that improves an approximation and yields it every so often. The harness resumes it, pauses its
-clock while it measures, and closes it when the budget is spent; a method needs no clock and no callback. Draw random
-numbers from the given generator only. ``postbench check FILE.py:Class`` holds a method to the contract.
+To add a method: make a frozen dataclass that derives from ``Method``, its hyperparameters as
+fields; set ``name``; write ``run`` as a generator that improves an approximation and yields it
+every so often. The harness resumes it, pauses its clock while it measures, and closes it when the
+budget is spent; a method needs no clock and no callback. Draw random numbers from the given
+generator only. ``postbench check FILE.py:Class`` holds a method to the contract.
 """
 
 from __future__ import annotations
@@ -18,25 +19,32 @@ from torch import Generator, Tensor
 
 
 class Target(Protocol):
-    """What a method sees of a problem: its density and dimension, never its truth. Every call is counted."""
+    """What a method sees of a problem: its density and dimension, never its truth. Every call is
+    counted.
+    """
 
     @property
     def dim(self) -> int:
         """D, the number of coordinates."""
 
     def log_density(self, z: Tensor) -> Tensor:
-        """Unnormalised log density, differentiable: [..., D] -> [...], nats. A row counts once forward, once backward."""
+        """Unnormalised log density, differentiable: [..., D] -> [...], nats. A row counts once
+        forward, once backward.
+        """
 
     def value_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Log density and its gradient, detached: [..., D] -> ([...], [..., D]). The fastest way to a gradient."""
+        """Log density and its gradient, detached: [..., D] -> ([...], [..., D]). The fastest way to
+        a gradient.
+        """
 
 
 @dataclass(frozen=True)
 class Budget:
     """What a method may spend; None is without limit. The harness enforces it at every ``yield``.
 
-    A method with a schedule (annealing, cosine decay) should plan it by its own number of steps and by ``gradients``:
-    a plan made from ``seconds`` makes the result depend on the speed of the machine.
+    A method with a schedule (annealing, cosine decay) should plan it by its own number of steps and
+    by ``gradients``: a plan made from ``seconds`` makes the result depend on the speed of the
+    machine.
 
     Args:
         seconds: time of fitting, measuring excluded.
@@ -67,12 +75,16 @@ class Approximation(ABC):
         """Draws, [n, D], float64, a function of the generator's state alone."""
 
     def log_prob(self, z: Tensor) -> Tensor | None:
-        """Normalised log density, [..., D] -> [...], nats; None where there is none to be had (an implicit one)."""
+        """Normalised log density, [..., D] -> [...], nats; None where there is none to be had (an
+        implicit one).
+        """
         return None
 
 
 class Pushforward(Approximation):
-    """z = f(eps), eps ~ N(0, I): a sampler whose map is open to the metrics. Where f is injective its density follows."""
+    """z = f(eps), eps ~ N(0, I): a sampler whose map is open to the metrics. Where f is injective
+    its density follows.
+    """
 
     noise_dim: int
 
@@ -99,14 +111,17 @@ class Draws(Approximation):
 
     Args:
         chains: [chains, draws, D], float64, in the order they were made.
-        diagnostics: figures that tell whether to trust them (split R-hat, bulk ESS, divergences, ...).
+        diagnostics: figures that tell whether to trust them (split R-hat, bulk ESS, divergences,
+            ...).
     """
 
     chains: Tensor
     diagnostics: Mapping[str, float] = field(default_factory=dict)
 
     def sample(self, n: int, generator: Generator) -> Tensor:
-        """At most n draws, evenly spaced over the chains, [min(n, chains * draws), D]; never one of them twice."""
+        """At most n draws, evenly spaced over the chains, [min(n, chains * draws), D]; never one of
+        them twice.
+        """
         flat = self.chains.flatten(0, 1)
         if n >= len(flat):
             return flat

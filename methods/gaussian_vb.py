@@ -1,17 +1,19 @@
-r"""Gaussian variational Bayes that finds the best Gaussian there is: the yardstick for every richer approximation.
+r"""Gaussian variational Bayes that finds the best Gaussian there is: the yardstick for every richer
+approximation.
 
 .. math::
     \max_{m, L}\ \mathrm{ELBO}(m, L) = E_{\epsilon \sim N(0, I)} \log p(m + L \epsilon)
     + \sum_i \log L_{ii} + \tfrac D2 \log 2\pi e
 
-The expectation is an average over fixed quasi-random draws, so it is a smooth function, which L-BFGS climbs in tens of
-steps with no step size to tune and no noise to wait for. An average over few draws can be overfitted: each round takes four
-times the draws of the last, judges what that found on draws it has not seen, and climbs on from there. The method ends
-when that gains less than the tolerance. Where there are several optima, the best of several starts is kept.
+The expectation is an average over fixed quasi-random draws, so it is a smooth function, which
+L-BFGS climbs in tens of steps with no step size to tune and no noise to wait for. An average over
+few draws can be overfitted: each round takes four times the draws of the last, judges what that
+found on draws it has not seen, and climbs on from there. The method ends when that gains less than
+the tolerance. Where there are several optima, the best of several starts is kept.
 
-Source: A. Kucukelbir, D. Tran, R. Ranganath, A. Gelman, D. M. Blei, Automatic differentiation variational inference, 2017,
-arXiv:1603.00788; fixed draws: R. Giordano, M. Ingram, T. Broderick, Black box variational inference with a deterministic
-objective, 2024, arXiv:2304.05527.
+Source: A. Kucukelbir, D. Tran, R. Ranganath, A. Gelman, D. M. Blei, Automatic differentiation
+variational inference, 2017, arXiv:1603.00788; fixed draws: R. Giordano, M. Ingram, T. Broderick,
+Black box variational inference with a deterministic objective, 2024, arXiv:2304.05527.
 """
 
 from __future__ import annotations
@@ -34,10 +36,8 @@ from methods.parts.validate import require
 
 GROWTH = 4  # draws of a round, as a multiple of the last one's
 SURVIVAL = 3  # one candidate in so many goes on to the next round
-WIDTHS = (
-    0.1,
-    1.0,
-)  # of the starts in turn: narrow ones find single modes, wide ones the optima that span several
+# of the starts in turn: narrow ones find single modes, wide ones the optima that span several
+WIDTHS = (0.1, 1.0)
 TRIES = 100  # starting points drawn before giving up
 HALVINGS = 30  # of the width, to bring every draw to where the density is finite
 
@@ -48,13 +48,16 @@ class GaussianVB(Method):
 
     Args:
         covariance: ``diagonal`` (mean field) or ``full``.
-        starts: how many starting points, uniform on (-2, 2) in each coordinate; the best optimum counts.
+        starts: how many starting points, uniform on (-2, 2) in each coordinate; the best optimum
+            counts.
         draws: in the first round, and so gradient evaluations per step; at least 4 D are taken.
         max_draws: of the last round, whether or not the tolerance is met.
-        tolerance: nats; the method ends when four times the draws raise the ELBO, on draws not used before, by less.
+        tolerance: nats; the method ends when four times the draws raise the ELBO, on draws not used
+            before, by less.
 
     Raises:
-        ValueError: if a field lies outside its range; from ``run``, if the density is finite nowhere it looked.
+        ValueError: if a field lies outside its range; from ``run``, if the density is finite
+            nowhere it looked.
     """
 
     covariance: Literal["diagonal", "full"] = "diagonal"
@@ -74,9 +77,8 @@ class GaussianVB(Method):
         require(self, "tolerance", 0 < self.tolerance < math.inf, "be positive and finite")
 
     def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Gaussian]:
-        draws = (
-            1 << (max(self.draws, 4 * target.dim) - 1).bit_length()
-        )  # Sobol points are even in powers of two
+        # Sobol points are even in powers of two
+        draws = 1 << (max(self.draws, 4 * target.dim) - 1).bit_length()
         loss = self._loss(target, draws, generator)
         ranked: list[tuple[float, Tensor]] = []
         for i in range(self.starts):
@@ -103,12 +105,15 @@ class GaussianVB(Method):
             if math.isfinite(value):
                 return value, x
         raise ValueError(
-            f"GaussianVB found no finite density around any of {TRIES} points drawn from (-2, 2) per coordinate."
+            f"GaussianVB found no finite density around any of {TRIES} points drawn from (-2, 2)"
+            " per coordinate."
         )
 
 
 def _narrowed(loss: _Loss, x: Tensor) -> tuple[float, Tensor]:
-    """The loss and its point, drawn together around its mean until the density is finite at every draw."""
+    """The loss and its point, drawn together around its mean until the density is finite at every
+    draw.
+    """
     value = loss(x)[0]
     for _ in range(HALVINGS):
         if math.isfinite(value):
@@ -121,7 +126,9 @@ def _narrowed(loss: _Loss, x: Tensor) -> tuple[float, Tensor]:
 def _climb(
     loss: _Loss, ranked: list[tuple[float, Tensor]], tolerance: float
 ) -> Steps[Gaussian, None, list[tuple[float, Tensor]]]:
-    """One round: improve each candidate, yield the best so far, and return where they ended, best first."""
+    """One round: improve each candidate, yield the best so far, and return where they ended, best
+    first.
+    """
     best = ranked[0]
     yield loss.gaussian(best[1])
     ends = []
@@ -140,7 +147,8 @@ def _value(pair: tuple[float, Tensor]) -> float:
 
 @dataclass(frozen=True, eq=False)
 class _Loss:
-    """Minus the ELBO on fixed draws, up to its constant, as a function of [P]: m, log L_ii, then L below the diagonal.
+    """Minus the ELBO on fixed draws, up to its constant, as a function of [P]: m, log L_ii, then L
+    below the diagonal.
 
     Args:
         target: the density.
@@ -153,7 +161,9 @@ class _Loss:
     eps: Tensor
 
     def __call__(self, x: Tensor) -> tuple[float, Tensor]:
-        """The loss, inf where the density is not finite at every draw, and its gradient: [P] -> nats, [P]."""
+        """The loss, inf where the density is not finite at every draw, and its gradient: [P] ->
+        nats, [P].
+        """
         dim = self.target.dim
         loc, scale = self._parts(x)
         log_p, slope = self.target.value_and_grad(
@@ -201,14 +211,14 @@ class _Loss:
 def _normals(n: int, dim: int, generator: Generator) -> Tensor:
     """Scrambled Sobol points made normal, with mean 0 and covariance I exactly: [n, dim].
 
-    With exact moments the average of a quadratic is exact, so a Gaussian posterior needs no more draws in 100 dimensions.
+    With exact moments the average of a quadratic is exact, so a Gaussian posterior needs no more
+    draws in 100 dimensions.
     """
     seed = int(torch.randint(2**31, (), generator=generator))
     sobol = SobolEngine(dim, scramble=True, seed=seed)  # type: ignore[no-untyped-call]
     corners = sobol.draw(n, dtype=torch.float64)
-    eps = torch.special.ndtri(
-        corners + 0.5**SobolEngine.MAXBIT / 2
-    )  # the centres of the cells: never 0 or 1
+    # the centres of the cells: never 0 or 1
+    eps = torch.special.ndtri(corners + 0.5**SobolEngine.MAXBIT / 2)
     eps = eps - eps.mean(0)
     factor: Tensor = torch.linalg.cholesky(eps.T @ eps / n)
     white: Tensor = torch.linalg.solve_triangular(factor, eps.T, upper=False)

@@ -1,11 +1,13 @@
-r"""Pyro's HMC and NUTS on the target's recorded gradient: the samplers that torch users have, as fast as they go.
+r"""Pyro's HMC and NUTS on the target's recorded gradient: the samplers that torch users have, as
+fast as they go.
 
-Pyro's kernels are driven one draw at a time, the chains in turn, so that all chains can be looked at, and stopped, after each.
-They run on a plain potential function, -log p, whose gradient comes from ``Target.value_and_grad``: two to three times
-faster than on a Pyro model.
+Pyro's kernels are driven one draw at a time, the chains in turn, so that all chains can be looked
+at, and stopped, after each. They run on a plain potential function, -log p, whose gradient comes
+from ``Target.value_and_grad``: two to three times faster than on a Pyro model.
 
-Source: M. D. Hoffman, A. Gelman, The No-U-Turn sampler, 2014, arXiv:1111.4246; M. Betancourt, A conceptual introduction to
-Hamiltonian Monte Carlo, 2017, arXiv:1701.02434; R. M. Neal, MCMC using Hamiltonian dynamics, 2011, arXiv:1206.1901.
+Source: M. D. Hoffman, A. Gelman, The No-U-Turn sampler, 2014, arXiv:1111.4246; M. Betancourt, A
+conceptual introduction to Hamiltonian Monte Carlo, 2017, arXiv:1701.02434; R. M. Neal, MCMC using
+Hamiltonian dynamics, 2011, arXiv:1206.1901.
 """
 
 from __future__ import annotations
@@ -57,7 +59,9 @@ class _PyroSampler(Method):
         """Pyro's kernel, its energies recorded."""
 
     def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Draws]:
-        """Yield after every draw: the later half of each chain while that reaches into the warm-up, then all draws after it."""
+        """Yield after every draw: the later half of each chain while that reaches into the warm-up,
+        then all draws after it.
+        """
         chains = [self._chain(target, generator) for _ in range(self.chains)]
         total = self.warmup + self.draws
         history = torch.empty(self.chains, total, target.dim, dtype=torch.float64)
@@ -86,9 +90,13 @@ class _PyroSampler(Method):
             value, gradient = target.value_and_grad(z)
             if value.isfinite() and gradient.isfinite().all():
                 return z
-        where = f"{TRIES} starting points uniform on (-{self.radius:g}, {self.radius:g}) in each coordinate"
+        where = (
+            f"{TRIES} starting points uniform on (-{self.radius:g}, {self.radius:g}) in each"
+            " coordinate"
+        )
         raise ValueError(
-            f"{type(self).__name__}(radius={self.radius!r}): the density is finite at none of {where}; change radius."
+            f"{type(self).__name__}(radius={self.radius!r}): the density is finite at none of"
+            f" {where}; change radius."
         )
 
     def _figures(self, kernels: list[Any], steps: Tensor) -> dict[str, float]:
@@ -105,19 +113,22 @@ class _PyroSampler(Method):
 
 @dataclass(frozen=True)
 class PyroNUTS(_PyroSampler):
-    """The No-U-Turn sampler with multinomial trajectories, step size and mass matrix adapted as in Stan.
+    """The No-U-Turn sampler with multinomial trajectories, step size and mass matrix adapted as in
+    Stan.
 
     Args:
         chains: run in turn in one process, each with random numbers of its own.
         warmup: draws per chain that adapt the sampler and are then dropped.
         draws: per chain, after the warm-up.
-        target_accept: acceptance statistic that the step size is adapted to; more is slower and safer.
+        target_accept: acceptance statistic that the step size is adapted to; more is slower and
+            safer.
         dense_mass: adapt a full mass matrix instead of a diagonal one.
         radius: starting points are uniform on (-radius, radius) in each coordinate.
         max_tree_depth: a trajectory has at most 2^max_tree_depth - 1 steps.
 
     Raises:
-        ValueError: if a field lies outside its range; from ``run``, if no starting point has a finite density.
+        ValueError: if a field lies outside its range; from ``run``, if no starting point has a
+            finite density.
     """
 
     max_tree_depth: int = 10
@@ -144,22 +155,25 @@ class PyroNUTS(_PyroSampler):
 class PyroHMC(_PyroSampler):
     """Hamiltonian Monte Carlo with trajectories of fixed length, mass matrix adapted as in Stan.
 
-    In units of the posterior's standard deviations, to which the mass matrix scales, a Gaussian forgets where it was after a
-    length of pi/2 and is back after 2 pi.
+    In units of the posterior's standard deviations, to which the mass matrix scales, a Gaussian
+    forgets where it was after a length of pi/2 and is back after 2 pi.
 
     Args:
         chains: run in turn in one process, each with random numbers of its own.
         warmup: draws per chain that adapt the sampler and are then dropped.
         draws: per chain, after the warm-up.
-        target_accept: acceptance probability that the step size is adapted to; not used where ``steps`` is given.
+        target_accept: acceptance probability that the step size is adapted to; not used where
+            ``steps`` is given.
         dense_mass: adapt a full mass matrix instead of a diagonal one.
         radius: starting points are uniform on (-radius, radius) in each coordinate.
         trajectory_length: step size times number of steps.
-        steps: leapfrog steps per trajectory, which fixes the step size; None adapts the step size, and with it their number.
+        steps: leapfrog steps per trajectory, which fixes the step size; None adapts the step size,
+            and with it their number.
         max_steps: a trajectory is cut short there.
 
     Raises:
-        ValueError: if a field lies outside its range; from ``run``, if no starting point has a finite density.
+        ValueError: if a field lies outside its range; from ``run``, if no starting point has a
+            finite density.
     """
 
     trajectory_length: float = math.pi / 2
@@ -201,7 +215,9 @@ class PyroHMC(_PyroSampler):
 
 
 class _Recorded:
-    """Keeps the energy of the last trajectory: that of its first point, with the momentum just drawn."""
+    """Keeps the energy of the last trajectory: that of its first point, with the momentum just
+    drawn.
+    """
 
     energy = math.nan
 
@@ -221,7 +237,9 @@ class _RecordedHMC(_Recorded, HMC):
 
     @property
     def num_steps(self) -> int:
-        """As given, or as the step size asks for, within bounds: Pyro's own has none and can run for ever."""
+        """As given, or as the step size asks for, within bounds: Pyro's own has none and can run
+        for ever.
+        """
         return self.given_steps or min(super().num_steps, self.max_steps)
 
 
@@ -234,14 +252,15 @@ class _Potential:
     def __call__(self, point: dict[str, Tensor]) -> Tensor:
         self.calls += 1
         value, gradient = self.target.value_and_grad(point["z"])
-        slope = (
-            point["z"] @ gradient
-        )  # Pyro differentiates what it is given: this has the recorded gradient
+        # Pyro differentiates what it is given: this has the recorded gradient
+        slope = point["z"] @ gradient
         return slope.detach() - slope - value
 
 
 class _Chain:
-    """One kernel with its own stream of random numbers, which Pyro draws from torch's global one, lent for each draw."""
+    """One kernel with its own stream of random numbers, which Pyro draws from torch's global one,
+    lent for each draw.
+    """
 
     def __init__(
         self, kernel: Any, potential: _Potential, start: Tensor, warmup: int, seed: int

@@ -2,9 +2,10 @@ r"""A Gaussian bent along a parabola: strong dependence without any correlation.
 
 .. math:: z_1 \sim N(0, s^2), \qquad z_2 \mid z_1 \sim N\!\left(b\,(z_1^2 - s^2),\, w^2\right)
 
-Both means are zero and the covariance is diagonal; only the third moments tell. Source: Haario, Saksman and Tamminen, Adaptive
-proposal distribution for random walk Metropolis algorithm, 1999, doi 10.1007/s001800050022, which has s = 10, w = 1 and the
-bends 0.03 and 0.1 (and its banana upside down).
+Both means are zero and the covariance is diagonal; only the third moments tell. Source: Haario,
+Saksman and Tamminen, Adaptive proposal distribution for random walk Metropolis algorithm, 1999, doi
+10.1007/s001800050022, which has s = 10, w = 1 and the bends 0.03 and 0.1 (and its banana upside
+down).
 """
 
 from __future__ import annotations

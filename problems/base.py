@@ -1,8 +1,9 @@
 """What is to be inferred: a log density over unconstrained reals, and the truth it is judged by.
 
-To add a problem: make a frozen dataclass that derives from ``Problem``; set ``name``; give ``dim`` and ``truth``; write
-``log_density`` over all of R^D (transform constraints away and add the log Jacobian); where the model has parameters in
-units of its own, override ``constrain`` and ``unconstrain``. ``postbench check FILE.py:Class`` holds it to the contract.
+To add a problem: make a frozen dataclass that derives from ``Problem``; set ``name``; give ``dim``
+and ``truth``; write ``log_density`` over all of R^D (transform constraints away and add the log
+Jacobian); where the model has parameters in units of its own, override ``constrain`` and
+``unconstrain``. ``postbench check FILE.py:Class`` holds it to the contract.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ class Exact:
 
     Args:
         sample: independent draws, ``(n, generator) -> [n, D]``, float64.
-        log_z: log of the integral of ``exp(log_density)``, nats: the log evidence of a Bayesian model.
+        log_z: log of the integral of ``exp(log_density)``, nats: the log evidence of a Bayesian
+            model.
     """
 
     sample: Callable[[int, Generator], Tensor]
@@ -58,7 +60,9 @@ class Reference:
         return self.draws[torch.randperm(len(self.draws), generator=generator)[:n]]
 
     def half(self, which: Literal[0, 1]) -> Reference:
-        """Every second draw: the two halves share none, so that one can be held against the other."""
+        """Every second draw: the two halves share none, so that one can be held against the
+        other.
+        """
         return replace(self, draws=self.draws[which::2])
 
 
@@ -79,7 +83,9 @@ class Modes:
 
 
 class Problem(ABC):
-    """A posterior over R^D, all constraints transformed away. Its settings are the fields of a frozen dataclass."""
+    """A posterior over R^D, all constraints transformed away. Its settings are the fields of a
+    frozen dataclass.
+    """
 
     name: ClassVar[str]
 
@@ -95,7 +101,9 @@ class Problem(ABC):
 
     @abstractmethod
     def log_density(self, z: Tensor) -> Tensor:
-        """Unnormalised log density in nats, Jacobians and additive constants included: [..., D] -> [...]."""
+        """Unnormalised log density in nats, Jacobians and additive constants included: [..., D] ->
+        [...].
+        """
 
     @property
     def modes(self) -> Modes | None:

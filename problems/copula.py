@@ -3,10 +3,10 @@ r"""A Gaussian copula with skewed marginals: Gaussian dependence, no Gaussian in
 .. math:: g \sim N(0, C), \quad C_{ij} = \rho^{|i - j|}, \qquad
    z_i = \sinh\!\left(\frac{\operatorname{arsinh}(g_i) + \epsilon_i}{\delta}\right)
 
-Each marginal is a sinh-arcsinh law: epsilon skews it, delta below 1 makes its tails heavier than a normal's. The skews run
-evenly from -epsilon at the first coordinate to epsilon at the last. The map is undone by g = sinh(delta arsinh(z) - epsilon),
-with dg/dz = delta sqrt((1 + g^2) / (1 + z^2)). Source: Jones and Pewsey, Sinh-arcsinh distributions, 2009,
-doi 10.1093/biomet/asp053.
+Each marginal is a sinh-arcsinh law: epsilon skews it, delta below 1 makes its tails heavier than a
+normal's. The skews run evenly from -epsilon at the first coordinate to epsilon at the last. The map
+is undone by g = sinh(delta arsinh(z) - epsilon), with dg/dz = delta sqrt((1 + g^2) / (1 + z^2)).
+Source: Jones and Pewsey, Sinh-arcsinh distributions, 2009, doi 10.1093/biomet/asp053.
 """
 
 from __future__ import annotations

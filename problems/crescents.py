@@ -3,9 +3,10 @@ r"""Two crescents hooked into one another: two modes that no straight line parts
 .. math:: p(z) = \tfrac12 c(z) + \tfrac12 c(-z), \qquad
    c(x, y) = N(x; -m, s^2)\; N\!\left(y; h - b\,(x + m)^2, w^2\right)
 
-One crescent opens downwards about (-m, h), the other is its image under a half turn. Each is a Gaussian sheared along a
-parabola, so volumes, and with them the density, stay exact. By that symmetry each mode holds exactly half, whatever the
-overlap. Made for this suite, after the two moons that classifiers are shown on.
+One crescent opens downwards about (-m, h), the other is its image under a half turn. Each is a
+Gaussian sheared along a parabola, so volumes, and with them the density, stay exact. By that
+symmetry each mode holds exactly half, whatever the overlap. Made for this suite, after the two
+moons that classifiers are shown on.
 """
 
 from __future__ import annotations
@@ -57,9 +58,8 @@ class Crescents(Problem):
 
     def log_density(self, z: Tensor) -> Tensor:
         both = torch.stack((self._crescent(z), self._crescent(-z)))
-        return both.logsumexp(0) - math.log(
-            2
-        )  # logaddexp has second derivatives of NaN where the two are far apart
+        # logaddexp has second derivatives of NaN where the two are far apart
+        return both.logsumexp(0) - math.log(2)
 
     def _label(self, z: Tensor) -> Tensor:
         return (self._crescent(-z) > self._crescent(z)).long()

@@ -1,14 +1,17 @@
-r"""Rubin's eight schools, the hierarchical model that every sampler is first tried on, in both of its coordinates.
+r"""Rubin's eight schools, the hierarchical model that every sampler is first tried on, in both of
+its coordinates.
 
 .. math::
-    \mu \sim N(0, 5), \quad \tau \sim \mathrm{HalfCauchy}(5), \quad \theta_j = \mu + \tau \eta_j, \quad
-    \eta_j \sim N(0, 1), \quad y_j \sim N(\theta_j, \sigma_j)
+    \mu \sim N(0, 5), \quad \tau \sim \mathrm{HalfCauchy}(5), \quad \theta_j = \mu + \tau \eta_j,
+    \quad \eta_j \sim N(0, 1), \quad y_j \sim N(\theta_j, \sigma_j)
 
-N(m, s) has standard deviation s. Effects are in points of the test that the schools coached for. Where tau is small, the
-data say little about eta, so (mu, log tau, eta) is mild; theta is then tied to mu, so (mu, log tau, theta) is a funnel.
+N(m, s) has standard deviation s. Effects are in points of the test that the schools coached for.
+Where tau is small, the data say little about eta, so (mu, log tau, eta) is mild; theta is then tied
+to mu, so (mu, log tau, theta) is a funnel.
 
-Source: D. B. Rubin, Estimation in parallel randomized experiments, 1981, doi:10.3102/10769986006004377; priors as in
-posteriordb, https://github.com/stan-dev/posteriordb, ``eight_schools``.
+Source: D. B. Rubin, Estimation in parallel randomized experiments, 1981,
+doi:10.3102/10769986006004377; priors as in posteriordb, https://github.com/stan-dev/posteriordb,
+``eight_schools``.
 """
 
 from __future__ import annotations
@@ -28,15 +31,17 @@ from problems.base import Exact, Problem
 from problems.parts.hierarchy import NormalMeans, check, data, log_normalisers
 from problems.parts.quadrature import Law, law
 
-EXTREME = 300.0  # |log tau| is clipped there inside exp, so that no square overflows and no 0 * inf arises
+# |log tau| is clipped there inside exp, so that no square overflows and no 0 * inf arises
+EXTREME = 300.0
 
 
 @functools.lru_cache(maxsize=64)
 def _law_of_log_tau(model: NormalMeans, tau_scale: float) -> Law:
     """Posterior of log tau. Outside the bounds lie less than e^-45 of it.
 
-    Towards -inf it falls as tau does, once tau is below all sigma and the scale of the prior. Towards inf the evidence
-    p(y | tau) falls beyond |y|, and prior times Jacobian fall as 1 / tau beyond the scale.
+    Towards -inf it falls as tau does, once tau is below all sigma and the scale of the prior.
+    Towards inf the evidence p(y | tau) falls beyond |y|, and prior times Jacobian fall as 1 / tau
+    beyond the scale.
     """
 
     def log_density(t: Tensor) -> Tensor:
@@ -48,7 +53,9 @@ def _law_of_log_tau(model: NormalMeans, tau_scale: float) -> Law:
 
 
 def _log_prior(log_tau: Tensor, scale: float) -> Tensor:
-    """Log density of log tau where tau ~ HalfCauchy(scale), Jacobian included: [...] -> [...], nats."""
+    """Log density of log tau where tau ~ HalfCauchy(scale), Jacobian included: [...] -> [...],
+    nats.
+    """
     tail = softplus(2 * (log_tau - math.log(scale)), threshold=50.0)  # log(1 + (tau / scale)^2)
     return math.log(2 / (math.pi * scale)) + log_tau - tail
 
@@ -161,9 +168,8 @@ class EightSchoolsCentred(_HalfCauchySchools):
         eta = (theta - z[..., :1]) * z[..., 1:2].clamp(min=-EXTREME).neg().exp()
         residual = theta * known.one_over_sigma - known.y_over_sigma
         squares = torch.addcmul(residual.square(), eta, eta).sum(-1) + (mu / self.mu_scale).square()
-        prior = (
-            _log_prior(log_tau, self.tau_scale) - len(self.y) * log_tau
-        )  # theta is eta stretched tau-fold, J times
+        # theta is eta stretched tau-fold, J times
+        prior = _log_prior(log_tau, self.tau_scale) - len(self.y) * log_tau
         return log_normalisers(self) + prior - 0.5 * squares
 
     def constrain(self, z: Tensor) -> dict[str, Tensor]:

@@ -1,12 +1,14 @@
-r"""A fixed random network pushed onto a Gaussian: a realistic hard shape, with exact density and exact draws.
+r"""A fixed random network pushed onto a Gaussian: a realistic hard shape, with exact density and
+exact draws.
 
 .. math:: z = f_L \circ \dots \circ f_1(e), \quad e \sim N(0, I), \qquad
    f_l(x) = \left(a,\; b \odot e^{s_l(a)} + t_l(a)\right), \quad (a, b) = Q_l^\top x
 
-Each layer turns the space by a random rotation, then scales and shifts half of the coordinates by a network of one hidden
-layer that reads the other half; a tanh bounds the scales. A layer is undone in closed form and its Jacobian is triangular, so
-density and draws are exact; nothing was trained. By default no Gaussian comes nearer than about 1.6 nats in KL(p||q). Layers:
-Dinh, Sohl-Dickstein and Bengio, Density estimation using Real NVP, 2017, arXiv 1605.08803.
+Each layer turns the space by a random rotation, then scales and shifts half of the coordinates by a
+network of one hidden layer that reads the other half; a tanh bounds the scales. A layer is undone
+in closed form and its Jacobian is triangular, so density and draws are exact; nothing was trained.
+By default no Gaussian comes nearer than about 1.6 nats in KL(p||q). Layers: Dinh, Sohl-Dickstein
+and Bengio, Density estimation using Real NVP, 2017, arXiv 1605.08803.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ class Layer:
     """Rotation and affine coupling.
 
     Args:
-        dim: D; width: of the hidden layer; strength: bound of the log scales, and size of the shifts.
+        dim: D; width: of the hidden layer; strength: bound of the log scales, and size of the
+            shifts.
         generator: what rotation and weights are drawn from.
     """
 
@@ -69,7 +72,8 @@ class Flow(Problem):
         dim: D.
         layers: L.
         width: hidden units of each layer's network.
-        strength: bound of the log scales and size of the shifts; the smaller, the closer to a Gaussian.
+        strength: bound of the log scales and size of the shifts; the smaller, the closer to a
+            Gaussian.
         seed: of all weights.
     """
 

@@ -1,4 +1,5 @@
-r"""Neal's funnel: a scale that is itself unknown, so the neck is too narrow for the steps that suit the mouth.
+r"""Neal's funnel: a scale that is itself unknown, so the neck is too narrow for the steps that suit
+the mouth.
 
 .. math:: v \sim N(0, s^2), \qquad x_i \mid v \sim N(0, e^{v}), \quad i = 1, \dots, D - 1
 

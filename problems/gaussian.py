@@ -2,9 +2,10 @@ r"""Gaussians, round or stretched a hundredfold: where every error has a closed 
 
 .. math:: p(z) = N(z; 0, Q \Lambda Q^\top), \quad \Lambda = \mathrm{diag}(1, \dots, 1/c)
 
-with the variances falling log-evenly from 1 to 1/c and Q a fixed random rotation, so that no coordinate axis is a principal
-one. At c = 1e4 and d = 100 the standard deviations run from 0.01 to 1, as in the example of Neal, MCMC using Hamiltonian
-dynamics, 2011, arXiv 1206.1901, section 5.3.3.4.
+with the variances falling log-evenly from 1 to 1/c and Q a fixed random rotation, so that no
+coordinate axis is a principal one. At c = 1e4 and d = 100 the standard deviations run from 0.01 to
+1, as in the example of Neal, MCMC using Hamiltonian dynamics, 2011, arXiv 1206.1901, section
+5.3.3.4.
 """
 
 from __future__ import annotations

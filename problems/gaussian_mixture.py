@@ -1,11 +1,15 @@
-r"""Gaussian mixtures with well-parted components: modes to find and to weigh, in two, ten and fifty dimensions.
+r"""Gaussian mixtures with well-parted components: modes to find and to weigh, in two, ten and fifty
+dimensions.
 
-.. math:: p(z) = \sum_{k=1}^{K} w_k\, N(z; m_k, s^2 Q_k \Lambda Q_k^\top), \quad \Lambda = \mathrm{diag}(1, \dots, 1/c)
+.. math::
+    p(z) = \sum_{k=1}^{K} w_k\, N(z; m_k, s^2 Q_k \Lambda Q_k^\top), \quad \Lambda =
+    \mathrm{diag}(1, \dots, 1/c)
 
-Means are uniform in a box, drawn in turn and refused where nearer than 8 s to an earlier one. So modes do not merge, and a
-point belongs to the component most likely to have made it, wrongly for less than one draw in ten thousand: the share of each
-mode is its weight. The plane follows Midgley et al., Flow annealed importance sampling bootstrap, 2023, arXiv 2208.01893:
-40 equal components in a box of half side 40. Theirs has its own seed, s = 1.31, and means that may overlap.
+Means are uniform in a box, drawn in turn and refused where nearer than 8 s to an earlier one. So
+modes do not merge, and a point belongs to the component most likely to have made it, wrongly for
+less than one draw in ten thousand: the share of each mode is its weight. The plane follows Midgley
+et al., Flow annealed importance sampling bootstrap, 2023, arXiv 2208.01893: 40 equal components in
+a box of half side 40. Theirs has its own seed, s = 1.31, and means that may overlap.
 """
 
 from __future__ import annotations
@@ -36,7 +40,8 @@ class RandomGaussianMixture(EllipticalProblem):
         box: half the side of the box that holds the means.
         scale: s, the largest standard deviation of a component.
         condition: c, the largest variance of a component over its smallest, 1 or more.
-        weight_ratio: the first weight over the last, 1 or more; those between fall in a geometric series.
+        weight_ratio: the first weight over the last, 1 or more; those between fall in a geometric
+            series.
         seed: of means and rotations.
 
     Raises:

@@ -1,20 +1,24 @@
-r"""Gaussian-process classification with unknown amplitude and length scale: labels, and the function behind them.
+r"""Gaussian-process classification with unknown amplitude and length scale: labels, and the
+function behind them.
 
 .. math:: f \sim N(0, K), \quad K_{ij} = a^2 e^{-|x_i - x_j| / \ell}, \qquad
    y_i \sim \mathrm{Bernoulli}(\pi_i), \quad \log \frac{\pi_i}{1 - \pi_i} = f_i, \qquad
    \log a \sim N(\log a_0, s^2), \quad \log \ell \sim N(\log \ell_0, s^2)
 
-at N evenly spaced inputs from 0 to 1. The kernel is that of the Ornstein-Uhlenbeck process, of which a share
-:math:`\rho = e^{-1 / ((N - 1) \ell)}` is left after one step, so its Cholesky factor is known for every length scale:
+at N evenly spaced inputs from 0 to 1. The kernel is that of the Ornstein-Uhlenbeck process, of
+which a share :math:`\rho = e^{-1 / ((N - 1) \ell)}` is left after one step, so its Cholesky factor
+is known for every length scale:
 
-.. math:: f_i = a \sum_{j \le i} \rho^{i - j} v_j w_j, \qquad v_1 = 1, \quad v_j = \sqrt{1 - \rho^2}, \qquad w_j \sim N(0, 1)
+.. math::
+    f_i = a \sum_{j \le i} \rho^{i - j} v_j w_j, \qquad v_1 = 1, \quad v_j = \sqrt{1 - \rho^2},
+    \qquad w_j \sim N(0, 1)
 
-Labels are simulated from the model at a = 3 and l = 0.3, from the stated seed. They say little of a, and the larger it is,
-the less normal is f.
+Labels are simulated from the model at a = 3 and l = 0.3, from the stated seed. They say little of
+a, and the larger it is, the less normal is f.
 
-Source: C. E. Rasmussen, C. K. I. Williams, Gaussian processes for machine learning, 2006, ISBN 026218253X, sections 3.3 and
-4.2; H. Nickisch, C. E. Rasmussen, Approximations for binary Gaussian process classification, 2008, JMLR 9:2035-2078, on how
-approximations fare as the amplitude grows.
+Source: C. E. Rasmussen, C. K. I. Williams, Gaussian processes for machine learning, 2006, ISBN
+026218253X, sections 3.3 and 4.2; H. Nickisch, C. E. Rasmussen, Approximations for binary Gaussian
+process classification, 2008, JMLR 9:2035-2078, on how approximations fare as the amplitude grows.
 """
 
 from __future__ import annotations
@@ -40,7 +44,8 @@ AMPLITUDE, LENGTHSCALE = 3.0, 0.3  # that the labels are simulated with
 
 @dataclass(frozen=True)
 class GPClassification(Problem):
-    """Logarithms of amplitude and length scale, and the whitened function, z = (log a, log l, w), D = 2 + N.
+    """Logarithms of amplitude and length scale, and the whitened function, z = (log a, log l, w), D
+    = 2 + N.
 
     Args:
         inputs: N, one label at each.
@@ -90,7 +95,9 @@ class GPClassification(Problem):
         return likelihood + amplitude + lengthscale + log_normal(z[..., 2:], 0.0, 1.0).sum(-1)
 
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
-        """[..., D] -> amplitude [...] and f [..., N], log odds; lengthscale [...], in units of the inputs."""
+        """[..., D] -> amplitude [...] and f [..., N], log odds; lengthscale [...], in units of the
+        inputs.
+        """
         return {
             "amplitude": z[..., 0].exp(),
             "lengthscale": z[..., 1].exp(),
@@ -113,7 +120,9 @@ class GPClassification(Problem):
         return torch.expm1(-2 * gap).neg().sqrt()
 
     def _function(self, z: Tensor) -> Tensor:
-        """f, [..., D] -> [..., N]. The sum over all earlier inputs is doubled in reach, log2 N times."""
+        """f, [..., D] -> [..., N]. The sum over all earlier inputs is doubled in reach, log2 N
+        times.
+        """
         gap, w = self._gap(z[..., 1:2]), z[..., 2:]
         f, reach = torch.cat((w[..., :1], self._fresh(gap) * w[..., 1:]), -1), 1
         while reach < self.inputs:

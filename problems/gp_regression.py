@@ -1,11 +1,14 @@
-r"""Gaussian-process regression with a fixed kernel: a smooth function seen through noise, easy or hard by its coordinates.
+r"""Gaussian-process regression with a fixed kernel: a smooth function seen through noise, easy or
+hard by its coordinates.
 
-.. math:: f \sim N(0, K), \quad K_{ij} = a^2 (1 + r_{ij}) e^{-r_{ij}}, \quad r_{ij} = \sqrt{3}\, |x_i - x_j| / \ell,
-   \qquad y_i \sim N(f_i, \sigma^2)
+.. math::
+    f \sim N(0, K), \quad K_{ij} = a^2 (1 + r_{ij}) e^{-r_{ij}}, \quad r_{ij} = \sqrt{3}\, |x_i -
+    x_j| / \ell, \qquad y_i \sim N(f_i, \sigma^2)
 
-the Matern kernel of order 3/2 at evenly spaced inputs from 0 to 1. Whitened, the coordinates are w with f = chol(K) w, and the
-prior is round; as they stand, they are f itself, and neighbours are nearly equal. Data are simulated from the model.
-Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, ISBN 026218253X, chapters 2 and 4.
+the Matern kernel of order 3/2 at evenly spaced inputs from 0 to 1. Whitened, the coordinates are w
+with f = chol(K) w, and the prior is round; as they stand, they are f itself, and neighbours are
+nearly equal. Data are simulated from the model. Source: Rasmussen and Williams, Gaussian Processes
+for Machine Learning, 2006, ISBN 026218253X, chapters 2 and 4.
 """
 
 from __future__ import annotations

@@ -1,25 +1,29 @@
-r"""Sparse linear regression with a horseshoe prior: few weights matter, and the prior has to find out which.
+r"""Sparse linear regression with a horseshoe prior: few weights matter, and the prior has to find
+out which.
 
 .. math::
     \beta_j \sim N(0, \tau^2 \lambda_j^2), \quad \lambda_j \sim \mathrm{HalfCauchy}(1), \quad
     \tau = \frac{p}{K - p}\, \frac{\sigma}{\sqrt N}\, t, \quad t \sim \mathrm{HalfCauchy}(1), \quad
     \sigma \sim |N(0, 1)|, \quad y_i \sim N(x_i^\top \beta, \sigma^2)
 
-The data are the progress of diabetes in N = 442 patients and K = 10 measurements of each; both standardised, so no
-intercept is needed, and p is a guess at how many weights matter. The coordinates are between the centred and the non-centred
-ones: with the shrinkage factor kappa, in whose prior the horseshoe shows,
+The data are the progress of diabetes in N = 442 patients and K = 10 measurements of each; both
+standardised, so no intercept is needed, and p is a guess at how many weights matter. The
+coordinates are between the centred and the non-centred ones: with the shrinkage factor kappa, in
+whose prior the horseshoe shows,
 
 .. math:: \kappa_j = \frac{1}{1 + N \tau^2 \lambda_j^2 / \sigma^2}, \qquad
    \beta_j = \sigma \sqrt{(1 - \kappa_j) / N}\; u_j, \qquad u_j \sim N(0, 1 / \kappa_j),
 
-u is the weight in standard errors where the data decide (kappa near 0) and in prior standard deviations where they do not
-(kappa near 1). Were the columns orthogonal, u given the scales would have variance 1 a posteriori, whatever they are; either
-pure choice leaves funnels, on which samplers diverge.
+u is the weight in standard errors where the data decide (kappa near 0) and in prior standard
+deviations where they do not (kappa near 1). Were the columns orthogonal, u given the scales would
+have variance 1 a posteriori, whatever they are; either pure choice leaves funnels, on which
+samplers diverge.
 
 Source: C. M. Carvalho, N. G. Polson, J. G. Scott, The horseshoe estimator for sparse signals, 2010,
-doi:10.1093/biomet/asq017; J. Piironen, A. Vehtari, On the hyperprior choice for the global shrinkage parameter in the horseshoe
-prior, 2017, arXiv:1610.05559 (tau); O. Papaspiliopoulos, G. O. Roberts, M. Sköld, A general framework for the parametrization
-of hierarchical models, 2007, doi:10.1214/088342307000000014; B. Efron, T. Hastie, I. Johnstone, R. Tibshirani, Least angle
+doi:10.1093/biomet/asq017; J. Piironen, A. Vehtari, On the hyperprior choice for the global
+shrinkage parameter in the horseshoe prior, 2017, arXiv:1610.05559 (tau); O. Papaspiliopoulos, G. O.
+Roberts, M. Sköld, A general framework for the parametrization of hierarchical models, 2007,
+doi:10.1214/088342307000000014; B. Efron, T. Hastie, I. Johnstone, R. Tibshirani, Least angle
 regression, 2004, doi:10.1214/009053604000000067 (data).
 """
 
@@ -45,7 +49,8 @@ from problems.parts.validate import bad_setting, require_positive
 
 @dataclass(frozen=True, eq=False)
 class _Squares:
-    """The data as far as the likelihood sees them, by QR: ||y - X beta||^2 = ||root beta - target||^2 + rest.
+    """The data as far as the likelihood sees them, by QR: ||y - X beta||^2 = ||root beta -
+    target||^2 + rest.
 
     Args:
         root: [K, K].
@@ -62,7 +67,8 @@ class _Squares:
 
 @dataclass(frozen=True)
 class Horseshoe(Problem):
-    """Weights between two scales, and the logarithms of the scales, z = (u, log lambda, log t, log sigma), D = 22.
+    """Weights between two scales, and the logarithms of the scales, z = (u, log lambda, log t, log
+    sigma), D = 22.
 
     Args:
         relevant: p, how many of the ten weights are expected to matter.
@@ -135,7 +141,9 @@ class Horseshoe(Problem):
         )
 
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
-        """In standard deviations of the columns: [..., D] -> weights and lambda [..., 10], tau and sigma [...]."""
+        """In standard deviations of the columns: [..., D] -> weights and lambda [..., 10], tau and
+        sigma [...].
+        """
         u, log_lambda, log_t, log_sigma = self._split(z)
         return {
             "weights": log_sigma.exp() * self._standard(u, self._log_odds(log_lambda, log_t)),

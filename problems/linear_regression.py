@@ -2,8 +2,8 @@ r"""Linear regression on correlated columns: the plainest Bayesian model, with i
 
 .. math:: \beta \sim N(0, t^2 I), \qquad y_i \sim N(x_i^\top \beta, \sigma^2)
 
-The rows x_i are normal with correlations rho^|j - k|, so the posterior is correlated the other way round. Data are simulated
-from the model. Posterior and evidence: ``linear_gaussian``.
+The rows x_i are normal with correlations rho^|j - k|, so the posterior is correlated the other way
+round. Data are simulated from the model. Posterior and evidence: ``linear_gaussian``.
 """
 
 from __future__ import annotations

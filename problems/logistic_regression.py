@@ -1,15 +1,18 @@
-r"""Logistic regression of breast tumours: thirty measurements, many nearly the same, and classes that a plane separates.
+r"""Logistic regression of breast tumours: thirty measurements, many nearly the same, and classes
+that a plane separates.
 
 .. math:: \beta_j \sim N(0, s^2), \qquad y_i \sim \mathrm{Bernoulli}(\pi_i), \qquad
    \log \frac{\pi_i}{1 - \pi_i} = \beta_0 + x_i^\top \beta
 
-A tumour is malignant (y = 1) or benign (y = 0); the columns of x describe the cell nuclei in a picture and are standardised.
-Since a plane separates the classes, the likelihood has no maximum: it is the prior that keeps the weights finite.
+A tumour is malignant (y = 1) or benign (y = 0); the columns of x describe the cell nuclei in a
+picture and are standardised. Since a plane separates the classes, the likelihood has no maximum: it
+is the prior that keeps the weights finite.
 
-Source: W. N. Street, W. H. Wolberg, O. L. Mangasarian, Nuclear feature extraction for breast tumor diagnosis, 1993,
-doi:10.1117/12.148698 (data). Prior: A. Gelman, A. Jakulin, M. G. Pittau, Y.-S. Su, A weakly informative default prior
-distribution for logistic and other regression models, 2008, doi:10.1214/08-AOAS191; its scale of 2.5 for the weights, for the
-intercept too, with a normal in place of a Cauchy, as the package rstanarm has had it.
+Source: W. N. Street, W. H. Wolberg, O. L. Mangasarian, Nuclear feature extraction for breast tumor
+diagnosis, 1993, doi:10.1117/12.148698 (data). Prior: A. Gelman, A. Jakulin, M. G. Pittau, Y.-S. Su,
+A weakly informative default prior distribution for logistic and other regression models, 2008,
+doi:10.1214/08-AOAS191; its scale of 2.5 for the weights, for the intercept too, with a normal in
+place of a Cauchy, as the package rstanarm has had it.
 """
 
 from __future__ import annotations
@@ -35,7 +38,8 @@ class LogisticRegression(Problem):
     """Intercept and weights of a logistic regression on thirty columns, z = (beta_0, beta), D = 31.
 
     Args:
-        prior_scale: s, standard deviation of the intercept and of each weight before the data, log odds.
+        prior_scale: s, standard deviation of the intercept and of each weight before the data, log
+            odds.
     """
 
     prior_scale: float = 2.5
@@ -47,7 +51,9 @@ class LogisticRegression(Problem):
 
     @functools.cached_property
     def _signed_rows(self) -> Tensor:
-        """Rows (1, x_i) with the sign of their class: log p(y_i | z) is the log sigmoid of their product with z, [N, D]."""
+        """Rows (1, x_i) with the sign of their class: log p(y_i | z) is the log sigmoid of their
+        product with z, [N, D].
+        """
         data = table("breast_cancer")
         rows = torch.cat((torch.ones_like(data.inputs[:, :1]), data.inputs), 1)
         return (2 * data.outcome - 1).unsqueeze(-1) * rows
@@ -71,7 +77,9 @@ class LogisticRegression(Problem):
         ).sum(-1)
 
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
-        """Log odds, a weight's per standard deviation of its column: [..., D] -> intercept [...], weights [..., 30]."""
+        """Log odds, a weight's per standard deviation of its column: [..., D] -> intercept [...],
+        weights [..., 30].
+        """
         return {"intercept": z[..., 0], "weights": z[..., 1:]}
 
     def unconstrain(self, values: Mapping[str, Tensor]) -> Tensor:

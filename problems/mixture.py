@@ -1,8 +1,10 @@
-r"""Two Gaussian bumps in the plane: the smallest posterior with more than one mode, and exact in every respect.
+r"""Two Gaussian bumps in the plane: the smallest posterior with more than one mode, and exact in
+every respect.
 
 .. math:: p(z) = w\, N(z; -m, s^2 I) + (1 - w)\, N(z; m, s^2 I), \quad m = (a, a)
 
-An approximation that seeks one mode loses log 2 nats here, and a picture shows at a glance which one it lost.
+An approximation that seeks one mode loses log 2 nats here, and a picture shows at a glance which
+one it lost.
 """
 
 from __future__ import annotations
@@ -53,15 +55,17 @@ class Mixture(Problem):
     def modes(self) -> Modes:
         """The two sides of the line between the bumps: 0 is (-a, -a), 1 is (a, a).
 
-        Bumps that overlap spill over the line, which lies a sqrt(2) from either mean: the share of side 0 is
-        w Phi(a sqrt(2) / s) + (1 - w) Phi(-a sqrt(2) / s).
+        Bumps that overlap spill over the line, which lies a sqrt(2) from either mean: the share of
+        side 0 is w Phi(a sqrt(2) / s) + (1 - w) Phi(-a sqrt(2) / s).
         """
         spill = 0.5 * math.erfc(self.separation / self.scale)
         low = self.weight * (1 - spill) + (1 - self.weight) * spill
         return Modes(self._side, (low, 1 - low))
 
     def log_density(self, z: Tensor) -> Tensor:
-        """log p(z), normalised: [..., 2] -> [...], nats. Squares are completed, so only the two weights are compared."""
+        """log p(z), normalised: [..., 2] -> [...], nats. Squares are completed, so only the two
+        weights are compared.
+        """
         precision = self.scale**-2
         tilt = (self.separation * precision) * z.sum(-1)
         bumps = torch.logaddexp(math.log(self.weight) - tilt, math.log1p(-self.weight) + tilt)

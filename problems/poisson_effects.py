@@ -1,14 +1,18 @@
 r"""Poisson regression with random effects: small counts in groups that differ by an unknown amount.
 
-.. math:: u_j \sim N(0, 1), \quad \tau \sim |N(0, s_\tau^2)|, \quad a \sim N(0, s_a^2), \quad b \sim N(0, s_b^2), \qquad
-   y_{ji} \sim \mathrm{Poisson}(e^{\eta_{ji}}), \quad \eta_{ji} = a + b\, x_{ji} + \tau u_j
+.. math::
+    u_j \sim N(0, 1), \quad \tau \sim |N(0, s_\tau^2)|, \quad a \sim N(0, s_a^2), \quad b \sim N(0,
+    s_b^2), \qquad y_{ji} \sim \mathrm{Poisson}(e^{\eta_{ji}}), \quad \eta_{ji} = a + b\, x_{ji} +
+    \tau u_j
 
-for J groups of N counts each, simulated at a = 0, b = 0.5 and tau = 0.8, x standard normal, from the stated seed. The counts
-are small, so the data bound an effect sharply from above and weakly from below, and tau moves with all of them.
+for J groups of N counts each, simulated at a = 0, b = 0.5 and tau = 0.8, x standard normal, from
+the stated seed. The counts are small, so the data bound an effect sharply from above and weakly
+from below, and tau moves with all of them.
 
-Source: A. Gelman, J. Hill, Data analysis using regression and multilevel/hierarchical models, 2006, ISBN 052168689X, section
-15.1 (model); A. Gelman, Prior distributions for variance parameters in hierarchical models, 2006, doi:10.1214/06-BA117A
-(half-t priors of tau, of which the half-normal is the one with the lightest tail).
+Source: A. Gelman, J. Hill, Data analysis using regression and multilevel/hierarchical models, 2006,
+ISBN 052168689X, section 15.1 (model); A. Gelman, Prior distributions for variance parameters in
+hierarchical models, 2006, doi:10.1214/06-BA117A (half-t priors of tau, of which the half-normal is
+the one with the lightest tail).
 """
 
 from __future__ import annotations
@@ -27,7 +31,9 @@ from problems.parts.scales import exponential, log_half_normal
 from problems.parts.stored import reference
 from problems.parts.validate import require_positive, require_whole
 
-LARGEST = 50.0  # log rate from which e^eta goes on as its tangent: no such rate is ever likely, and exp must not overflow
+# log rate from which e^eta goes on as its tangent: no such rate is ever likely, and exp must not
+# overflow
+LARGEST = 50.0
 INTERCEPT, SLOPE, SPREAD = 0.0, 0.5, 0.8  # a, b and tau that the counts are simulated with
 
 
@@ -48,7 +54,8 @@ class Counts:
 
 @dataclass(frozen=True)
 class PoissonEffects(Problem):
-    """Intercept, slope, spread of the groups and their standardised effects, z = (a, b, log tau, u), D = 3 + J.
+    """Intercept, slope, spread of the groups and their standardised effects, z = (a, b, log tau,
+    u), D = 3 + J.
 
     Args:
         groups: J.
@@ -109,7 +116,9 @@ class PoissonEffects(Problem):
         )
 
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
-        """[..., D] -> intercept a, slope b, spread tau [...], effects tau u [..., J], on the scale of the log rate."""
+        """[..., D] -> intercept a, slope b, spread tau [...], effects tau u [..., J], on the scale
+        of the log rate.
+        """
         tau = z[..., 2].exp()
         return {
             "intercept": z[..., 0],

@@ -1,6 +1,9 @@
-r"""Gaussian bumps on a circle: eight modes that a method must find, with nothing in between to lead it there.
+r"""Gaussian bumps on a circle: eight modes that a method must find, with nothing in between to lead
+it there.
 
-.. math:: p(z) = \frac1K \sum_{k=0}^{K-1} N(z; m_k, s^2 I), \quad m_k = r\,(\cos 2\pi k / K,\ \sin 2\pi k / K)
+.. math::
+    p(z) = \frac1K \sum_{k=0}^{K-1} N(z; m_k, s^2 I), \quad m_k = r\,(\cos 2\pi k / K,\ \sin 2\pi k
+    / K)
 """
 
 from __future__ import annotations
@@ -64,7 +67,9 @@ class Ring(Problem):
         return Modes(self._sector, (1 / self.bumps,) * self.bumps)
 
     def log_density(self, z: Tensor) -> Tensor:
-        """log p(z), normalised: [..., 2] -> [...], nats. All means have one norm, so the squares leave the sum."""
+        """log p(z), normalised: [..., 2] -> [...], nats. All means have one norm, so the squares
+        leave the sum.
+        """
         precision = self.scale**-2
         bumps = torch.logsumexp((self.radius * precision) * (z @ _unit_means(self.bumps)), -1)
         constant = (

@@ -1,10 +1,12 @@
-r"""Eight schools with a signed spread: ten dimensions and two mirror-image modes, the AVB paper's own experiment.
+r"""Eight schools with a signed spread: ten dimensions and two mirror-image modes, the AVB paper's
+own experiment.
 
 .. math::
-    \mu, \tau, \eta_j \sim N(0, 1), \quad \theta_j = \mu + \tau \eta_j, \quad y_j \sim N(\theta_j, \sigma_j)
+    \mu, \tau, \eta_j \sim N(0, 1), \quad \theta_j = \mu + \tau \eta_j, \quad y_j \sim N(\theta_j,
+    \sigma_j)
 
-tau is real, and (tau, eta) and (-tau, -eta) give the same theta: the posterior is symmetric, and the two halves meet only
-near tau = 0. A Gaussian sits on one half or blurs both.
+tau is real, and (tau, eta) and (-tau, -eta) give the same theta: the posterior is symmetric, and
+the two halves meet only near tau = 0. A Gaussian sits on one half or blurs both.
 
 Source: L. Mescheder, S. Nowozin, A. Geiger, Adversarial Variational Bayes, 2017, arXiv:1701.04722.
 """
@@ -27,7 +29,9 @@ from problems.parts.quadrature import Law, law
 
 @functools.lru_cache(maxsize=64)
 def _law_of_tau(model: NormalMeans, tau_scale: float) -> Law:
-    """Posterior of tau. The evidence falls beyond |y|, so ten prior scales further less than e^-50 is left."""
+    """Posterior of tau. The evidence falls beyond |y|, so ten prior scales further less than e^-50
+    is left.
+    """
     constant = -0.5 * math.log(2 * math.pi) - math.log(tau_scale)
 
     def log_density(tau: Tensor) -> Tensor:
@@ -94,7 +98,9 @@ class SignedEightSchools(Problem):
         )
 
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
-        """The model's parameters, in the unit of y: [..., D] -> mu [...], tau [...], theta [..., J]."""
+        """The model's parameters, in the unit of y: [..., D] -> mu [...], tau [...], theta [...,
+        J].
+        """
         return {
             "mu": z[..., 0],
             "tau": z[..., 1],

@@ -1,13 +1,15 @@
-r"""A local linear trend: the hidden path of a time series, long chains of dependence with an exact filter.
+r"""A local linear trend: the hidden path of a time series, long chains of dependence with an exact
+filter.
 
 .. math::
-   \ell_1, b_1 \sim N(0, s^2), \quad \ell_{t+1} \sim N(\ell_t + b_t, q_\ell^2), \quad b_{t+1} \sim N(b_t, q_b^2), \quad
-   y_t \sim N(\ell_t, r^2)
+    \ell_1, b_1 \sim N(0, s^2), \quad \ell_{t+1} \sim N(\ell_t + b_t, q_\ell^2), \quad b_{t+1} \sim
+    N(b_t, q_b^2), \quad y_t \sim N(\ell_t, r^2)
 
-The posterior of level and slope at every step, as they stand, given a series simulated from the model. The evidence is the
-product of the Kalman filter's one-step predictions, and draws run back through its filtered laws. Sources: Kalman, A new
-approach to linear filtering and prediction problems, 1960, doi 10.1115/1.3662552; Frühwirth-Schnatter, Data augmentation and
-dynamic linear models, 1994, doi 10.1111/j.1467-9892.1994.tb00184.x.
+The posterior of level and slope at every step, as they stand, given a series simulated from the
+model. The evidence is the product of the Kalman filter's one-step predictions, and draws run back
+through its filtered laws. Sources: Kalman, A new approach to linear filtering and prediction
+problems, 1960, doi 10.1115/1.3662552; Frühwirth-Schnatter, Data augmentation and dynamic linear
+models, 1994, doi 10.1111/j.1467-9892.1994.tb00184.x.
 """
 
 from __future__ import annotations
@@ -24,9 +26,8 @@ from problems.base import Exact, Problem
 from problems.parts.ingredients import log_normal, normal, prepare, seeded
 from problems.parts.validate import require_positive, require_whole
 
-TRANSITION = torch.tensor(
-    [[1.0, 1.0], [0.0, 1.0]], dtype=torch.float64
-)  # of the state x = (level, slope)
+# of the state x = (level, slope)
+TRANSITION = torch.tensor([[1.0, 1.0], [0.0, 1.0]], dtype=torch.float64)
 
 
 class Filtered(NamedTuple):
@@ -133,7 +134,9 @@ class StateSpace(Problem):
         return TRANSITION @ covariance @ TRANSITION.T + self._step_scales.square().diag()
 
     def _sample(self, n: int, generator: Generator) -> Tensor:
-        """Paths drawn from the last step to the first, each state given the one after it: [n, D]."""
+        """Paths drawn from the last step to the first, each state given the one after it:
+        [n, D].
+        """
         means, covariances, _ = self._filtered
         state = means[-1] + normal(generator, n, 2) @ torch.linalg.cholesky(covariances[-1]).T
         path = [state]

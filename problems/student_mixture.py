@@ -2,10 +2,11 @@ r"""Student-t components at the ends of a cross: several modes and heavy tails a
 
 .. math:: p(z) = \frac{1}{2D} \sum_{i=1}^{D} \left[t_\nu(z; r e_i) + t_\nu(z; -r e_i)\right]
 
-with t the multivariate Student-t of unit scale matrix. Heavy tails overlap, so what a mode holds is not its component's weight
-in general; here the symmetries of the cross take every component to every other, and each mode holds exactly 1 / 2D. After the
-ten components of Blessing et al., Beyond ELBOs: a large-scale evaluation of variational methods for sampling, 2024,
-arXiv 2406.07423, which lie at random.
+with t the multivariate Student-t of unit scale matrix. Heavy tails overlap, so what a mode holds is
+not its component's weight in general; here the symmetries of the cross take every component to
+every other, and each mode holds exactly 1 / 2D. After the ten components of Blessing et al., Beyond
+ELBOs: a large-scale evaluation of variational methods for sampling, 2024, arXiv 2406.07423, which
+lie at random.
 """
 
 from __future__ import annotations

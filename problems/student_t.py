@@ -1,10 +1,13 @@
 r"""A correlated multivariate Student-t: one mode, and tails that no Gaussian follows.
 
-.. math:: p(z) \propto \left(1 + \tfrac{1}{\nu}\, z^\top \Sigma^{-1} z\right)^{-(\nu + D)/2}, \quad \Sigma_{ij} = \rho^{|i - j|}
+.. math::
+    p(z) \propto \left(1 + \tfrac{1}{\nu}\, z^\top \Sigma^{-1} z\right)^{-(\nu + D)/2}, \quad
+    \Sigma_{ij} = \rho^{|i - j|}
 
-With the default of five degrees of freedom the fourth moments exist, so sample covariances have a standard error; from four
-down they have none, from two down there is no covariance either. Source: Kotz and Nadarajah, Multivariate t-Distributions
-and Their Applications, 2004, doi 10.1017/CBO9780511550683.
+With the default of five degrees of freedom the fourth moments exist, so sample covariances have a
+standard error; from four down they have none, from two down there is no covariance either. Source:
+Kotz and Nadarajah, Multivariate t-Distributions and Their Applications, 2004, doi
+10.1017/CBO9780511550683.
 """
 
 from __future__ import annotations

@@ -1,15 +1,18 @@
-r"""The skin of a doughnut: a thin shell with a hole, which no continuous map of a Gaussian can match.
+r"""The skin of a doughnut: a thin shell with a hole, which no continuous map of a Gaussian can
+match.
 
 .. math:: p(x, y, h) = \frac{1}{Z} \exp\!\left(-\frac{(A^2 + h^2 - a^2)^2}{2 \tau^2}\right),
    \quad A = \frac{x^2 + y^2 - R^2}{2 R}, \quad \tau = 2 a s
 
-A is close to the distance from the circle of radius R, so the density peaks on a tube of radius about a, s thick. In place
-of that distance it is a polynomial, smooth on the axis as well, and exact in two steps: dx dy = R dA dphi, and in the
-plane (A, h) the squared radius is a truncated normal. So
+A is close to the distance from the circle of radius R, so the density peaks on a tube of radius
+about a, s thick. In place of that distance it is a polynomial, smooth on the axis as well, and
+exact in two steps: dx dy = R dA dphi, and in the plane (A, h) the squared radius is a truncated
+normal. So
 
 .. math:: Z = 2 \pi^2 R\, \tau \sqrt{2 \pi}\, \Phi(a^2 / \tau).
 
-The plane ends at A = -R/2, the axis; settings that put more than 1e-15 of the mass beyond it are refused. Made for this suite.
+The plane ends at A = -R/2, the axis; settings that put more than 1e-15 of the mass beyond it are
+refused. Made for this suite.
 """
 
 from __future__ import annotations
@@ -26,7 +29,8 @@ from problems.base import Exact, Problem
 from problems.parts.ingredients import uniform
 from problems.parts.validate import bad_setting, require_positive
 
-MARGIN = 8.0  # standard deviations of the squared radius that must fit between tube and axis: a tail of 6e-16
+# standard deviations of the squared radius that must fit between tube and axis: a tail of 6e-16
+MARGIN = 8.0
 
 
 @dataclass(frozen=True)
@@ -85,9 +89,8 @@ class Torus(Problem):
 
     def _sample(self, n: int, generator: Generator) -> Tensor:
         u, turn, around = uniform(generator, 3, n)
-        squared = self.tube**2 - self._spread * torch.special.ndtri(
-            (1 - u) * self._positive
-        )  # 1 - u is never 0
+        # 1 - u is never 0
+        squared = self.tube**2 - self._spread * torch.special.ndtri((1 - u) * self._positive)
         offset = squared.sqrt() * torch.cos(2 * math.pi * turn)
         h = squared.sqrt() * torch.sin(2 * math.pi * turn)
         distance = (self.radius**2 + 2 * self.radius * offset).sqrt()

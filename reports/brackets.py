@@ -1,4 +1,6 @@
-"""Two rows of one quantity made one: a lower bound on KL(q||p) joined with the upper bound that stands in the same cell."""
+"""Two rows of one quantity made one: a lower bound on KL(q||p) joined with the upper bound that
+stands in the same cell.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,11 @@ PAIRED = (WHOLE, "elbo_gap")  # metrics that are KL(q||p), and may be bounds fro
 
 
 def bracketed(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of ``frame.load`` with ``upper`` and ``upper_stderr``: the other end, where a row is a bracket.
+    """The rows of ``frame.load`` with ``upper`` and ``upper_stderr``: the other end, where a row is
+    a bracket.
 
-    A row of ``PAIRED`` of kind ``lower bound`` becomes ``between bounds`` where ``kl_upper`` has a finite value at the same
-    checkpoint of the same cell. Its ``value`` stays the lower end.
+    A row of ``PAIRED`` of kind ``lower bound`` becomes ``between bounds`` where ``kl_upper`` has a
+    finite value at the same checkpoint of the same cell. Its ``value`` stays the lower end.
     """
     tops = frame[(frame["metric"] == UPPER) & np.isfinite(frame["value"])]
     tops = tops[["key", "checkpoint", "value", "stderr"]].rename(

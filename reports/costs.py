@@ -34,7 +34,8 @@ class Costs(NamedTuple):
     """A picture and what must be said of it.
 
     Args:
-        clipped: whether any point stands elsewhere than at its value; absent: the methods that have no place on it.
+        clipped: whether any point stands elsewhere than at its value; absent: the methods that have
+            no place on it.
         floor: what the noise floor is, where it stands, or why there is none.
     """
 
@@ -114,8 +115,8 @@ def _words(results: Results, problem: str, floor: Interval | None, drawn: bool) 
 def _placed(points: pd.DataFrame, line: float, own: str) -> tuple[pd.DataFrame, float]:
     """Where each value is drawn, with the upper end of a bracket, and the lowest place there is.
 
-    A figure by the floor's own ruler that is below the floor's line says nothing but that, and is put on the line; what has no
-    logarithm, at the bottom. Both are marked as ``clipped``.
+    A figure by the floor's own ruler that is below the floor's line says nothing but that, and is
+    put on the line; what has no logarithm, at the bottom. Both are marked as ``clipped``.
     """
     blurred = points["kind"].isin(["estimate", own]) & (points["value"] <= line)
     sound = points.loc[~blurred & (points["value"] > 0), "value"]
@@ -129,7 +130,9 @@ def _placed(points: pd.DataFrame, line: float, own: str) -> tuple[pd.DataFrame, 
 def _curve(
     axes: Axes, points: pd.DataFrame, column: str, look: Look, results: Results, key: Key
 ) -> None:
-    """Median over seeds in a band from the lowest to the highest, its end marked; one checkpoint: a point with its interval."""
+    """Median over seeds in a band from the lowest to the highest, its end marked; one checkpoint: a
+    point with its interval.
+    """
     points = points[points[column] > 0]
     if points.empty:
         return

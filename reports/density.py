@@ -29,7 +29,9 @@ class Window:
 
 
 def window(truth: Array, others: list[Array]) -> Window:
-    """Room for the truth and for most draws of the others, at most twice the truth's width: a runaway must not squeeze it."""
+    """Room for the truth and for most draws of the others, at most twice the truth's width: a
+    runaway must not squeeze it.
+    """
     low, high = (float(np.quantile(truth, q)) for q in (0.002, 0.998))
     room = 0.5 * (high - low) or 1.0
     lowest = min([low, *(float(np.quantile(x, 0.005)) for x in others)])
@@ -39,25 +41,30 @@ def window(truth: Array, others: list[Array]) -> Window:
 
 
 def bandwidth(x: Array, dims: int) -> float:
-    """Scott's rule on the spread of the densest half of the draws, which two far modes do not inflate."""
+    """Scott's rule on the spread of the densest half of the draws, which two far modes do not
+    inflate.
+    """
     counts, edges = np.histogram(x, bins=int(min(200, 10 + 3 * len(x) ** 0.5)))
     dense = np.sort(counts)[::-1]
     bins = int(np.searchsorted(np.cumsum(dense), 0.5 * len(x))) + 1
-    spread = (
-        bins * float(edges[1] - edges[0]) / 1.349
-    )  # half of a normal law lies within 1.349 standard deviations
+    # half of a normal law lies within 1.349 standard deviations
+    spread = bins * float(edges[1] - edges[0]) / 1.349
     return float(spread * len(x) ** (-1 / (dims + 4)))
 
 
 def curve(x: Array, shown: Window) -> Array:
-    """Density of draws [n] at the window's centres, [BINS_1D]; its integral is the share of draws inside."""
+    """Density of draws [n] at the window's centres, [BINS_1D]; its integral is the share of draws
+    inside.
+    """
     counts, edges = np.histogram(x, bins=shown.edges(BINS_1D))
     step = float(edges[1] - edges[0])
     return gaussian_filter(counts / (len(x) * step), _bins(bandwidth(x, 1), step), mode="constant")
 
 
 def surface(x: Array, y: Array, across: Window, up: Window) -> Array:
-    """Density of draws [n], [n] at the windows' centres, [BINS_2D up, BINS_2D across], up to a constant."""
+    """Density of draws [n], [n] at the windows' centres, [BINS_2D up, BINS_2D across], up to a
+    constant.
+    """
     counts, up_edges, across_edges = np.histogram2d(
         y, x, bins=[up.edges(BINS_2D), across.edges(BINS_2D)]
     )
@@ -69,12 +76,16 @@ def surface(x: Array, y: Array, across: Window, up: Window) -> Array:
 
 
 def _bins(width: float, step: float) -> float:
-    """A bandwidth in bins: something to see where draws coincide, and no wider than a panel where they run away."""
+    """A bandwidth in bins: something to see where draws coincide, and no wider than a panel where
+    they run away.
+    """
     return min(max(float(width / step), 0.7), BINS_2D / 4)
 
 
 def levels(density: Array) -> list[float]:
-    """Heights whose contours enclose ``SHARES`` of the mass, strictly rising; none where there is nothing to draw."""
+    """Heights whose contours enclose ``SHARES`` of the mass, strictly rising; none where there is
+    nothing to draw.
+    """
     ranked = np.sort(density.ravel())[::-1]
     mass = np.cumsum(ranked)
     if not mass[-1] > 0:
@@ -86,7 +97,9 @@ def levels(density: Array) -> list[float]:
 
 
 def far(x: Array, truth: Array) -> float:
-    """Kolmogorov and Smirnov's distance of two samples of one coordinate: the largest gap between their distributions."""
+    """Kolmogorov and Smirnov's distance of two samples of one coordinate: the largest gap between
+    their distributions.
+    """
     both = np.sort(np.concatenate([x, truth]))
     ranks = [
         np.searchsorted(np.sort(sample), both, side="right") / len(sample) for sample in (x, truth)
@@ -95,7 +108,9 @@ def far(x: Array, truth: Array) -> float:
 
 
 def far_pair(a: Array, truth: Array, bins: int = 8) -> float:
-    """Total variation of two samples [n, 2], [m, 2] on a grid of the truth's quantiles, between 0 and 1."""
+    """Total variation of two samples [n, 2], [m, 2] on a grid of the truth's quantiles, between 0
+    and 1.
+    """
     edges = [np.quantile(truth[:, i], np.linspace(0, 1, bins + 1)[1:-1]) for i in range(2)]
     shares = []
     for sample in (a, truth):

@@ -1,4 +1,6 @@
-"""One figure as it is written in a table: its uncertainty, its kind, its verdict, and the floor that its ruler has."""
+"""One figure as it is written in a table: its uncertainty, its kind, its verdict, and the floor
+that its ruler has.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,9 @@ def _remarks(results: Results, problem: str, metric: str, method: str, figure: F
 
 
 def _floor(results: Results, problem: str, metric: str) -> Entry:
-    """What the rulers of one metric read on the truth: exact draws by the ruler for draws, densities by theirs."""
+    """What the rulers of one metric read on the truth: exact draws by the ruler for draws,
+    densities by theirs.
+    """
     words, figure = results.measure(metric), results.figures.get((problem, metric, FLOOR))
     ideal = None if words.ideal is None else f"{words.ideal:g}"
     kinds = {
@@ -113,4 +117,7 @@ def seeds(rows: pd.DataFrame) -> str:
     counted = f"{total} seed{'s' * (total != 1)}"
     if whole == total:
         return counted
-    return f"{whole} of {counted}; {', '.join(dict.fromkeys(cells.loc[cells['status'] != 'ok', 'status']))}"
+    return (
+        f"{whole} of {counted};"
+        f" {', '.join(dict.fromkeys(cells.loc[cells['status'] != 'ok', 'status']))}"
+    )

@@ -15,13 +15,16 @@ SHARES = (
     "Grey: the truth, its darkest part holding 50% of the mass, the next 80% and the lightest 95%."
 )
 CLIPPED = (
-    " An open marker stands where it could go no lower: on the noise floor for a figure by its own ruler that reads "
-    "less, at the bottom for a value that is not positive or too small for the picture."
+    " An open marker stands where it could go no lower: on the noise floor for a figure by its own"
+    " ruler that reads less, at the bottom for a value that is not positive or too small for the"
+    " picture."
 )
 
 
 def pictures(store: Store, results: Results, problem: str) -> list[Picture]:
-    """What there is to see of one problem: posteriors, marginals, costs; fewer where draws or figures are missing."""
+    """What there is to see of one problem: posteriors, marginals, costs; fewer where draws or
+    figures are missing.
+    """
     slug = re.sub(r"[^a-z0-9]+", "-", problem.lower()).strip("-")[:40].strip("-")
     name = f"{results.problems.index(problem) + 1}-{slug or 'problem'}"
     look = looks(results.methods)
@@ -37,7 +40,10 @@ def pictures(store: Store, results: Results, problem: str) -> list[Picture]:
 def _floor(results: Results, problem: str, posterior: Posterior | None) -> str:
     """How far from the truth draws come by chance alone, or that nothing shows it."""
     if posterior is not None and FLOOR in posterior.draws:
-        return "exact (noise floor): fresh draws of the truth; what differs no more than they do is chance."
+        return (
+            "exact (noise floor): fresh draws of the truth; what differs no more than they do is"
+            " chance."
+        )
     return results.no_floor(problem) or "No draws of the noise floor were kept."
 
 
@@ -63,12 +69,14 @@ def _posteriors(
             f"Each method over the truth. {SHARES} "
             "Coloured lines enclose the same shares of the method's draws; points are draws. "
             + (
-                f"Of the {total} coordinates, pairs in which the methods differ most from the truth. "
+                f"Of the {total} coordinates, pairs in which the methods differ most from the"
+                " truth. "
                 if total > 2
                 else ""
             )
             + f"{seed} The number under a name is that seed's, with its own 95% interval.",
-            f"Draws and contours of {methods} over the true posterior of {problem}, in the coordinates {which}.",
+            f"Draws and contours of {methods} over the true posterior of {problem}, in the"
+            f" coordinates {which}.",
             pairs(posterior, chosen, look),
         )
     yield picture(
@@ -95,11 +103,12 @@ def _costs(
     quality = results.measure(results.divergence(problem) or "").short
     yield picture(
         f"{name}-costs",
-        f"{quality} against what it cost, on logarithmic axes: lower and further left is better. "
-        "Lines: the median of the seeds; bands: from the lowest seed to the highest; the large marker is the end. "
-        "● exact, ▲ lower bound, ▼ upper bound, ◆ estimate, ■ with a bar: between bounds, from the lower to the upper. "
-        f"A method measured once is a point with its 95% interval. {found.floor}"
-        f"{CLIPPED if found.clipped else ''}{absent}",
-        f"{quality} of each method on {problem} against fitting time and against gradient evaluations.",
+        f"{quality} against what it cost, on logarithmic axes: lower and further left is better."
+        " Lines: the median of the seeds; bands: from the lowest seed to the highest; the large"
+        " marker is the end. ● exact, ▲ lower bound, ▼ upper bound, ◆ estimate, ■ with a bar:"
+        " between bounds, from the lower to the upper. A method measured once is a point with its"
+        f" 95% interval. {found.floor}{CLIPPED if found.clipped else ''}{absent}",
+        f"{quality} of each method on {problem} against fitting time and against gradient"
+        " evaluations.",
         found.figure,
     )

@@ -32,10 +32,11 @@ def settings_text(settings: Mapping[str, Any]) -> str:
 def load(store: Store) -> pd.DataFrame:
     """The whole run, cells joined with their rows.
 
-    Columns: ``key``; ``problem`` and ``method`` as labels with their settings; ``name`` and ``settings`` of the method
-    apart; ``seed``; ``status`` and ``reason`` of the cell; ``checkpoint``; ``seconds``, ``gradients``, ``evaluations`` spent
-    until then; ``draws`` the metric saw; ``metric``, ``value``, ``stderr``, ``kind``; ``row_status`` and ``row_reason`` of the
-    figure itself. A cell without any figure has one row, its ``metric`` empty.
+    Columns: ``key``; ``problem`` and ``method`` as labels with their settings; ``name`` and
+    ``settings`` of the method apart; ``seed``; ``status`` and ``reason`` of the cell;
+    ``checkpoint``; ``seconds``, ``gradients``, ``evaluations`` spent until then; ``draws`` the
+    metric saw; ``metric``, ``value``, ``stderr``, ``kind``; ``row_status`` and ``row_reason`` of
+    the figure itself. A cell without any figure has one row, its ``metric`` empty.
     """
     return pd.DataFrame.from_records(list(_records(store)), columns=list(TYPES)).astype(TYPES)
 
@@ -67,7 +68,9 @@ def _records(store: Store) -> Iterator[dict[str, Any]]:
 
 
 def diagnostics(store: Store) -> dict[tuple[str, str], list[dict[str, float]]]:
-    """What methods report of themselves, by the labels of problem and method: one dictionary a cell that has any."""
+    """What methods report of themselves, by the labels of problem and method: one dictionary a cell
+    that has any.
+    """
     found: defaultdict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
     for cell in store.cells():
         if cell["diagnostics"]:
@@ -79,7 +82,9 @@ def diagnostics(store: Store) -> dict[tuple[str, str], list[dict[str, float]]]:
 
 
 def latest(frame: pd.DataFrame) -> pd.DataFrame:
-    """Of cells with the same problem, method and seed (another budget, older code), only the one that ended last."""
+    """Of cells with the same problem, method and seed (another budget, older code), only the one
+    that ended last.
+    """
     cells = frame.drop_duplicates("key")
     newest = cells.drop_duplicates(["problem", "method", "seed"], keep="last")["key"]
     return frame[frame["key"].isin(set(newest))]
@@ -88,8 +93,8 @@ def latest(frame: pd.DataFrame) -> pd.DataFrame:
 def export(store: Store, path: Path) -> None:
     """Write one row per cell, checkpoint and metric, with the columns ``EXPORTED``.
 
-    ``status`` is the cell's where it did not end well, and the figure's own otherwise (``skipped`` for a metric that cannot
-    be had there), with the reason beside it.
+    ``status`` is the cell's where it did not end well, and the figure's own otherwise (``skipped``
+    for a metric that cannot be had there), with the reason beside it.
 
     Raises:
         ValueError: if ``path`` ends in neither ``.csv`` nor ``.parquet``.

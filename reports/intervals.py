@@ -1,4 +1,6 @@
-"""Seeds combined into one figure with its interval; a quantity known between two bounds has one from end to end."""
+"""Seeds combined into one figure with its interval; a quantity known between two bounds has one
+from end to end.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +25,14 @@ class Figure:
 
     Args:
         value: mean over the seeds; of a bracket, of its lower end.
-        low, high: 95% interval of that mean; of a bracket, from the low end of the lower bound's to the high end of the
-            upper's.
+        low, high: 95% interval of that mean; of a bracket, from the low end of the lower bound's to
+            the high end of the upper's.
         kind: the weakest of the seeds' kinds.
         seeds: how many seeds gave a value.
         above: of a bracket, the upper bound with its own interval.
-        noise: half of the 95% interval that the standard errors alone give the mean. How much seeds differ is no noise of the
-            ruler: two runs at 1.3 ± 0.1 and 1.8 ± 0.1 both are far from 0, wide as the interval of their mean is. None: as the
-            interval.
+        noise: half of the 95% interval that the standard errors alone give the mean. How much seeds
+            differ is no noise of the ruler: two runs at 1.3 ± 0.1 and 1.8 ± 0.1 both are far from
+            0, wide as the interval of their mean is. None: as the interval.
     """
 
     value: float
@@ -43,7 +45,9 @@ class Figure:
 
     @property
     def half_width(self) -> float:
-        """Half of the 95% interval; of a bracket, of the wider of its two ends', so that it holds for both."""
+        """Half of the 95% interval; of a bracket, of the wider of its two ends', so that it holds
+        for both.
+        """
         if self.above is None:
             return (self.high - self.low) / 2
         return max(self.value - self.low, self.above.half_width)
@@ -67,16 +71,19 @@ def combine(
 ) -> Figure:
     r"""Mean over seeds, and the wider of two 95% intervals of that mean.
 
-    .. math:: h = \max\Big(t_{k-1,\,0.975} \sqrt{S^2 / k},\; 1.96 \sqrt{\textstyle\sum_i s_i^2} / k\Big)
+    .. math::
+        h = \max\Big(t_{k-1,\,0.975} \sqrt{S^2 / k},\; 1.96 \sqrt{\textstyle\sum_i s_i^2} / k\Big)
 
-    with S the spread between the k seeds and s_i the standard error within each. The first is Student's interval and covers
-    95% by itself whatever the sources of spread; the second guards against few seeds that agree by luck. With one seed there
-    is no spread to see, and the interval speaks of that seed only.
+    with S the spread between the k seeds and s_i the standard error within each. The first is
+    Student's interval and covers 95% by itself whatever the sources of spread; the second guards
+    against few seeds that agree by luck. With one seed there is no spread to see, and the interval
+    speaks of that seed only.
 
     Args:
         values, stderrs, kinds: one a seed; the value of a bracket is its lower end.
-        above: the upper end of each seed that is a bracket, None for the others. The ends are combined each for itself. A
-            seed known exactly is both ends of its own; one with a lower bound alone leaves the mean open from above.
+        above: the upper end of each seed that is a bracket, None for the others. The ends are
+            combined each for itself. A seed known exactly is both ends of its own; one with a lower
+            bound alone leaves the mean open from above.
     """
     lower = _mean(values, stderrs, _weakest(kinds))
     if lower.kind != BRACKET:
@@ -92,9 +99,11 @@ def combine(
 def deviation(
     values: Sequence[float], stderrs: Sequence[float], kinds: Sequence[str], ideal: float
 ) -> Figure:
-    """Mean distance of the seeds from an ideal, to whichever side each is: errors of opposite sign do not cancel.
+    """Mean distance of the seeds from an ideal, to whichever side each is: errors of opposite sign
+    do not cancel.
 
-    Its ``least`` is what noise does not explain: of the seeds' mean, or of each seed at a level that holds for all together.
+    Its ``least`` is what noise does not explain: of the seeds' mean, or of each seed at a level
+    that holds for all together.
     """
     mean = _mean(values, stderrs, _weakest(kinds))
     found = _mean([abs(value - ideal) for value in values], stderrs, _weakest(kinds))
@@ -108,9 +117,11 @@ def deviation(
 
 
 def floor(values: Sequence[float], stderrs: Sequence[float], kinds: Sequence[str]) -> Figure:
-    """As ``combine`` for draws of the truth itself: seeds are alike but for noise, so that their spread is normal, too.
+    """As ``combine`` for draws of the truth itself: seeds are alike but for noise, so that their
+    spread is normal, too.
 
-    Student's interval of two seeds would be six times as wide, and a floor as wide as that takes in what does not belong.
+    Student's interval of two seeds would be six times as wide, and a floor as wide as that takes in
+    what does not belong.
     """
     return _mean(values, stderrs, _weakest(kinds), alike=True)
 
@@ -140,9 +151,8 @@ def _weakest(kinds: Sequence[str]) -> str:
         return "lower bound"
     if not found:
         return "exact"
-    return (
-        found.pop() if len(found) == 1 else "estimate"
-    )  # a mean of bounds in both directions bounds nothing
+    # a mean of bounds in both directions bounds nothing
+    return found.pop() if len(found) == 1 else "estimate"
 
 
 def loss(figure: Figure, ideal: float = 0.0, worse: Worse = "above") -> Figure:
@@ -150,7 +160,8 @@ def loss(figure: Figure, ideal: float = 0.0, worse: Worse = "above") -> Figure:
 
     Args:
         ideal: the value of a perfect approximation.
-        worse: on which side of the ideal; for ``both`` the distance is absolute, and its interval that of all absolute values.
+        worse: on which side of the ideal; for ``both`` the distance is absolute, and its interval
+            that of all absolute values.
     """
     if not math.isfinite(figure.value) or (ideal == 0.0 and worse == "above"):
         return figure
@@ -167,7 +178,9 @@ def loss(figure: Figure, ideal: float = 0.0, worse: Worse = "above") -> Figure:
 
 
 def _folded(figure: Figure, mirrored: Figure) -> Figure:
-    """Absolute values: of a bound, a bound below only, and none that says anything if 0 lies on its open side."""
+    """Absolute values: of a bound, a bound below only, and none that says anything if 0 lies on its
+    open side.
+    """
     if figure.kind in MIRRORED:
         bound = figure if figure.kind == "lower bound" else mirrored
         return replace(

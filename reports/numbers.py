@@ -1,4 +1,6 @@
-"""Numbers as a scientist writes them: no digit that the uncertainty does not bear out, and units that fit the size."""
+"""Numbers as a scientist writes them: no digit that the uncertainty does not bear out, and units
+that fit the size.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,16 @@ BOUNDS = {"lower bound": "≥ ", "upper bound": "≤ "}
 
 
 def plus_minus(value: float, half_width: float) -> str:
-    """``0.0312 ± 0.0041``: two digits of the half-width, the value to the same place; four digits where there is none."""
+    """``0.0312 ± 0.0041``: two digits of the half-width, the value to the same place; four digits
+    where there is none.
+    """
     return between(value, value, half_width)
 
 
 def between(lower: float, upper: float, half_width: float) -> str:
-    """``0.2964 to 0.2969 ± 0.0074``: two ends, each within the half-width; once where both read alike, the smaller first."""
+    """``0.2964 to 0.2969 ± 0.0074``: two ends, each within the half-width; once where both read
+    alike, the smaller first.
+    """
     if not (math.isfinite(lower) and math.isfinite(upper)):
         return _joined(
             *(_unending(x) if not math.isfinite(x) else plain(x, 4) for x in (lower, upper))
@@ -106,7 +112,9 @@ def _unending(value: float) -> str:
 
 
 def _power(value: float, digits: int) -> int:
-    """Power of ten of the first digit after rounding to so many digits: 0.0996 to two digits is 0.10, so -1."""
+    """Power of ten of the first digit after rounding to so many digits: 0.0996 to two digits is
+    0.10, so -1.
+    """
     return int(f"{abs(value):.{digits - 1}e}".partition("e")[2])
 
 

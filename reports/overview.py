@@ -1,4 +1,6 @@
-"""The page's first answer: how far each method is from the truth on every problem, and what may be said of it in words."""
+"""The page's first answer: how far each method is from the truth on every problem, and what may be
+said of it in words.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from reports.sheet import Entry, Line, Table, floored
 
 
 def overview(results: Results) -> Table:
-    """Distances from the truth, the noise floor last; problems stand in rows where there are more of them than methods."""
+    """Distances from the truth, the noise floor last; problems stand in rows where there are more
+    of them than methods.
+    """
     methods = [*(method for method in results.methods if method != FLOOR), FLOOR]
     found = {problem: results.divergence(problem) for problem in results.problems}
     helps = [results.measure(metric).heading if metric else "" for metric in found.values()]

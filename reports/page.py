@@ -1,4 +1,6 @@
-"""The report: one HTML file that needs nothing else, and the same as Markdown with its pictures in a folder beside it."""
+"""The report: one HTML file that needs nothing else, and the same as Markdown with its pictures in
+a folder beside it.
+"""
 
 from __future__ import annotations
 
@@ -22,40 +24,54 @@ from reports.style import Look, Picture, data_uri, looks, png
 HOW_TO_READ = (
     (
         "Kinds",
-        "Every distance carries its kind. Exact: unbiased, right but for chance; an average over draws of a known difference "
-        "of log densities, or over pairs of draws (MMD², KSD²). Between bounds (0.296 to 0.301): not less than the one and "
-        "not more than the other. Lower bound (≥): the true value is this or more, so a small one is no praise. Upper bound "
-        "(≤): this or less. Estimate: from draws alone, blurred and possibly off even on average; hold it against the noise "
-        "floor. Beside other metrics than the first no kind is written where it is an estimate.",
+        (
+            "Every distance carries its kind. Exact: unbiased, right but for chance; an average"
+            " over draws of a known difference of log densities, or over pairs of draws (MMD²,"
+            " KSD²). Between bounds (0.296 to 0.301): not less than the one and not more than the"
+            " other. Lower bound (≥): the true value is this or more, so a small one is no praise."
+            " Upper bound (≤): this or less. Estimate: from draws alone, blurred and possibly off"
+            " even on average; hold it against the noise floor. Beside other metrics than the first"
+            " no kind is written where it is an estimate."
+        ),
     ),
     (
         "Noise floor",
-        "The row “exact” is what the rulers for draws read on fresh draws of the truth itself. An estimate that, less 1.96 "
-        "standard errors, is not above the upper end of the floor's interval cannot be told from the truth (○); nor can what "
-        "a squared MMD or KSD reads there, which is unbiased and has the same floor. Log q − log p is constant where q is p: "
-        "the noise of rulers by densities is nil, so that exact values, bounds and brackets of a divergence beside an "
-        "estimated floor are held against 0, and a bracket is at the floor only with both of its ends. An estimate of KL in "
-        "either direction whose interval lies below the floor, or one of KL(q‖p) which a lower bound denies, was misled, and "
-        "earns no mark. A lower bound inside the floor of bounds shows nothing.",
+        (
+            "The row “exact” is what the rulers for draws read on fresh draws of the truth itself."
+            " An estimate that, less 1.96 standard errors, is not above the upper end of the"
+            " floor's interval cannot be told from the truth (○); nor can what a squared MMD or KSD"
+            " reads there, which is unbiased and has the same floor. Log q − log p is constant"
+            " where q is p: the noise of rulers by densities is nil, so that exact values, bounds"
+            " and brackets of a divergence beside an estimated floor are held against 0, and a"
+            " bracket is at the floor only with both of its ends. An estimate of KL in either"
+            " direction whose interval lies below the floor, or one of KL(q‖p) which a lower bound"
+            " denies, was misled, and earns no mark. A lower bound inside the floor of bounds shows"
+            " nothing."
+        ),
     ),
     (
         "Intervals",
-        "After ± stands half of a 95% interval of the mean over seeds: the wider of Student's interval from the spread "
-        "between seeds and the normal one from the standard errors within them. Of a bracket each end has its own, and the "
-        "wider one is written. Three seeds that differ make it wide; with one seed it speaks of that seed only. Of exact "
-        "draws, whose seeds differ by noise alone, both are normal; and whether a figure is at the floor is judged by its "
-        "standard errors alone, since seeds that differ are none the nearer to the truth. Costs are means, and beside "
-        "them the range over seeds.",
+        (
+            "After ± stands half of a 95% interval of the mean over seeds: the wider of Student's"
+            " interval from the spread between seeds and the normal one from the standard errors"
+            " within them. Of a bracket each end has its own, and the wider one is written. Three"
+            " seeds that differ make it wide; with one seed it speaks of that seed only. Of exact"
+            " draws, whose seeds differ by noise alone, both are normal; and whether a figure is at"
+            " the floor is judged by its standard errors alone, since seeds that differ are none"
+            " the nearer to the truth. Costs are means, and beside them the range over seeds."
+        ),
     ),
     (
         "Marks",
-        f"{LEGEND} "
-        "One method is better than another where the values that their intervals leave possible do not meet: of a bracket, "
-        "from the low end of the lower bound's interval to the high end of the upper's. Inside the noise floor none is. "
-        "Beside another kind an estimate may be three times too large, and one of KL above the floor too small by any factor; "
-        "one seed is trusted within a factor of two, and "
-        "an estimate without a floor may be noise. ★ takes two seeds of the method. Where perfect is not 0, the distance "
-        "from the ideal is ranked.",
+        (
+            f"{LEGEND} One method is better than another where the values that their intervals"
+            " leave possible do not meet: of a bracket, from the low end of the lower bound's"
+            " interval to the high end of the upper's. Inside the noise floor none is. Beside"
+            " another kind an estimate may be three times too large, and one of KL above the floor"
+            " too small by any factor; one seed is trusted within a factor of two, and an estimate"
+            " without a floor may be noise. ★ takes two seeds of the method. Where perfect is not"
+            " 0, the distance from the ideal is ranked."
+        ),
     ),
 )
 
@@ -87,7 +103,9 @@ class Content:
 
 
 def write(store: Store, html: Path | None = None, markdown: Path | None = None) -> None:
-    """Write the report as HTML, as Markdown, or both; pictures of ``NAME.md`` go to the folder ``NAME_figures`` beside it."""
+    """Write the report as HTML, as Markdown, or both; pictures of ``NAME.md`` go to the folder
+    ``NAME_figures`` beside it.
+    """
     found = content(store)
     for path in (html, markdown):
         if path is not None:
@@ -106,7 +124,9 @@ def html(store: Store) -> str:
 
 
 def markdown(store: Store, figures_folder: Path) -> str:
-    """The page as Markdown; writes its pictures to ``figures_folder``, which belongs beside the file."""
+    """The page as Markdown; writes its pictures to ``figures_folder``, which belongs beside the
+    file.
+    """
     return _markdown(content(store), figures_folder)
 
 
@@ -161,9 +181,9 @@ def _lead(results: Results) -> str:
     rest = ", ".join(f"{count} {status}" for status, count in ended.items() if status != "ok")
     rivals = len([method for method in results.methods if method != FLOOR])
     return (
-        f"{_counted(len(results.problems), 'problem')}, {_counted(rivals, 'method')}, "
-        f"{_counted(cells['seed'].nunique(), 'seed')}: {ended.get('ok', 0)} of {_counted(len(cells), 'cell')} ended well"
-        + (f"; {rest}." if rest else ".")
+        f"{_counted(len(results.problems), 'problem')}, {_counted(rivals, 'method')},"
+        f" {_counted(cells['seed'].nunique(), 'seed')}: {ended.get('ok', 0)} of"
+        f" {_counted(len(cells), 'cell')} ended well" + (f"; {rest}." if rest else ".")
     )
 
 
@@ -244,4 +264,5 @@ def _markdown(found: Content, folder: Path) -> str:
 def _pictured(picture: Picture, folder: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{picture.name}.png").write_bytes(png(picture))
-    return f"![{escaped(picture.alt)}]({quote(folder.name)}/{picture.name}.png)\n\n{escaped(picture.caption)}"
+    path = f"{quote(folder.name)}/{picture.name}.png"
+    return f"![{escaped(picture.alt)}]({path})\n\n{escaped(picture.caption)}"

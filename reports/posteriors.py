@@ -36,7 +36,8 @@ class Posterior:
         coordinates: a label for each of the D coordinates.
         truth: [m, D].
         draws: [n, D] for each method.
-        figures: the divergence of the very cell whose draws are shown, as written, for each method that has one.
+        figures: the divergence of the very cell whose draws are shown, as written, for each method
+            that has one.
     """
 
     coordinates: Sequence[str]
@@ -46,7 +47,9 @@ class Posterior:
 
 
 def gather(store: Store, results: Results, problem: str) -> Posterior | None:
-    """Draws of the seed with the middle divergence, for each method that has any; None without truth or without draws."""
+    """Draws of the seed with the middle divergence, for each method that has any; None without
+    truth or without draws.
+    """
     kept = store.draws(f"truth-{problem}")
     if kept is None:
         return None
@@ -88,7 +91,9 @@ def telling(posterior: Posterior, most: int) -> list[int]:
 
 
 def telling_pairs(posterior: Posterior) -> list[tuple[int, int]]:
-    """The pairs of coordinates that tell most: the one with the largest distance, then one that brings a new coordinate."""
+    """The pairs of coordinates that tell most: the one with the largest distance, then one that
+    brings a new coordinate.
+    """
     rivals = [x for method, x in posterior.draws.items() if method != FLOOR] or list(
         posterior.draws.values()
     )
@@ -110,7 +115,9 @@ def telling_pairs(posterior: Posterior) -> list[tuple[int, int]]:
 def pairs(
     posterior: Posterior, chosen: Sequence[tuple[int, int]], looks: Mapping[str, Look]
 ) -> Figure:
-    """A row of panels for each pair of coordinates, a panel for each method; methods beyond ``ACROSS`` go on below."""
+    """A row of panels for each pair of coordinates, a panel for each method; methods beyond
+    ``ACROSS`` go on below.
+    """
     methods = list(posterior.draws)
     deep = math.ceil(len(methods) / ACROSS)
     across = min(ACROSS, math.ceil(len(methods) / deep))
@@ -200,7 +207,9 @@ def _contours(
 
 
 def marginals(posterior: Posterior, looks: Mapping[str, Look]) -> Figure:
-    """A panel for each coordinate: the truth filled, a line for each method, the noise floor's too: how far chance leads."""
+    """A panel for each coordinate: the truth filled, a line for each method, the noise floor's too:
+    how far chance leads.
+    """
     chosen, methods = telling(posterior, COORDINATES), list(posterior.draws)
     across = len(chosen) if len(chosen) <= 5 else 5 if len(chosen) % 5 == 0 else 4
     deep = math.ceil(len(chosen) / across)

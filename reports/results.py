@@ -1,4 +1,6 @@
-"""Results worked out once for tables and pictures alike: seeds combined, methods ranked, the noise floor set apart."""
+"""Results worked out once for tables and pictures alike: seeds combined, methods ranked, the noise
+floor set apart.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,8 @@ from reports.intervals import BRACKET, MIRRORED, Figure, combine, deviation, flo
 from reports.ranking import Ruler, Verdict, rank
 
 FLOOR = "exact"  # the method whose row is the noise floor
-NIL = Figure(
-    0.0, 0.0, 0.0, "estimate", 1
-)  # of a ruler that reads the truth without noise, as a distance from its ideal
+# of a ruler that reads the truth without noise, as a distance from its ideal
+NIL = Figure(0.0, 0.0, 0.0, "estimate", 1)
 ESTIMATED = ("kl_qp", "kl_knn")  # KL(q||p), possibly by neighbours
 PROVEN = ("kl_qp", "kl_lower", "kl_classifier")  # the same, possibly exact or from below
 Key = tuple[str, str, str]  # problem, metric, method
@@ -30,7 +31,8 @@ class Results:
     """Everything the tables and pictures need, worked out once.
 
     Args:
-        frame: ``frame.load``, the latest cell of each problem, method and seed, lower bounds joined with upper ones.
+        frame: ``frame.load``, the latest cell of each problem, method and seed, lower bounds joined
+            with upper ones.
         finals: the rows of cells that ended well, at their last checkpoint.
         figures: seeds combined, by problem, metric and method.
         verdicts: the same keys, the floor's own row left out.
@@ -60,7 +62,9 @@ class Results:
         return measure(metric, self.declared)
 
     def metrics(self, problem: str) -> list[str]:
-        """Metrics with a figure for some method other than the floor; all of them where there is no other."""
+        """Metrics with a figure for some method other than the floor; all of them where there is no
+        other.
+        """
         here = [(metric, method) for of, metric, method in self.figures if of == problem]
         return list(
             dict.fromkeys(metric for metric, method in here if method != FLOOR) or dict(here)
@@ -101,7 +105,9 @@ class Results:
         return deviation(*_readings(self.rows(key).dropna(subset=["value"])), words.ideal)
 
     def rows(self, key: Key) -> pd.DataFrame:
-        """What became of one metric at the end of each cell that ended well: with a value, or skipped."""
+        """What became of one metric at the end of each cell that ended well: with a value, or
+        skipped.
+        """
         problem, metric, method = key
         of = self.finals
         return of[(of["problem"] == problem) & (of["metric"] == metric) & (of["method"] == method)]
@@ -114,11 +120,13 @@ class Results:
         return Ruler(loss(own, words.ideal or 0.0, words.worse), words.astray)
 
     def refuted(self, problem: str, metric: str, method: str) -> Figure | None:
-        """What is proven of KL(q||p), as a lower bound, where it denies an estimate of it; None where nothing does.
+        """What is proven of KL(q||p), as a lower bound, where it denies an estimate of it; None
+        where nothing does.
 
-        Neighbours read a map that folds space into thin sheets as the truth, or as much nearer to it than it is; its density, a
-        classifier or a density model may see that. Denied is an estimate that lies below the bound with all of its interval, or
-        inside its noise floor while the bound is outside of its own.
+        Neighbours read a map that folds space into thin sheets as the truth, or as much nearer to
+        it than it is; its density, a classifier or a density model may see that. Denied is an
+        estimate that lies below the bound with all of its interval, or inside its noise floor while
+        the bound is outside of its own.
         """
         figure, ruler = self.figures.get((problem, metric, method)), self.ruler(problem, metric)
         if metric not in ESTIMATED or figure is None or figure.kind != "estimate":
@@ -137,7 +145,9 @@ class Results:
         return max(proven, key=lambda bound: bound.least, default=None)
 
     def misled(self, key: Key) -> bool:
-        """Whether an estimate is known to be wrong: below all that the truth reads, or denied by a bound."""
+        """Whether an estimate is known to be wrong: below all that the truth reads, or denied by a
+        bound.
+        """
         return self.ruler(*key[:2]).misled(self.distance(key)) or self.refuted(*key) is not None
 
 
@@ -197,8 +207,10 @@ def _verdicts(results: Results) -> dict[Key, Verdict]:
             if (p, m) == (problem, metric) and method != FLOOR
         ]
         here = {
-            method: results.refuted(problem, metric, method)
-            or results.distance((problem, metric, method))
+            method: (
+                results.refuted(problem, metric, method)
+                or results.distance((problem, metric, method))
+            )
             for method in methods
         }
         for method, figure in here.items():
@@ -212,9 +224,11 @@ def _verdicts(results: Results) -> dict[Key, Verdict]:
 
 
 def ordered(results: Results, problem: str, methods: Iterable[str]) -> list[str]:
-    """Methods by what they reached on one problem, those misled and those without a figure after them, the noise floor last.
+    """Methods by what they reached on one problem, those misled and those without a figure after
+    them, the noise floor last.
 
-    Those that cannot be told from the truth come first and in the order they were met: an order by value would tell them apart.
+    Those that cannot be told from the truth come first and in the order they were met: an order by
+    value would tell them apart.
     """
     metric = results.divergence(problem) or ""
 

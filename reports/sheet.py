@@ -17,9 +17,10 @@ MEANINGS = {
 LEGEND = " ".join(f"{SYMBOLS[mark]} {meaning}." for mark, meaning in MEANINGS.items())
 
 FLOORS = (
-    "Noise floor: what the ruler for draws reads on fresh draws of the truth, the method exact. Estimates are held against it. "
-    "Exact values, bounds and brackets of a divergence come from densities, whose noise on the truth is nil: their floor is 0. "
-    "Inside a floor no method is ranked above another; ★ takes two seeds of the method."
+    "Noise floor: what the ruler for draws reads on fresh draws of the truth, the method exact."
+    " Estimates are held against it. Exact values, bounds and brackets of a divergence come from"
+    " densities, whose noise on the truth is nil: their floor is 0. Inside a floor no method is"
+    " ranked above another; ★ takes two seeds of the method."
 )
 
 
@@ -34,7 +35,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class Line:
-    """One row: a label (a method), a smaller remark, its entries; ``floor`` for the yardstick's own row."""
+    """One row: a label (a method), a smaller remark, its entries; ``floor`` for the yardstick's own
+    row.
+    """
 
     label: str
     detail: str
@@ -58,11 +61,13 @@ class Table:
 
     Args:
         title: short, for a caption.
-        columns: headings, the label's first; helps: one sentence for each, empty where the heading says it.
+        columns: headings, the label's first; helps: one sentence for each, empty where the heading
+            says it.
         lines: rows in the order to print.
         notes: remarks that belong under the table.
         prose: whether the entries are words, to be read from the left.
-        floor_column: whether the yardstick stands in the last column instead of in a row of its own.
+        floor_column: whether the yardstick stands in the last column instead of in a row of its
+            own.
     """
 
     title: str

@@ -1,4 +1,6 @@
-"""How every picture looks: a palette that colour-blind readers can tell apart, one colour a method, light and dark alike."""
+"""How every picture looks: a palette that colour-blind readers can tell apart, one colour a method,
+light and dark alike.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +25,11 @@ from reports.results import FLOOR
 
 Dashes = Literal["-"] | tuple[float, Sequence[float]]
 
-# Okabe and Ito, Color Universal Design (2008), without black and yellow, which one of the two backgrounds would swallow.
+# Okabe and Ito, Color Universal Design (2008), without black and yellow, which one of the two
+# backgrounds would swallow.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-DASHES: tuple[Dashes, ...] = (
-    "-",
-    (0, (5, 1.5)),
-    (0, (1.5, 1.2)),
-)  # a seventh method has the first one's colour, dashed
+# a seventh method has the first one's colour, dashed
+DASHES: tuple[Dashes, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)))
 INK, FAINT, RULE = "#1f2430", "#6b7280", "#d9dce1"
 TRUTH = ("#e7e9ed", "#d0d4db", "#b3b9c4")  # the truth is always grey: 95%, 80%, 50% of its mass
 DARK = {
@@ -40,7 +40,9 @@ DARK = {
 }
 DARK |= {"#0072b2": "#4aa3df", "#d55e00": "#f0803c", "#009e73": "#2fbf93"}
 FONTS = ["system-ui", "Segoe UI", "Helvetica Neue", "Arial", "DejaVu Sans", "sans-serif"]
-WIDTH = 9.6  # inches; the page shows a picture at its full width, so letters come out 1.4 times as large as set here
+# inches; the page shows a picture at its full width, so letters come out 1.4 times as large as set
+# here
+WIDTH = 9.6
 RC = {
     "font.family": "DejaVu Sans",
     "font.size": 8.0,
@@ -108,7 +110,9 @@ def picture(name: str, caption: str, alt: str, figure: Figure) -> Picture:
 
 
 def looks(methods: Sequence[str]) -> dict[str, Look]:
-    """A look for each method label, by its place among them; the noise floor is faint, as the truth is grey."""
+    """A look for each method label, by its place among them; the noise floor is faint, as the truth
+    is grey.
+    """
     own = [method for method in methods if method != FLOOR]
     found = {
         method: Look(PALETTE[i % len(PALETTE)], DASHES[i // len(PALETTE) % len(DASHES)])
@@ -119,11 +123,12 @@ def looks(methods: Sequence[str]) -> dict[str, Look]:
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Matplotlib's defaults and this style, whatever the reader's own settings are; they are restored afterwards."""
+    """Matplotlib's defaults and this style, whatever the reader's own settings are; they are
+    restored afterwards.
+    """
     with matplotlib.style.context(["default", RC]), warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "Glyph .* missing from font"
-        )  # a browser has more fonts than matplotlib
+        # a browser has more fonts than matplotlib
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         yield
 
 
@@ -144,7 +149,9 @@ def svg(picture: Picture) -> str:
 
 
 def _rounded(path: re.Match[str]) -> str:
-    """A path to a tenth of a point, a fifth of a pixel: it takes a third of the room of matplotlib's six decimals."""
+    """A path to a tenth of a point, a fifth of a pixel: it takes a third of the room of
+    matplotlib's six decimals.
+    """
     return re.sub(r"(\.\d)\d+", r"\1", path[0])
 
 
@@ -195,13 +202,11 @@ def legend(figure: Figure, methods: Mapping[str, Look], areas: Mapping[str, str]
         len(names) if sum(widths) <= WIDTH else min(len(names), max(1, int(WIDTH / max(widths))))
     )
     figure.set_figheight(figure.get_figheight() + 0.17 * (-(-len(names) // columns) - 1))
-    order = [
-        i for column in range(columns) for i in range(column, len(names), columns)
-    ]  # matplotlib fills by column
+    # matplotlib fills by column
+    order = [i for column in range(columns) for i in range(column, len(names), columns)]
     drawn = figure.legend(
         [handles[i] for i in order], ["name"] * len(order), loc="outside upper left", ncols=columns
     )
     for text, i in zip(drawn.get_texts(), order, strict=True):
-        text.set_text(
-            names[i]
-        )  # set afterwards: matplotlib drops a name that begins with an underscore
+        # set afterwards: matplotlib drops a name that begins with an underscore
+        text.set_text(names[i])

@@ -1,4 +1,6 @@
-"""Tables that say no more than the figures bear out: the noise floor in each, and what it cannot tell apart left untold."""
+"""Tables that say no more than the figures bear out: the noise floor in each, and what it cannot
+tell apart left untold.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,16 @@ from reports.results import FLOOR, Results, ordered, summarise
 from reports.sheet import FLOORS, LEGEND, Entry, Line, Table
 
 MANY = 8  # problems: with more of them, the table that closes a run has one line for each
-OWN_ACCOUNT = "A method's own account, not held against the truth: no noise floor applies, and nothing here is ranked."
+OWN_ACCOUNT = (
+    "A method's own account, not held against the truth: no noise floor applies, and nothing here"
+    " is ranked."
+)
 
 
 def terminal(store: Store) -> RenderableType:
-    """What a run prints when it ends: a table per problem or one of all, the failures, the meaning of the marks."""
+    """What a run prints when it ends: a table per problem or one of all, the failures, the meaning
+    of the marks.
+    """
     results = summarise(store)
     if not results.problems:
         return Group(Text("No cell has ended yet."))
@@ -46,7 +53,9 @@ def _closing(results: Results, problem: str) -> Fitted:
 
 
 def _brief(table: Table) -> Table:
-    """Without remarks, but for those on the floor, on estimates that are misled, and on methods that lost cells or figures."""
+    """Without remarks, but for those on the floor, on estimates that are misled, and on methods
+    that lost cells or figures.
+    """
     lines = []
     for line in table.lines:
         counted, lost, _ = line.detail.partition(";")
@@ -64,7 +73,9 @@ def _kept(found: Entry, floor: bool) -> bool:
 
 
 def problem_table(results: Results, problem: str) -> Table:
-    """Quality and cost of every method on one problem: those near the truth first, then by distance, the noise floor last."""
+    """Quality and cost of every method on one problem: those near the truth first, then by
+    distance, the noise floor last.
+    """
     found = results.metrics(problem)
     return _table(
         results,
@@ -76,7 +87,9 @@ def problem_table(results: Results, problem: str) -> Table:
 
 
 def more_tables(results: Results, problem: str) -> list[Table]:
-    """The metrics that the main table leaves out, by what they are made of: a table for each group that has any."""
+    """The metrics that the main table leaves out, by what they are made of: a table for each group
+    that has any.
+    """
     found = more(results.metrics(problem))
     asked = more(results.frame.loc[results.frame["problem"] == problem, "metric"].dropna())
     titles = "Other routes to the divergence", "Evidence and importance weights", "Further figures"
@@ -107,7 +120,9 @@ def _telling(table: Table) -> Table:
 
 
 def diagnostics_table(results: Results, problem: str) -> Table | None:
-    """What methods report of their own health, from the lowest seed to the highest, or None where none does."""
+    """What methods report of their own health, from the lowest seed to the highest, or None where
+    none does.
+    """
     found = {method: cells for (of, method), cells in results.diagnostics.items() if of == problem}
     names = list(dict.fromkeys(name for cells in found.values() for cell in cells for name in cell))
     words = [DIAGNOSTICS.get(name, Measure(name, "", None)) for name in names]
@@ -138,9 +153,11 @@ def _table(
     lines = [
         Line(
             method,
-            seeds(here[here["method"] == method])
-            if (here["method"] == method).any()
-            else "not run",
+            (
+                seeds(here[here["method"] == method])
+                if (here["method"] == method).any()
+                else "not run"
+            ),
             tuple(entry(results, problem, metric, method) for metric in metrics),
             method == FLOOR,
         )
@@ -154,7 +171,9 @@ def _table(
 
 
 def _notes(results: Results, problem: str, metrics: Iterable[str]) -> tuple[str, ...]:
-    """Why a figure is absent or of its kind, and what else its metric remarks: one line for each metric, by its methods."""
+    """Why a figure is absent or of its kind, and what else its metric remarks: one line for each
+    metric, by its methods.
+    """
     rows = results.finals[
         (results.finals["problem"] == problem) & results.finals["metric"].isin(list(metrics))
     ]

@@ -1,4 +1,5 @@
-"""How far the rulers themselves are off, and how often their intervals hold: each is tried on pairs whose answer is known.
+"""How far the rulers themselves are off, and how often their intervals hold: each is tried on pairs
+whose answer is known.
 
 Every repetition draws afresh and measures as a run does.
 """
@@ -45,9 +46,11 @@ class Row:
         truth: what was to be found.
         skipped: repetitions without a figure.
         bias: mean less truth; sd: of the figures; stderr: mean of those that they came with.
-        covered: repetitions whose 95% interval held the truth or, of a bound, ended on the right side of it.
+        covered: repetitions whose 95% interval held the truth or, of a bound, ended on the right
+            side of it.
         tried: repetitions with a figure.
-        seconds: of processor time for one figure, on average; what others have worked out already is not counted again.
+        seconds: of processor time for one figure, on average; what others have worked out already
+            is not counted again.
     """
 
     case: str
@@ -139,7 +142,9 @@ def _one_thread() -> None:
 
 
 def rows(todo: Sequence[Task], trials: Sequence[Trial]) -> list[Row]:
-    """What came of the trials, in the order of the tasks; those of other pairs, rulers and repetitions are left alone."""
+    """What came of the trials, in the order of the tasks; those of other pairs, rulers and
+    repetitions are left alone.
+    """
     found: dict[tuple[str, int, int, str], dict[int, Trial]] = defaultdict(dict)
     for trial in trials:
         found[trial.place[:-1]][trial.repetition] = trial
@@ -178,7 +183,9 @@ def _row(task: Task, estimator: Estimator, trials: Sequence[Trial]) -> Row:
 
 
 def holds(estimate: Estimate, truth: float) -> bool:
-    """Whether the 95% interval holds the truth; whether that of a bound ends on the right side of it."""
+    """Whether the 95% interval holds the truth; whether that of a bound ends on the right side of
+    it.
+    """
     reach = NORMAL * estimate.stderr + ROUNDING
     above, below = estimate.value - reach > truth, estimate.value + reach < truth
     if estimate.kind == "lower bound":

@@ -1,4 +1,6 @@
-"""A pair of an approximation and a truth whose figures are known, and how the approximation shows itself."""
+"""A pair of an approximation and a truth whose figures are known, and how the approximation shows
+itself.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ class Case:
         name: for tables; the same at every dimension.
         problem: the truth, p.
         wardrobe: the approximation, q, in its density, as a map, as draws alone, or as chains.
-        truths: what is known, by quantity: ``KL(q||p)`` and ``KL(p||q)``, in nats, and those that the other rulers measure.
+        truths: what is known, by quantity: ``KL(q||p)`` and ``KL(p||q)``, in nats, and those that
+            the other rulers measure.
         same: whether q = p, so that the truth of every ruler is its ideal value.
     """
 

@@ -1,4 +1,6 @@
-"""Pairs of an approximation q and a truth p whose divergence is known beforehand: what the rulers are held against."""
+"""Pairs of an approximation q and a truth p whose divergence is known beforehand: what the rulers
+are held against.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +25,8 @@ from problems.base import Problem
 
 DIMS = (2, 5, 10, 30)
 SHIFT, SCALE, CORRELATION = 0.7, 1.2, 0.6
-APART = (
-    12.0  # distance of two modes in standard deviations: they share less than 1e-8 of their mass
-)
+# distance of two modes in standard deviations: they share less than 1e-8 of their mass
+APART = 12.0
 DRAWS = 2_000_000  # behind a figure that has no closed form
 BLOCK = 100_000  # of them at a time
 
@@ -89,10 +90,11 @@ def gaussian(name: str, mean: Tensor, factor: Tensor, accuracy: float | None = N
 
 
 def narrow(name: str, dim: int, khat: float) -> Case:
-    """A standard normal but for two coordinates, in which it is too narrow: weights with a Pareto tail of known index.
+    """A standard normal but for two coordinates, in which it is too narrow: weights with a Pareto
+    tail of known index.
 
-    With variance 1 - k there, w is e^{k r / 2} times a constant, r being chi-squared with two degrees of freedom, so that
-    P(w > t) falls as t^{-1/k}.
+    With variance 1 - k there, w is e^{k r / 2} times a constant, r being chi-squared with two
+    degrees of freedom, so that P(w > t) falls as t^{-1/k}.
     """
     factor = torch.eye(dim, dtype=torch.float64)
     factor[0, 0] = factor[1, 1] = math.sqrt(1 - khat)
@@ -105,7 +107,9 @@ def narrow(name: str, dim: int, khat: float) -> Case:
 
 
 def walk(name: str, dim: int, shift: float) -> Case:
-    """Chains of the truth, or of the truth moved along its first coordinate; its halves are its modes."""
+    """Chains of the truth, or of the truth moved along its first coordinate; its halves are its
+    modes.
+    """
     loc = torch.zeros(dim, dtype=torch.float64)
     loc[0] = shift
     p, eye = _halves(dim), torch.eye(dim, dtype=torch.float64)
@@ -134,7 +138,9 @@ def lost_mode(name: str, dim: int, kept: float) -> Case:
 
 
 def shares(dim: int = 2) -> Case:
-    """Three far modes, their shares a little off. Divergences are not asked: fitting a density model here is dear."""
+    """Three far modes, their shares a little off. Divergences are not asked: fitting a density
+    model here is dear.
+    """
     of_q, of_p = (0.3, 0.3, 0.4), (0.2, 0.3, 0.5)
     q, p = _row(of_q, dim), Law(_row(of_p, dim), edges=(APART / 2, 1.5 * APART), shares=of_p)
     away = 0.5 * sum(abs(a - b) for a, b in zip(of_q, of_p, strict=True))
@@ -151,7 +157,9 @@ def folding(dim: int) -> Case:
 
 @functools.cache
 def mirrored() -> Case:
-    """The best full-covariance Gaussian for eight-schools-signed and its mirror image, half each: KL(q||p) is 0.484 nats."""
+    """The best full-covariance Gaussian for eight-schools-signed and its mirror image, half each:
+    KL(q||p) is 0.484 nats.
+    """
     problem = _schools()
     method = registry.load(registry.find("methods", "gaussian-vb"))(covariance="full")
     best: Any = list(method.run(CountedTarget(problem), Budget(), Generator().manual_seed(0)))[-1]
@@ -195,7 +203,9 @@ def averaged(q: Normals, problem: Problem) -> float:
 
 
 def told_apart(q: Normals, problem: Problem) -> float:
-    """Accuracy of the best classifier, which knows both densities, by 200,000 draws of each: within 0.001."""
+    """Accuracy of the best classifier, which knows both densities, by 200,000 draws of each: within
+    0.001.
+    """
     log_z, count, generator = problem.truth.log_z or 0.0, 2 * BLOCK, Generator().manual_seed(2)
     sides = (q.sample(count, generator), problem.truth.sample(count, generator))
     of_q, of_p = (

@@ -1,4 +1,6 @@
-"""What is calibrated: a metric, how it sees the approximation, and the quantity that it is held against."""
+"""What is calibrated: a metric, how it sees the approximation, and the quantity that it is held
+against.
+"""
 
 from __future__ import annotations
 

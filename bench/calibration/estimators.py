@@ -28,7 +28,9 @@ from methods.base import Draws
 
 
 def estimators() -> list[Estimator]:
-    """Every ruler for a divergence in nats, those of other libraries, and the rulers for everything else."""
+    """Every ruler for a divergence in nats, those of other libraries, and the rulers for everything
+    else.
+    """
 
     return [
         Estimator("kl_qp, density", KlQP(), "density"),
@@ -86,7 +88,8 @@ OF_DENSITIES: tuple[tuple[Metric, str], ...] = (
 def rulers() -> list[Estimator]:
     """Every ruler of ours that is no KL: of draws, of chains, of densities.
 
-    ``elbo_gap`` is log Z less ``elbo``, and where q has a density it is ``kl_qp``: it has no row of its own.
+    ``elbo_gap`` is log Z less ``elbo``, and where q has a density it is ``kl_qp``: it has no row of
+    its own.
     """
     draws = [
         Estimator(metric.name, metric, "draws", quantity, upto, MOST)
@@ -118,9 +121,11 @@ def rulers() -> list[Estimator]:
 
 @dataclass(frozen=True)
 class Chained(Metric):
-    """Another metric, told that the draws are chains of equal length, one after the other; see ``Walk``.
+    """Another metric, told that the draws are chains of equal length, one after the other; see
+    ``Walk``.
 
-    An approximation that is ``Draws`` holds the same chains for ever; here every repetition has its own.
+    An approximation that is ``Draws`` holds the same chains for ever; here every repetition has its
+    own.
     """
 
     metric: Metric

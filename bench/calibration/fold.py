@@ -1,4 +1,6 @@
-"""A map that folds, with a density that is known all the same, and the target that it is held against."""
+"""A map that folds, with a density that is known all the same, and the target that it is held
+against.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ class Waves(Problem):
 
     .. math:: z = R\,(y_1, y_2 + \sin(y_1 + 2) / 2, \dots, y_D + \sin(y_1 + D) / 2)
 
-    with y_1 from Student's t with four degrees of freedom, the other coordinates of y standard normal.
+    with y_1 from Student's t with four degrees of freedom, the other coordinates of y standard
+    normal.
     """
 
     dim: int = 2
@@ -76,8 +79,9 @@ class Fold(Pushforward):
 
     .. math:: y_1 = (h_1^3 / 3 - b h_1) / s, \quad y_j = h_j, \quad h = Q \epsilon, \quad b = 1/4,
 
-    with s for unit variance. Where :math:`|h_1| < 2 \sqrt b`, on 68% of the draws, a point has three preimages; where
-    :math:`|h_1| < \sqrt b`, on 38%, det J is negative. The roots of a cubic, and with them the density, are known.
+    with s for unit variance. Where :math:`|h_1| < 2 \sqrt b`, on 68% of the draws, a point has
+    three preimages; where :math:`|h_1| < \sqrt b`, on 38%, det J is negative. The roots of a cubic,
+    and with them the density, are known.
     """
 
     dim: int = 2
@@ -114,17 +118,20 @@ class Fold(Pushforward):
         return self._log_marginal(y[..., 0]) + log_normal(y[..., 1:]).sum(-1)
 
     def divergence(self) -> float:
-        """KL(q||p) from ``Waves``, nats: an integral over h_1, as the rest of q and p is the same."""
-        h = (
-            torch.linspace(-9, 9, GRID, dtype=torch.float64) + 1e-7
-        )  # no node where a preimage is double
+        """KL(q||p) from ``Waves``, nats: an integral over h_1, as the rest of q and p is
+        the same.
+        """
+        # no node where a preimage is double
+        h = torch.linspace(-9, 9, GRID, dtype=torch.float64) + 1e-7
         y = self._fold(h)
         return float(
             (log_normal(h).exp() * (self._log_marginal(y) - log_student(y))).sum() * 18 / (GRID - 1)
         )
 
     def accuracy(self) -> float:
-        """Share of draws that the best classifier tells from those of ``Waves``, half of each: integrals over h_1 and y_1."""
+        """Share of draws that the best classifier tells from those of ``Waves``, half of each:
+        integrals over h_1 and y_1.
+        """
         h, y = (torch.linspace(-end, end, GRID, dtype=torch.float64) + 1e-7 for end in (9, 90))
         at = self._fold(h)
         of_q = (
@@ -150,7 +157,9 @@ class Fold(Pushforward):
         return torch.where(roots.isnan(), -torch.inf, log_normal(roots) - log_slopes).logsumexp(-1)
 
     def _roots(self, y: Tensor) -> Tensor:
-        """Real roots h of y_1(h) = y, by Viete's formula: [...] -> [..., 3], NaN where there is but one."""
+        """Real roots h of y_1(h) = y, by Viete's formula: [...] -> [..., 3], NaN where there is but
+        one.
+        """
         root, level = math.sqrt(self.bend), 1.5 * self.scale * y / self.bend**1.5
         turns = torch.arange(3, dtype=torch.float64) * 2 * math.pi
         three = 2 * root * torch.cos((torch.acos(level.clamp(-1, 1)).unsqueeze(-1) - turns) / 3)

@@ -1,4 +1,6 @@
-"""Gaussian mixtures, walks and affine maps: the approximations and the truths of most calibration pairs."""
+"""Gaussian mixtures, walks and affine maps: the approximations and the truths of most calibration
+pairs.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,8 @@ def single(mean: Tensor, factor: Tensor) -> Normals:
 class Walk(Approximation):
     """Chains of N(loc, I): AR(1) from a stationary start, ``WALKS`` of them, one after the other.
 
-    Args: loc: [D]; memory: correlation of successive draws. A mean is worth (1 - memory) / (1 + memory) of its draws.
+    Args: loc: [D]; memory: correlation of successive draws. A mean is worth (1 - memory) / (1 +
+    memory) of its draws.
     """
 
     loc: Tensor

@@ -1,4 +1,6 @@
-"""Trials of a calibration on disk, one line each as it ends: a run that was stopped goes on where it was."""
+"""Trials of a calibration on disk, one line each as it ends: a run that was stopped goes on where
+it was.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,8 @@ from bench.calibration.trials import Trial
 from bench.provenance import code_of
 
 ROOMS = ("methods", "problems", "bench/metrics", "bench/fitting")
-HARMLESS = (
-    "ledger.py",
-    "table.py",
-)  # what a trial gives is decided by the other modules beside this one
+# what a trial gives is decided by the other modules beside this one
+HARMLESS = ("ledger.py", "table.py")
 
 
 class Ledger:
@@ -51,7 +51,9 @@ class Ledger:
 
 
 def fingerprint() -> str:
-    """Hash of the sources that decide what a trial gives: trials of other code are not of this run."""
+    """Hash of the sources that decide what a trial gives: trials of other code are not of
+    this run.
+    """
     root = Path(__file__).parents[2]
     own = [path for path in Path(__file__).parent.glob("*.py") if path.name not in HARMLESS]
     return code_of([*(root / room for room in ROOMS), *own])[:12]

@@ -38,7 +38,9 @@ class OnePreimage(Metric):
 
 @dataclass(frozen=True)
 class RawNeighbours(Metric):
-    """KL(q||p) by first neighbours in the units that the draws come in: Wang, Kulkarni & Verdu (2009)."""
+    """KL(q||p) by first neighbours in the units that the draws come in: Wang, Kulkarni & Verdu
+    (2009).
+    """
 
     name: ClassVar[str] = "kNN, k = 1"
 
@@ -51,7 +53,9 @@ class RawNeighbours(Metric):
 
 @dataclass(frozen=True)
 class NeighbourEntropy(Metric):
-    """KL(q||p) by the exact log p and log Z, and an entropy from first neighbours: Kozachenko & Leonenko (1987)."""
+    """KL(q||p) by the exact log p and log Z, and an entropy from first neighbours: Kozachenko &
+    Leonenko (1987).
+    """
 
     name: ClassVar[str] = "kNN entropy"
 

@@ -1,4 +1,6 @@
-"""The calibration as Markdown: what each ruler is worth, what misses the targets, and every figure behind that."""
+"""The calibration as Markdown: what each ruler is worth, what misses the targets, and every figure
+behind that.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,10 @@ SECTIONS = (
     ("Other rulers, by density or map", False, ("density", "map")),
     ("Chains", None, ("chain",)),
 )  # title, whether of KL, and in which clothes
-LEGEND = """Each cell: bias ± standard deviation over the repetitions, in the unit of the ruler, and coverage: the share of
-repetitions whose 95% interval held the truth or, of a bound, ended on the right side of it. `-`: no interval is given. An
-`estimate` claims no coverage. In italics: what others use. **!** marks a claim that failed by more than chance."""
+LEGEND = """Each cell: bias ± standard deviation over the repetitions, in the unit of the ruler, and
+coverage: the share of repetitions whose 95% interval held the truth or, of a bound, ended on the
+right side of it. `-`: no interval is given. An `estimate` claims no coverage. In italics: what
+others use. **!** marks a claim that failed by more than chance."""
 
 
 def markdown(rows: Sequence[Row], made: str = "") -> str:
@@ -59,14 +62,16 @@ def misses(rows: Sequence[Row]) -> str:
         for row in claimed
     )
     lines = [
-        f"Of {len(claimed)} rows that claim to cover, {len(claimed) - len(low)} do so in at least {WANTED:.0%} of cases, "
-        f"within chance (a miss would be as rare as {CHANCE:.0%} were the coverage {WANTED:.0%}). {_below(claimed)}"
+        f"Of {len(claimed)} rows that claim to cover, {len(claimed) - len(low)} do so in at least"
+        f" {WANTED:.0%} of cases, within chance (a miss would be as rare as {CHANCE:.0%} were the"
+        f" coverage {WANTED:.0%}). {_below(claimed)}"
     ]
     lines += [f"- too seldom: {line}" for line in low]
     bounds = [row for row in claimed if row.kind in BOUNDS]
     lines.append(
-        f"\nOf {len(bounds)} rows of bounds, {len(bounds) - len(side)} have their mean on the right side, within two standard "
-        f"errors of that mean. {tight} of them stand at the truth itself, so that chance alone puts {0.023 * tight:.1f} over."
+        f"\nOf {len(bounds)} rows of bounds, {len(bounds) - len(side)} have their mean on the right"
+        f" side, within two standard errors of that mean. {tight} of them stand at the truth"
+        f" itself, so that chance alone puts {0.023 * tight:.1f} over."
     )
     return "\n".join([*lines, *(f"- wrong side: {line}" for line in side)])
 
@@ -79,8 +84,8 @@ def _below(claimed: Sequence[Row]) -> str:
         float(binom.cdf(math.ceil(WANTED * tried) - 1, tried, NOMINAL)) for tried in two_sided
     )
     return (
-        f"As counted, {below} are below; were all coverages {NOMINAL:.0%}, chance alone would put {by_chance:.0f} of the "
-        f"{len(two_sided)} two-sided ones there."
+        f"As counted, {below} are below; were all coverages {NOMINAL:.0%}, chance alone would put"
+        f" {by_chance:.0f} of the {len(two_sided)} two-sided ones there."
     )
 
 
@@ -163,7 +168,9 @@ def _summed(group: Sequence[Row]) -> Sequence[str]:
 
 
 def figures(rows: Sequence[Row]) -> str:
-    """One line for each pair, one column for each estimator; the truth in front where it is one for all of them."""
+    """One line for each pair, one column for each estimator; the truth in front where it is one for
+    all of them.
+    """
     names = {row.estimator: _label(row) for row in rows}
     shared = len({row.quantity for row in rows if not row.quantity.startswith("KL")}) == 0
     cells = {

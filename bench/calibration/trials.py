@@ -1,8 +1,9 @@
-"""One block of a calibration: a few fresh comparisons of one pair, and what every ruler read of them."""
+"""One block of a calibration: a few fresh comparisons of one pair, and what every ruler read of
+them.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,8 +14,11 @@ from torch import Generator
 from bench.calibration.case import Case, Clothes
 from bench.calibration.estimator import Estimator
 from bench.metrics.base import Comparison, Skipped
+from bench.seeds import generator_of
 
-BLOCK = 10  # repetitions at a time: enough to share what is worked out once, few enough to keep all processes busy
+# repetitions at a time: enough to share what is worked out once, few enough to keep all processes
+# busy
+BLOCK = 10
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,8 @@ class Trial:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One pair at one number of draws, in the same clothes for several estimators: what they share is worked out once.
+    """One pair at one number of draws, in the same clothes for several estimators: what they share
+    is worked out once.
 
     Args:
         estimators: with the repetitions that each is to try.
@@ -110,10 +115,7 @@ def _comparison(task: Task, repetition: int) -> Comparison:
 
 
 def _generator(task: Task, repetition: int, purpose: str) -> Generator:
-    text = "/".join(map(str, (purpose, task.case.name, task.case.problem.dim, task.n, repetition)))
-    return Generator().manual_seed(
-        int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
-    )
+    return generator_of(purpose, task.case.name, task.case.problem.dim, task.n, repetition)
 
 
 def tried(

@@ -1,7 +1,8 @@
 r"""What the rulers should read: their population definitions, worked out for mixtures of Gaussians.
 
-Each figure is that of a metric with endless draws: truth scaled by its own covariance, bandwidth the median distance of two of
-its draws. Closed forms where there are such, else integrals over one variable.
+Each figure is that of a metric with endless draws: truth scaled by its own covariance, bandwidth
+the median distance of two of its draws. Closed forms where there are such, else integrals over one
+variable.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def figures(q: Normals, p: Normals) -> dict[str, float]:
     """Every figure that follows from two laws, by quantity.
 
     Args:
-        q, p: one Gaussian beside a standard normal; or mixtures of the same modes, far apart along the first axis.
+        q, p: one Gaussian beside a standard normal; or mixtures of the same modes, far apart along
+            the first axis.
     """
     x, y = whitened(q, p), whitened(p, p)
     width = median_distance(y)
@@ -38,9 +40,9 @@ def figures(q: Normals, p: Normals) -> dict[str, float]:
     return {
         "MMD^2": mmd_squared(x, y, width),
         "SW^2": sliced_of_gaussian(x) if one else sliced_of_modes(x, y),
-        "KSD^2": ksd_squared(x, width)
-        if one
-        else 0.0,  # within a mode the two gradients agree, and shares are not seen
+        "KSD^2": (
+            ksd_squared(x, width) if one else 0.0
+        ),  # within a mode the two gradients agree, and shares are not seen
         "coverage error": coverage_error(q, p),
         "quantile error": float(
             ((quantiles(q, LEVELS) - quantiles(p, LEVELS)).abs() / _sd(p)).max()
@@ -73,7 +75,9 @@ def whitened(law: Normals, by: Normals) -> Normals:
 
 
 def median_distance(law: Normals) -> float:
-    """Of two draws of a law that is a standard normal in all coordinates but the first, and there a mixture."""
+    """Of two draws of a law that is a standard normal in all coordinates but the first, and there a
+    mixture.
+    """
     t = np.linspace(-FAR, FAR, NODES)
     density = np.exp(-0.5 * t**2)
     weights, at, spread = (
@@ -110,7 +114,8 @@ def ksd_squared(q: Normals, width: float) -> float:
     .. math:: E[\delta(x) \cdot \delta(x') k], \quad \delta = s_p - s_q = -m - (I - S^{-1})(x - m),
         \quad k = \tfrac{2}{\sqrt\pi} \int_0^\infty e^{-u^2 (1 + \|x - x'\|^2 / h^2)} du
 
-    The sum of x and x' is independent of their difference; what is left are Gaussian integrals of the latter.
+    The sum of x and x' is independent of their difference; what is left are Gaussian integrals of
+    the latter.
     """
     mean, covariance = moments(q)
     shift, size = float(mean.square().sum()), torch.linalg.eigvalsh(covariance).numpy()
@@ -125,8 +130,9 @@ def ksd_squared(q: Normals, width: float) -> float:
 def sliced_of_gaussian(q: Normals) -> float:
     r"""Of N(m, S) from a standard normal: the mean over lines of (u.m)^2 + (sqrt(u.Su) - 1)^2.
 
-    .. math:: E\sqrt{u \cdot S u} = E\sqrt{g \cdot S g} / E\|g\|, \quad
-        E\sqrt Q = \pi^{-1/2} \int_0^{\pi/2} (1 - E e^{-Q \tan^2\theta}) / \sin^2\theta \, d\theta, \quad g \sim N(0, I)
+    .. math::
+        E\sqrt{u \cdot S u} = E\sqrt{g \cdot S g} / E\|g\|, \quad E\sqrt Q = \pi^{-1/2}
+        \int_0^{\pi/2} (1 - E e^{-Q \tan^2\theta}) / \sin^2\theta \, d\theta, \quad g \sim N(0, I)
     """
     mean, covariance = moments(q)
     dim, size = len(mean), torch.linalg.eigvalsh(covariance).numpy()
@@ -143,7 +149,9 @@ def sliced_of_gaussian(q: Normals) -> float:
 
 
 def sliced_of_modes(q: Normals, p: Normals) -> float:
-    """Of mixtures whose modes have one covariance, the unit matrix but for the first axis, along which they stand."""
+    """Of mixtures whose modes have one covariance, the unit matrix but for the first axis, along
+    which they stand.
+    """
     dim, spread = p.means.shape[1], float(p.factors[0, 0, 0])
     angle = (np.arange(LINES) + 0.5) * (math.pi / 2 / LINES)
     weight = np.sin(angle) ** (dim - 2)
@@ -155,7 +163,9 @@ def sliced_of_modes(q: Normals, p: Normals) -> float:
 
 
 def _transport(q: Normals, p: Normals, scale: float, sd: float) -> float:
-    """Squared distance of two mixtures on a line: components of spread ``sd`` at the means' first coordinate, scaled."""
+    """Squared distance of two mixtures on a line: components of spread ``sd`` at the means' first
+    coordinate, scaled.
+    """
     at_q, at_p = scale * q.means[:, 0].numpy(), scale * p.means[:, 0].numpy()
     low, high = min(at_q.min(), at_p.min()) - FAR * sd, max(at_q.max(), at_p.max()) + FAR * sd
     z = np.linspace(low, high, NODES)
@@ -167,7 +177,9 @@ def _transport(q: Normals, p: Normals, scale: float, sd: float) -> float:
 
 
 def _score(weights: Floats, at: Floats, sd: float, z: Floats) -> Floats:
-    """The normal quantile of the share of a mixture below each point, to full accuracy in both tails."""
+    """The normal quantile of the share of a mixture below each point, to full accuracy in both
+    tails.
+    """
     away = (z[:, None] - at) / sd
     below, above = (
         np.logaddexp.reduce(log_ndtr(sign * away) + np.log(weights), 1) for sign in (1, -1)
@@ -205,7 +217,8 @@ def _share_below(law: Normals, at: Tensor) -> Tensor:
 
 
 def weights_left(covariance: Tensor, mean: Tensor) -> float:
-    r"""Share of draws of N(m, S) left by weights to a standard normal, 1 / E_q[w^2]: 0 where that is infinite.
+    r"""Share of draws of N(m, S) left by weights to a standard normal, 1 / E_q[w^2]: 0 where that
+    is infinite.
 
     .. math:: E_q[w^2] = \prod_i \lambda_i / \sqrt{2 \lambda_i - 1}\; e^{m \cdot (2 S - I)^{-1} m}
     """
@@ -229,11 +242,12 @@ def best_of_scale(scale: float, dim: int) -> float:
 
 
 def best_of_correlation(rho: float) -> float:
-    """Best accuracy between a pair of correlated normals and two independent ones, by an integral over their sum."""
+    """Best accuracy between a pair of correlated normals and two independent ones, by an integral
+    over their sum.
+    """
     u, wide, narrow = np.linspace(-FAR * 2, FAR * 2, NODES), 1 + rho, 1 - rho
-    square = ((1 - 1 / wide) * u**2 - math.log(wide * narrow)) / (
-        1 / narrow - 1
-    )  # of their difference, at the edge
+    # of their difference, at the edge
+    square = ((1 - 1 / wide) * u**2 - math.log(wide * narrow)) / (1 / narrow - 1)
     edge = np.sqrt(np.maximum(square, 0.0))
     shares = [
         trapezoid(

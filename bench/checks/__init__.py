@@ -1,1 +1,3 @@
-"""The conformance tests that any plugin can be held against: each a named sentence, a reason and a verdict."""
+"""The conformance tests that any plugin can be held against: each a named sentence, a reason and a
+verdict.
+"""

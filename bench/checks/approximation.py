@@ -1,4 +1,6 @@
-"""What an approximation promises beyond its draws: a density that is theirs, a map that is open, chains in order."""
+"""What an approximation promises beyond its draws: a density that is theirs, a map that is open,
+chains in order.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ FEW = 8
 FORWARD = 1e-9  # relative: a row in a batch may be summed in another order than alone
 JACOBIAN = 1e-4  # relative to the largest entry: finite differences of a network
 STEP = 1e-6
-RELIABLE = 0.05  # overlap of a density with the bumps fitted to its draws, below which there is nothing to tell
+# overlap of a density with the bumps fitted to its draws, below which there is nothing to tell
+RELIABLE = 0.05
 
 
 class HasApproximation(Protocol):
@@ -74,7 +77,8 @@ def _normalised(lab: HasApproximation) -> None:
     mean, stderr = float(weights.mean()), float(weights.std()) / MANY**0.5
     expect(
         abs(mean - 1) <= statistics.SIGMAS * stderr,
-        f"the density integrates to {mean:.4f} +- {stderr:.4f}; expected 1: is its normalising constant there?",
+        f"the density integrates to {mean:.4f} +- {stderr:.4f}; expected 1: is its normalising"
+        " constant there?",
     )
 
 
@@ -89,12 +93,14 @@ def _density_of_draws(lab: HasApproximation) -> None:
     )
     if found.overlap < RELIABLE:
         raise InapplicableError(
-            f"the densities that can be fitted to the draws have {found.overlap:.1%} in common with log_prob"
+            f"the densities that can be fitted to the draws have {found.overlap:.1%} in common with"
+            " log_prob"
         )
     worst = float(found.scores.abs().max())
     expect(
         worst <= statistics.SIGMAS,
-        f"draws and log_prob disagree by {worst:.1f} standard errors; expected {statistics.SIGMAS:g} at most",
+        f"draws and log_prob disagree by {worst:.1f} standard errors; expected"
+        f" {statistics.SIGMAS:g} at most",
     )
 
 
@@ -119,11 +125,13 @@ def _map(lab: HasApproximation) -> None:
         rows = torch.cat([approximation.forward(row) for row in noise.unsqueeze(1)])
     expect(
         rows.shape == z.shape,
-        f"forward gave {list(z.shape)} for all rows and {list(rows.shape)} one by one; expected the same",
+        f"forward gave {list(z.shape)} for all rows and {list(rows.shape)} one by one; expected the"
+        " same",
     )
     expect(
         _close(z, rows, FORWARD),
-        "forward gave other points for a batch than for its rows one by one; expected a map of each row",
+        "forward gave other points for a batch than for its rows one by one; expected a map of"
+        " each row",
     )
 
 
@@ -144,7 +152,8 @@ def _jacobian(lab: HasApproximation) -> None:
     away = float((seen - want).abs().max())
     expect(
         _close(seen, want, JACOBIAN),
-        f"jacobian is off finite differences of forward by {away:.2g}; its largest entry is {want.abs().max():.2g}",
+        f"jacobian is off finite differences of forward by {away:.2g}; its largest entry is"
+        f" {want.abs().max():.2g}",
     )
 
 

@@ -9,9 +9,11 @@ from bench.plugins.spec import Spec
 
 
 def check(spec: Spec) -> Iterator[Finding]:
-    """Hold a method, a problem or a metric against the contract, one finding after the other as they are made.
+    """Hold a method, a problem or a metric against the contract, one finding after the other as
+    they are made.
 
-    A check that raises is a fail, and the rest go on. Random and torch-wide state is put back after each.
+    A check that raises is a fail, and the rest go on. Random and torch-wide state is put back after
+    each.
 
     Raises:
         UserError: if the class cannot be loaded or does not take its fields.

@@ -1,4 +1,6 @@
-"""How a check is stated and run: a name, the reason it exists, and a function that raises where the contract is broken."""
+"""How a check is stated and run: a name, the reason it exists, and a function that raises where the
+contract is broken.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,8 @@ class Finding:
     Args:
         name: of the check.
         outcome: ``skipped`` where the check does not apply.
-        why: why the check exists, where it passes; what was seen and what was expected, where it fails; the reason, where
-            it is skipped.
+        why: why the check exists, where it passes; what was seen and what was expected, where it
+            fails; the reason, where it is skipped.
     """
 
     name: str
@@ -49,7 +51,8 @@ class Check(Generic[Subject]):
     Args:
         name: a few words.
         why: what goes wrong for whom where the rule is broken.
-        hold: raises UnmetError where the subject breaks the rule, InapplicableError where it has none of it.
+        hold: raises UnmetError where the subject breaks the rule, InapplicableError where it has
+            none of it.
     """
 
     name: str
@@ -67,9 +70,8 @@ def findings(subject: S, checks: Sequence[Check[S]]) -> Iterator[Finding]:
     """Run the checks in order; each starts and ends in the same surroundings."""
     for check in checks:
         with kept(), warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # the contract has no word on warnings, and they would break up the table
+            # the contract has no word on warnings, and they would break up the table
+            warnings.simplefilter("ignore")
             finding = _finding(check, subject)
         yield finding
 
@@ -90,7 +92,9 @@ def _finding(check: Check[S], subject: S) -> Finding:
 
 
 def worded(error: BaseException) -> str:
-    """An exception in one line, with the last place in the plugin's own code that it passed, or else the last of all."""
+    """An exception in one line, with the last place in the plugin's own code that it passed, or
+    else the last of all.
+    """
     frames = traceback.extract_tb(error.__traceback__)
     own = [
         frame
@@ -104,7 +108,9 @@ def worded(error: BaseException) -> str:
 
 
 class once(Generic[S, T]):  # noqa: N801 - reads like functools.cached_property
-    """An attribute that is worked out when first asked for. What raised then is inapplicable to all who ask later."""
+    """An attribute that is worked out when first asked for. What raised then is inapplicable to all
+    who ask later.
+    """
 
     def __init__(self, compute: Callable[[S], T]) -> None:
         self._compute = compute

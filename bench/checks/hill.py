@@ -1,9 +1,10 @@
-r"""The posterior that methods are checked on: small, smooth, known in every respect, and nowhere standard.
+r"""The posterior that methods are checked on: small, smooth, known in every respect, and nowhere
+standard.
 
 .. math:: \log p(z) = c - \tfrac12 (z - m)^T S^{-1} (z - m), \quad S_{ij} = s_i s_j \rho^{|i - j|}
 
-Off the origin, with unequal scales, correlated, and not normalised: what is assumed in silence shows. Its two sides are
-called modes, so that metrics of modes have something to count.
+Off the origin, with unequal scales, correlated, and not normalised: what is assumed in silence
+shows. Its two sides are called modes, so that metrics of modes have something to count.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ class Ledger:
     """What a method asked of the density.
 
     Args:
-        allowance: rows it may evaluate; more raise BudgetSpentError. It stops a method that takes no gradients at the same
-            place every time, which a clock would not.
+        allowance: rows it may evaluate; more raise BudgetSpentError. It stops a method that takes
+            no gradients at the same place every time, which a clock would not.
         rows: evaluated by plain calls so far.
         largest: rows of the largest call.
     """

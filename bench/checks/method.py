@@ -1,4 +1,6 @@
-"""What a method promises: it yields approximations, from its own generator, within its budget, and touches nothing else."""
+"""What a method promises: it yields approximations, from its own generator, within its budget, and
+touches nothing else.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ class MethodLab:
 
     @once
     def longer_run(self) -> Trial:
-        """The first run, or one ten times as long where that held no more than one approximation."""
+        """The first run, or one ten times as long where that held no more than one
+        approximation.
+        """
         run = self.first_run
         if len(run.held) > 1:
             return run
@@ -91,7 +95,8 @@ def _shape(lab: MethodLab) -> None:
             )
             expect(
                 seen.shape == (rows, dim),
-                f"sample({n}) gave the shape {list(seen.shape)} on a posterior in {dim} dimensions; expected {[rows, dim]}",
+                f"sample({n}) gave the shape {list(seen.shape)} on a posterior in {dim} dimensions;"
+                f" expected {[rows, dim]}",
             )
 
 
@@ -111,7 +116,8 @@ def _finite(lab: MethodLab) -> None:
         bad = int((~draw(approximation).isfinite()).any(-1).sum())
         expect(
             bad == 0,
-            f"{bad} of {DRAWS} draws of a Gaussian in {dim} dimensions are not finite; expected none",
+            f"{bad} of {DRAWS} draws of a Gaussian in {dim} dimensions are not finite; expected"
+            " none",
         )
 
 
@@ -119,8 +125,8 @@ def _reproducible(lab: MethodLab) -> None:
     draws, again = (trial.held[-1].draws for trial in (lab.first_run, lab.second_run))
     expect(
         torch.equal(draws, again),
-        "two runs from equal generators gave different draws; expected the same to the last bit: some random numbers come "
-        "from elsewhere, or the clock decides",
+        "two runs from equal generators gave different draws; expected the same to the last bit:"
+        " some random numbers come from elsewhere, or the clock decides",
     )
 
 
@@ -131,7 +137,8 @@ def _repeats(lab: MethodLab) -> None:
         torch.manual_seed(1)
         expect(
             torch.equal(draws, draw(approximation)),
-            "sample() gave different draws from equal generators; expected a function of the generator's state alone",
+            "sample() gave different draws from equal generators; expected a function of the"
+            " generator's state alone",
         )
 
 
@@ -139,12 +146,14 @@ def _seeds_matter(lab: MethodLab) -> None:
     if isinstance(lab.approximation, Draws):
         expect(
             not torch.equal(lab.first_run.held[-1].draws, lab.other_run.held[-1].draws),
-            "runs from different generators gave the same draws; expected others: is the given generator used?",
+            "runs from different generators gave the same draws; expected others: is the given"
+            " generator used?",
         )
         return
     expect(
         not torch.equal(draw(lab.approximation, seed=1), draw(lab.approximation, seed=2)),
-        "sample() gave the same draws from different generators; expected others: is the given generator used?",
+        "sample() gave the same draws from different generators; expected others: is the given"
+        " generator used?",
     )
 
 
@@ -152,7 +161,8 @@ def _global_state(lab: MethodLab) -> None:
     touched = sorted(lab.first_run.touched)
     expect(
         not touched,
-        f"changed {' and '.join(touched)}; expected them as they were, also while the method waits at a yield",
+        f"changed {' and '.join(touched)}; expected them as they were, also while the method waits"
+        " at a yield",
     )
 
 
@@ -166,8 +176,8 @@ def _gradient_budget(lab: MethodLab) -> None:
     given, largest = trial.budget.gradients or 0, trial.ledger.largest
     expect(
         trial.gradients <= given + largest,
-        f"took {trial.gradients:,} gradients of a budget of {given:,} in calls of {largest:,} rows or less; "
-        f"expected {given + largest:,} at most: yield, or differentiate, more often",
+        f"took {trial.gradients:,} gradients of a budget of {given:,} in calls of {largest:,} rows"
+        f" or less; expected {given + largest:,} at most: yield, or differentiate, more often",
     )
 
 
@@ -176,7 +186,8 @@ def _time_budget(lab: MethodLab) -> None:
     trial = conduct(lab.method, 2, Budget(seconds=SHORT), seed=1)
     expect(
         trial.wall < SHORT + SOON,
-        f"ended after {trial.wall:.1f} seconds on a budget of {SHORT:g}; expected an end within {SOON:g} seconds of it",
+        f"ended after {trial.wall:.1f} seconds on a budget of {SHORT:g}; expected an end within"
+        f" {SOON:g} seconds of it",
     )
 
 
@@ -189,8 +200,8 @@ def _unchanged(lab: MethodLab) -> None:
     for held in run.held:
         expect(
             torch.equal(held.draws, draw(held.approximation)),
-            "an approximation gave other draws after the method had gone on than before; expected a copy to be yielded, not "
-            "tensors that are still at work (`.detach().clone()`)",
+            "an approximation gave other draws after the method had gone on than before; expected a"
+            " copy to be yielded, not tensors that are still at work (`.detach().clone()`)",
         )
 
 

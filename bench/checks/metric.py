@@ -1,4 +1,6 @@
-"""What a metric promises: an estimate that knows its error, or a reason why there is none, and hands off what it is shown."""
+"""What a metric promises: an estimate that knows its error, or a reason why there is none, and
+hands off what it is shown.
+"""
 
 from __future__ import annotations
 
@@ -152,7 +154,8 @@ def _deterministic(lab: MetricLab) -> None:
         again = once_more[words]
         expect(
             repr(found) == repr(again),
-            f"two calls on equal comparisons gave {found} and {again} for {words}; expected the same",
+            f"two calls on equal comparisons gave {found} and {again} for {words}; expected the"
+            " same",
         )
 
 
@@ -177,7 +180,8 @@ def _global_state(lab: MetricLab) -> None:
     touched = surroundings.changed(before, surroundings.read())
     expect(
         not touched,
-        f"changed {' and '.join(touched)}; expected them as they were: comparison.generator() is for drawing",
+        f"changed {' and '.join(touched)}; expected them as they were: comparison.generator() is"
+        " for drawing",
     )
 
 

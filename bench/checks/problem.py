@@ -1,4 +1,6 @@
-"""What a problem promises: a float64 density over all of R^D, row by row, with a gradient, and names for what it holds."""
+"""What a problem promises: a float64 density over all of R^D, row by row, with a gradient, and
+names for what it holds.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,8 @@ NUMBERS = 1_000_000  # the coordinates in them, at most
 POINTS = 16
 ROUNDING = 1e-9  # relative: a row in a batch may be summed in another order than alone
 GRADIENT = 1e-4  # relative: finite differences
-STEPS = (
-    1e-3,
-    1e-4,
-    1e-5,
-    1e-6,
-)  # of finite differences, in standard deviations; the best one counts
+# of finite differences, in standard deviations; the best one counts
+STEPS = (1e-3, 1e-4, 1e-5, 1e-6)
 ROUND_TRIP = 1e-6  # in standard deviations
 WIDE = 10.0  # how far out methods may start, in standard deviations
 
@@ -60,7 +58,8 @@ class ProblemLab:
             draws = self.truth.sample(min(most, stored), generator(1))
         expect(
             draws.shape[1:] == (self.dimension,) and draws.dtype == torch.float64,
-            f"truth.sample gave {draws.dtype} of the shape {list(draws.shape)}; expected torch.float64, [n, {self.dimension}]",
+            f"truth.sample gave {draws.dtype} of the shape {list(draws.shape)}; expected"
+            f" torch.float64, [n, {self.dimension}]",
         )
         return draws
 
@@ -124,7 +123,8 @@ def _float64(lab: ProblemLab) -> None:
     seen = lab.log_density(lab.anywhere()).dtype
     expect(
         seen == torch.float64,
-        f"log_density of float64 points is {seen}; expected torch.float64: is a constant a float32 tensor?",
+        f"log_density of float64 points is {seen}; expected torch.float64: is a constant a float32"
+        " tensor?",
     )
 
 
@@ -134,7 +134,8 @@ def _rows(lab: ProblemLab) -> None:
     away = float((batch - alone).abs().max())
     expect(
         torch.allclose(batch, alone, rtol=ROUNDING, atol=ROUNDING, equal_nan=True),
-        f"the log density of a batch is off that of its rows alone by {away:.2g} nats; expected rows not to see each other",
+        f"the log density of a batch is off that of its rows alone by {away:.2g} nats; expected"
+        " rows not to see each other",
     )
 
 
@@ -142,7 +143,8 @@ def _finite(lab: ProblemLab) -> None:
     bad = int((~lab.log_density(lab.draws).isfinite()).sum())
     expect(
         bad == 0,
-        f"the log density is not finite at {bad} of {len(lab.draws)} draws of the truth; expected none",
+        f"the log density is not finite at {bad} of {len(lab.draws)} draws of the truth; expected"
+        " none",
     )
 
 
@@ -154,7 +156,8 @@ def _far(lab: ProblemLab) -> None:
     bad = int((value.isnan() | (value == float("inf"))).sum())
     expect(
         bad == 0,
-        f"the log density is NaN or +inf at {bad} of {len(z)} points far out; expected a number or -inf",
+        f"the log density is NaN or +inf at {bad} of {len(z)} points far out; expected a number or"
+        " -inf",
     )
 
 
@@ -171,8 +174,9 @@ def _gradient(lab: ProblemLab) -> None:
     worst = int(wrong.nan_to_num(nan=torch.inf).amax(0).argmax())
     expect(
         bool((wrong <= GRADIENT).all()),
-        f"the gradient by {lab.problem.coordinates[worst]} is off finite differences at a draw of the truth by "
-        f"{float(wrong[:, worst].max()):.2g} of its size; expected {GRADIENT:g} at most",
+        f"the gradient by {lab.problem.coordinates[worst]} is off finite differences at a draw of"
+        f" the truth by {float(wrong[:, worst].max()):.2g} of its size; expected {GRADIENT:g} at"
+        " most",
     )
 
 
@@ -187,8 +191,8 @@ def _compiled(lab: ProblemLab) -> None:
         away = float((seen - want).abs().max())
         expect(
             torch.allclose(seen, want, rtol=ROUNDING, atol=ROUNDING),
-            f"the {what} of the recorded density is off the density as written by {away:.2g}; expected the same: does it keep "
-            "something from call to call?",
+            f"the {what} of the recorded density is off the density as written by {away:.2g};"
+            " expected the same: does it keep something from call to call?",
         )
 
 
@@ -204,7 +208,8 @@ def _round_trip(lab: ProblemLab) -> None:
             met = isinstance(value, Tensor) and shape[: len(batch)] == batch
             expect(
                 met,
-                f"constrain of {list(z.shape)} gave {name} of the shape {shape}; expected a tensor [{batch}, ...]",
+                f"constrain of {list(z.shape)} gave {name} of the shape {shape}; expected a tensor"
+                f" [{batch}, ...]",
             )
         back = lab.problem.unconstrain(values)
         expect(
@@ -214,7 +219,8 @@ def _round_trip(lab: ProblemLab) -> None:
         away = float(((back - z) / lab.spread).abs().max())
         expect(
             away <= ROUND_TRIP,
-            f"unconstrain(constrain(z)) is off z by {away:.2g} standard deviations; expected {ROUND_TRIP:g} at most",
+            f"unconstrain(constrain(z)) is off z by {away:.2g} standard deviations; expected"
+            f" {ROUND_TRIP:g} at most",
         )
 
 

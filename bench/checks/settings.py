@@ -41,7 +41,10 @@ def must_be_unchanged(subject: Any, before: Mapping[str, Any]) -> None:
     """
     for name, value in before.items():
         now = getattr(subject, name)
-        seen = f"the field {name} was {reprlib.repr(value)} before use and is {reprlib.repr(now)} after; expected no change"
+        seen = (
+            f"the field {name} was {reprlib.repr(value)} before use and is {reprlib.repr(now)}"
+            " after; expected no change"
+        )
         expect(_equal(value, now), seen)
 
 
@@ -87,7 +90,8 @@ def must_have_a_name(subject: Any) -> None:
     )
     expect(
         bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", str(name))),
-        f"{cls.__name__}.name is {name!r}; expected letters, digits, '-', '_' and '.', beginning with a letter or a digit",
+        f"{cls.__name__}.name is {name!r}; expected letters, digits, '-', '_' and '.', beginning"
+        " with a letter or a digit",
     )
     fields = {field.name for field in dataclasses.fields(cls)}
     expect(

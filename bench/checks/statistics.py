@@ -1,14 +1,17 @@
-r"""Do these draws follow that density? Two tests in which every term is bounded, so that heavy tails break neither.
+r"""Do these draws follow that density? Two tests in which every term is bounded, so that heavy
+tails break neither.
 
-Leaps, for a density up to its constant. A move z -> z' that is as likely as its reverse, taken with probability
-a(z, z') = p(z') / (p(z) + p(z')), leaves p as it is (A. A. Barker, 1965, doi:10.1071/PH650119), so that
+Leaps, for a density up to its constant. A move z -> z' that is as likely as its reverse, taken with
+probability a(z, z') = p(z') / (p(z) + p(z')), leaves p as it is (A. A. Barker, 1965,
+doi:10.1071/PH650119), so that
 
 .. math:: E_{z \sim p}\, a(z, z')\,(h(z') - h(z)) = 0 \quad \text{for every bounded } h.
 
-The moves are differences of other draws (C. J. F. ter Braak, 2006, doi:10.1007/s11222-006-8769-1), so that they have the
-scale of the posterior and lead from mode to mode.
+The moves are differences of other draws (C. J. F. ter Braak, 2006, doi:10.1007/s11222-006-8769-1),
+so that they have the scale of the posterior and lead from mode to mode.
 
-Bridge, for the constant too. For any density r that can be drawn from, here Student-t bumps fitted to other draws,
+Bridge, for the constant too. For any density r that can be drawn from, here Student-t bumps fitted
+to other draws,
 
 .. math:: E_{z \sim r}\, \frac{h\,p}{p + r} = E_{z \sim p}\, \frac{h\,r}{p + r}
 
@@ -24,7 +27,9 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-SIGMAS = 5.0  # standard errors that count as broken: some hundred averages are tested, each wrong once in two million
+# standard errors that count as broken: some hundred averages are tested, each wrong once in two
+# million
+SIGMAS = 5.0
 FREEDOM = 5  # degrees of freedom of the Student-t bumps
 KINDS = ("location", "spread", "tie to the next coordinate")
 LogDensity = Callable[[Tensor], Tensor]
@@ -32,10 +37,12 @@ LogDensity = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Gauge:
-    """Bounded test functions of z: three per coordinate, on the scale of some draws, and the height of the density.
+    """Bounded test functions of z: three per coordinate, on the scale of some draws, and the height
+    of the density.
 
     Args:
-        loc, scale: median and half of the middle 68% of the draws and of their log density, [D + 1].
+        loc, scale: median and half of the middle 68% of the draws and of their log density, [D +
+            1].
     """
 
     loc: Tensor
@@ -82,10 +89,12 @@ def scores(terms: Tensor) -> Tensor:
 def leaps(
     draws: Tensor, log_density: LogDensity, generator: Generator
 ) -> Iterator[tuple[str, Tensor]]:
-    """For each kind of move: its name, and how far it drives each test function, in standard errors [3 D + 1].
+    """For each kind of move: its name, and how far it drives each test function, in standard errors
+    [3 D + 1].
 
-    Each draw moves by the difference of the next two, there and back. The terms of the average share draws, but each has
-    mean zero given all draws but its own, so no two of them are correlated.
+    Each draw moves by the difference of the next two, there and back. The terms of the average
+    share draws, but each has mean zero given all draws but its own, so no two of them are
+    correlated.
     """
     log_p = log_density(draws)
     h = gauge(draws, log_p)
@@ -176,8 +185,10 @@ class Bridge:
     """Both sides of the identity of the bridge.
 
     Args:
-        scores: left minus right for h = 1 and for each test function, in standard errors, [3 D + 2].
-        overlap: the average of 2 r / (p + r) over p: 1 where r equals p, 0 where they have nothing in common.
+        scores: left minus right for h = 1 and for each test function, in standard errors, [3 D +
+            2].
+        overlap: the average of 2 r / (p + r) over p: 1 where r equals p, 0 where they have nothing
+            in common.
         log_z: log of the integral of p that would balance the sides for h = 1, nats.
     """
 

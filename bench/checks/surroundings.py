@@ -1,4 +1,6 @@
-"""What a plugin shares with everyone else in the process: random states, torch-wide settings, and time."""
+"""What a plugin shares with everyone else in the process: random states, torch-wide settings, and
+time.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def changed(before: Surroundings, after: Surroundings) -> list[str]:
 
 
 def scramble(seed: int) -> None:
-    """Set the global random states, so that code which draws from them cannot pass for reproducible."""
+    """Set the global random states, so that code which draws from them cannot pass for
+    reproducible.
+    """
     torch.manual_seed(seed)
     np.random.seed(seed)
     random.seed(seed)
@@ -68,12 +72,16 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 class OverdueError(BaseException):
-    """Raised in the middle of whatever runs too long. No Exception, so that ``except Exception`` lets it through."""
+    """Raised in the middle of whatever runs too long. No Exception, so that ``except Exception``
+    lets it through.
+    """
 
 
 @contextlib.contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Raise OverdueError after that time. Outside the main thread, or without POSIX timers, there is no deadline."""
+    """Raise OverdueError after that time. Outside the main thread, or without POSIX timers, there
+    is no deadline.
+    """
     if threading.current_thread() is not threading.main_thread() or not hasattr(
         signal, "setitimer"
     ):

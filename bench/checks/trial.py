@@ -1,4 +1,6 @@
-"""One run of a method on a posterior of our own, watched from outside; the checks share a few of them."""
+"""One run of a method on a posterior of our own, watched from outside; the checks share a few of
+them.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,8 @@ from bench.checks.surroundings import OverdueError, deadline
 from bench.fitting.fit import fit
 from methods.base import Approximation, Budget, Method
 
-LADDER = (
-    2_000,
-    20_000,
-    200_000,
-)  # gradients: the first rung on which there is an approximation is used for all runs
+# gradients: the first rung on which there is an approximation is used for all runs
+LADDER = (2_000, 20_000, 200_000)
 SECONDS = 10.0  # of fitting per run
 PATIENCE = 20.0  # seconds beyond the budget until a run is broken off
 DRAWS = 100
@@ -79,7 +78,8 @@ def conduct(method: Method, dims: int, budget: Budget, seed: int) -> Trial:
     """Run a method on the hill in D dimensions.
 
     Raises:
-        UnmetError: if it yields something else than an approximation, or is broken off long after its budget.
+        UnmetError: if it yields something else than an approximation, or is broken off long after
+            its budget.
     """
     ledger = Ledger(allowance=10.0 * budget.gradients if budget.gradients else float("inf"))
     trial = Trial(budget, ledger)
@@ -90,8 +90,9 @@ def conduct(method: Method, dims: int, budget: Budget, seed: int) -> Trial:
             _follow(trial, method, Hill(dims, ledger), generator(seed), before)
     except OverdueError:
         raise UnmetError(
-            f"still running {PATIENCE:g} seconds after its budget of {budget.seconds:g} seconds was spent; expected an end: "
-            "the target refuses further evaluations by an exception, which a method must let pass"
+            f"still running {PATIENCE:g} seconds after its budget of {budget.seconds:g} seconds was"
+            " spent; expected an end: the target refuses further evaluations by an exception,"
+            " which a method must let pass"
         ) from None
     except TimeoutError as error:  # spent before the first approximation
         trial.nothing = str(error)
@@ -108,7 +109,8 @@ def _follow(
         trial.touched.update(surroundings.changed(before, surroundings.read()))
         if not isinstance(approximation, Approximation):
             raise UnmetError(
-                f"yielded a {type(approximation).__name__}; expected an instance of methods.base.Approximation"
+                f"yielded a {type(approximation).__name__}; expected an instance of"
+                " methods.base.Approximation"
             )
         trial.held.append(Held(approximation, draw(approximation)))
         trial.gradients = checkpoint.gradients
@@ -127,6 +129,7 @@ def first(method: Method, dims: int, seed: int) -> Trial:
         if trial.wall >= SECONDS:
             break
     raise UnmetError(
-        f"no approximation of a Gaussian in {dims} dimensions: {trial.nothing} Expected one: yield earlier, or check it with "
-        "fields that make it shorter, as in `postbench check NAME:field=value`"
+        f"no approximation of a Gaussian in {dims} dimensions: {trial.nothing} Expected one: yield"
+        " earlier, or check it with fields that make it shorter, as in `postbench check"
+        " NAME:field=value`"
     )

@@ -1,4 +1,6 @@
-"""What a truth promises: independent draws of the density it stands beside, and the log of its integral."""
+"""What a truth promises: independent draws of the density it stands beside, and the log of its
+integral.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,8 @@ def _reproducible(lab: HasTruth) -> None:
     again = lab.truth.sample(100, generator(1))
     expect(
         torch.equal(draws, again),
-        "equal generators gave different draws; expected the same: some random numbers come from elsewhere",
+        "equal generators gave different draws; expected the same: some random numbers come from"
+        " elsewhere",
     )
     expect(
         not torch.equal(draws, lab.truth.sample(100, generator(2))),
@@ -88,9 +91,9 @@ def _against_density(lab: HasTruth) -> None:
         name = statistics.label(worst, lab.problem.coordinates)
         expect(
             bool(drift[worst].abs() <= statistics.SIGMAS),
-            f"moves that leave the density as it is ({move}) drive the {name} of the draws away by "
-            f"{float(drift[worst].abs()):.1f} standard errors; expected {statistics.SIGMAS:g} at most: draws and density "
-            "are of two laws. Is a Jacobian or a prior missing?",
+            f"moves that leave the density as it is ({move}) drive the {name} of the draws away by"
+            f" {float(drift[worst].abs()):.1f} standard errors; expected {statistics.SIGMAS:g} at"
+            " most: draws and density are of two laws. Is a Jacobian or a prior missing?",
         )
 
 
@@ -115,11 +118,13 @@ def _log_z(lab: HasTruth) -> None:
     allowed = statistics.SIGMAS * (1 + _uncertainty(lab.truth, found))
     if found.overlap < OVERLAP and not away > allowed:
         raise InapplicableError(
-            f"the density that can be fitted to the draws has {found.overlap:.2%} in common with the posterior"
+            f"the density that can be fitted to the draws has {found.overlap:.2%} in common with"
+            " the posterior"
         )
     expect(
         away <= allowed,
-        f"log_z is {log_z:.6g}; bridge sampling says {log_z + found.log_z:.6g}, {away:.1f} standard errors away",
+        f"log_z is {log_z:.6g}; bridge sampling says {log_z + found.log_z:.6g}, {away:.1f} standard"
+        " errors away",
     )
 
 
@@ -148,7 +153,8 @@ def _modes(lab: HasTruth) -> None:
     few = modes.label(lab.draws[:6].reshape(2, 3, -1)).shape
     expect(
         few == (2, 3),
-        f"label of [2, 3, {lab.dimension}] gave {list(few)}; expected [2, 3]: chains come as [chains, draws, D]",
+        f"label of [2, 3, {lab.dimension}] gave {list(few)}; expected [2, 3]: chains come as"
+        " [chains, draws, D]",
     )
     expect(not labels.dtype.is_floating_point, f"labels are {labels.dtype}; expected whole numbers")
     low, high = int(labels.min()), int(labels.max())
@@ -163,8 +169,9 @@ def _modes(lab: HasTruth) -> None:
     k = int(away.argmax())
     expect(
         bool(away[k] <= statistics.SIGMAS),
-        f"mode {k} holds {float(shares[k]):.4f} of the draws and {float(weights[k]):.4f} by its weight, {float(away[k]):.1f} "
-        f"standard errors away; expected {statistics.SIGMAS:g} at most",
+        f"mode {k} holds {float(shares[k]):.4f} of the draws and {float(weights[k]):.4f} by its"
+        f" weight, {float(away[k]):.1f} standard errors away; expected {statistics.SIGMAS:g} at"
+        " most",
     )
 
 

@@ -1,1 +1,3 @@
-"""What each command of `postbench` does, once the words are parsed, and how it speaks to the terminal."""
+"""What each command of `postbench` does, once the words are parsed, and how it speaks to the
+terminal.
+"""

@@ -64,8 +64,8 @@ def write_calibration(
         )
     minutes = sum(row.seconds * (row.tried + row.skipped) for row in rows) / 60
     made = (
-        f"Made by `postbench calibrate`, version {version()}: {repetitions.cheap} repetitions of cheap estimators, "
-        f"{repetitions.costly} of dear ones, {minutes:.0f} processor minutes."
+        f"Made by `postbench calibrate`, version {version()}: {repetitions.cheap} repetitions of"
+        f" cheap estimators, {repetitions.costly} of dear ones, {minutes:.0f} processor minutes."
     )
     page, table = out / "calibration.md", markdown(rows, made)
     page.write_text(f"# Calibration\n\n{table}", encoding="utf-8")
@@ -94,6 +94,7 @@ def _between(page: Path, table: str) -> str:
     _, ended, after = rest.partition(MARKS[1])
     if not (begun and ended):
         raise UserError(
-            f"--into {page}: the page needs the lines {MARKS[0].strip()!r} and {MARKS[1]!r} for the table to go between."
+            f"--into {page}: the page needs the lines {MARKS[0].strip()!r} and {MARKS[1]!r} for the"
+            " table to go between."
         )
     return f"{before}{begun}\n{table}\n{ended}{after}"

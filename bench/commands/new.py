@@ -1,4 +1,6 @@
-"""Writes a small plugin that works and passes its checks: a start is easier to change than an empty file."""
+"""Writes a small plugin that works and passes its checks: a start is easier to change than an empty
+file.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,8 @@ TAKEN = {
 
 
 def new(kind: Kind, name: str, folder: Path) -> Path:
-    """Write ``my_name.py`` with the class ``MyName`` for the name ``my-name``; its docstring says how to run it.
+    """Write ``my_name.py`` with the class ``MyName`` for the name ``my-name``; its docstring says
+    how to run it.
 
     Args:
         kind: of plugin.
@@ -45,7 +48,8 @@ def new(kind: Kind, name: str, folder: Path) -> Path:
         The file.
 
     Raises:
-        UserError: an unknown kind; a name that is not sensible or taken; a file that exists or cannot be written.
+        UserError: an unknown kind; a name that is not sensible or taken; a file that exists or
+            cannot be written.
     """
     if kind not in get_args(Kind):
         raise unknown("kind of plugin", kind, get_args(Kind), "")
@@ -79,7 +83,8 @@ def _text(kind: Kind, name: str) -> str:
     }
     if cls in _names(template.substitute(values, cls="OfTheUser")):
         raise UserError(
-            f"{name!r} would make a class {cls}, a name that the file needs for something else; choose another."
+            f"{name!r} would make a class {cls}, a name that the file needs for something else;"
+            " choose another."
         )
     return template.substitute(values, cls=cls)
 
@@ -91,17 +96,19 @@ def _module(name: str) -> str:
 def _must_be_sensible(kind: Kind, name: str) -> None:
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*([-_][A-Za-z0-9]+)*", name) or len(name) > LONGEST:
         raise UserError(
-            f"{name!r} is no name for a {kind}: expected a letter first, then letters and digits, words joined by single "
-            f"hyphens, {LONGEST} characters at most; for example my-{kind}."
+            f"{name!r} is no name for a {kind}: expected a letter first, then letters and digits,"
+            f" words joined by single hyphens, {LONGEST} characters at most; for example my-{kind}."
         )
     if name in BUILT_IN[GROUP[kind]]:
         raise UserError(
-            f"The suite has a {kind} named {name!r}; choose another name, or two could not stand in one table."
+            f"The suite has a {kind} named {name!r}; choose another name, or two could not stand in"
+            " one table."
         )
     module = _module(name)
     if keyword.iskeyword(module) or module in TAKEN or module in sys.stdlib_module_names:
         raise UserError(
-            f"{name!r} would make a file {module}.py, which stands in the way of Python's {module!r}; choose another."
+            f"{name!r} would make a file {module}.py, which stands in the way of Python's"
+            f" {module!r}; choose another."
         )
 
 

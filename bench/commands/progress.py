@@ -1,4 +1,6 @@
-"""What the terminal shows while a matrix runs: cells as they finish, and how long the rest may take."""
+"""What the terminal shows while a matrix runs: cells as they finish, and how long the rest may
+take.
+"""
 
 from __future__ import annotations
 

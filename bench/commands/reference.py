@@ -35,21 +35,14 @@ HEADINGS = (
     "made by",
     "on",
 )
-LESSER = (
-    "made by",
-    "draws",
-    "on",
-    "E-FMI",
-    "D",
-    "tail ESS",
-    "divergent",
-    "bulk ESS",
-)  # the first to go for want of room
+# the first to go for want of room
+LESSER = ("made by", "draws", "on", "E-FMI", "D", "tail ESS", "divergent", "bulk ESS")
 LONGEST = 30  # letters of a name on one line
 ROOMY = 1_000  # columns in which every table finds room
 LEGEND = (
-    "R-hat: the worst of all coordinates and their squares. ESS: effective draws of the run, in its worst coordinate. "
-    "Divergent: share of transitions. Apart: the worst difference of the two routes, in standard errors."
+    "R-hat: the worst of all coordinates and their squares. ESS: effective draws of the run, in its"
+    " worst coordinate. Divergent: share of transitions. Apart: the worst difference of the two"
+    " routes, in standard errors."
 )
 
 
@@ -118,7 +111,9 @@ def _places(folder: Path | None) -> list[Path]:
 
 
 def _homes(name: str, places: Sequence[Path]) -> list[Path]:
-    """The places with one file or both of a problem's reference; the first where there is none, to say that it is missing."""
+    """The places with one file or both of a problem's reference; the first where there is none, to
+    say that it is missing.
+    """
     stem = stem_of(spec.parse("problems", name).build())
     return [place for place in places if any(path.is_file() for path in files(stem, place))] or [
         *places[:1]
@@ -126,7 +121,9 @@ def _homes(name: str, places: Sequence[Path]) -> list[Path]:
 
 
 def _fitting(lines: Sequence[Line], console: Console) -> tuple[Table, Sequence[str]]:
-    """The table without the least of its columns, as many as the width asks, and those that are left out."""
+    """The table without the least of its columns, as many as the width asks, and those that are
+    left out.
+    """
     for count in range(len(LESSER) + 1):
         table = _table(lines, [heading for heading in HEADINGS if heading not in LESSER[:count]])
         if (

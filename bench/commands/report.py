@@ -1,4 +1,6 @@
-"""What `postbench report` and `postbench export` do: the pages and the rows of a run that is on disk."""
+"""What `postbench report` and `postbench export` do: the pages and the rows of a run that is on
+disk.
+"""
 
 from __future__ import annotations
 

@@ -30,14 +30,16 @@ def run_matrix(
     if todo:
         if len(todo) < len(cells):
             console.print(
-                f"{len(cells) - len(todo)} of {len(cells)} cells are done already; continuing with the rest."
+                f"{len(cells) - len(todo)} of {len(cells)} cells are done already; continuing with"
+                " the rest."
             )
         describe(matrix, store)
         _run(todo, store, os.cpu_count() or 1 if jobs is None else jobs, console)
         finish(store)
     else:
         console.print(
-            f"All {len(cells)} cells are done already; nothing to run. Add --retry for those that failed."
+            f"All {len(cells)} cells are done already; nothing to run. Add --retry for those that"
+            " failed."
         )
     _conclude(store, console)
 

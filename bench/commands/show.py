@@ -22,7 +22,8 @@ from problems.base import Exact
 
 
 def print_list(what: str) -> None:
-    """One table per group: name, first sentence, where it comes from; plugins that cannot be used are named below.
+    """One table per group: name, first sentence, where it comes from; plugins that cannot be used
+    are named below.
 
     Raises:
         UserError: if ``what`` is no group.
@@ -73,7 +74,9 @@ def _print_group(group: Group, console: Console) -> None:
 
 
 def _sentence(entry: Entry, found: Mapping[str, Entry]) -> str:
-    """The first sentence of the class; of its file, where that is one of ours and holds nothing else."""
+    """The first sentence of the class; of its file, where that is one of ours and holds nothing
+    else.
+    """
     cls = registry.load(entry)
     home = entry.reference.rpartition(":")[0]
     alone = (

@@ -10,6 +10,8 @@ WIDE = 140  # columns of output that goes to a file or a log; rich assumes 80, a
 
 
 def console() -> Console:
-    """A console as wide as the terminal or as COLUMNS says; wide enough for every table where neither is known."""
+    """A console as wide as the terminal or as COLUMNS says; wide enough for every table where
+    neither is known.
+    """
     found = Console()
     return found if found.is_terminal or "COLUMNS" in os.environ else Console(width=WIDE)

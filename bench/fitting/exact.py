@@ -14,7 +14,9 @@ from problems.base import Reference, Truth
 
 @dataclass(frozen=True)
 class TruthItself(Approximation):
-    """The truth in the clothes of an approximation: draws, and no density, so that it is judged by its draws alone."""
+    """The truth in the clothes of an approximation: draws, and no density, so that it is judged by
+    its draws alone.
+    """
 
     truth: Truth
 
@@ -25,18 +27,23 @@ class TruthItself(Approximation):
 
 @dataclass(frozen=True)
 class ExactDraws(Method):
-    """Fresh independent draws of the truth. What a metric reads here is its noise floor at this number of draws.
+    """Fresh independent draws of the truth. What a metric reads here is its noise floor at this
+    number of draws.
 
-    The only method that sees the truth: the harness hands it over by ``reveal``, and no other method has a way to ask.
+    The only method that sees the truth: the harness hands it over by ``reveal``, and no other
+    method has a way to ask.
     """
 
     name: ClassVar[str] = "exact"
 
     def reveal(self, truth: Truth) -> Iterator[Approximation]:
-        """The one approximation that cannot be improved; of stored draws, the half that metrics do not compare with."""
+        """The one approximation that cannot be improved; of stored draws, the half that metrics do
+        not compare with.
+        """
         yield TruthItself(truth.half(1) if isinstance(truth, Reference) else truth)
 
     def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Approximation]:
         raise TypeError(
-            "The method 'exact' is run by the harness, which knows the truth; use `postbench run -m exact`."
+            "The method 'exact' is run by the harness, which knows the truth; use `postbench run -m"
+            " exact`."
         )

@@ -60,7 +60,9 @@ class _Meter:
         )
 
     def spent(self) -> float:
-        """Share of the budget that is used: the largest of its parts; 1 or more when there is nothing left."""
+        """Share of the budget that is used: the largest of its parts; 1 or more when there is
+        nothing left.
+        """
         time_share = self.elapsed() / self.budget.seconds if self.budget.seconds else 0.0
         return max(
             time_share,
@@ -77,8 +79,9 @@ def fit(
 ) -> Iterator[Checkpoint]:
     """Yield checkpoints at log-spaced points of the budget, and one at the end.
 
-    The clock stands still while the caller holds a checkpoint. The target refuses evaluations once the budget is spent, so
-    that a method which seldom yields stops in time as well; its last approximation counts.
+    The clock stands still while the caller holds a checkpoint. The target refuses evaluations once
+    the budget is spent, so that a method which seldom yields stops in time as well; its last
+    approximation counts.
 
     Raises:
         TimeoutError: if the budget is spent before the first approximation.
@@ -109,8 +112,8 @@ def fit(
         raise RuntimeError("The method ended without yielding an approximation.")
     if latest is None and index == 0:
         raise TimeoutError(
-            f"The budget ({_worded(budget)}) was spent after {meter.seconds:.3g} seconds and {target.gradients} gradients, "
-            "before the first approximation; give more."
+            f"The budget ({_worded(budget)}) was spent after {meter.seconds:.3g} seconds and"
+            f" {target.gradients} gradients, before the first approximation; give more."
         )
     if (
         latest is not None
@@ -119,7 +122,9 @@ def fit(
 
 
 def thresholds(checkpoints: int) -> list[float]:
-    """Shares of the budget at which quality is measured: log-spaced over three decades, the last one 1."""
+    """Shares of the budget at which quality is measured: log-spaced over three decades, the last
+    one 1.
+    """
     if checkpoints == 1:
         return [1.0]
     return [10 ** (-DECADES * (1 - i / (checkpoints - 1))) for i in range(checkpoints)]

@@ -11,7 +11,9 @@ MIB = 2**20
 
 
 class PeakMemory:
-    """Peak resident memory above what the process held at the start, MiB. Linux can forget an old peak, others cannot."""
+    """Peak resident memory above what the process held at the start, MiB. Linux can forget an old
+    peak, others cannot.
+    """
 
     def __init__(self) -> None:
         self._base = _status("VmRSS")
@@ -30,7 +32,9 @@ class PeakMemory:
 
 
 def limit(mebibytes: float) -> None:
-    """Let this process allocate that much more than it holds now; past it, allocations fail with an error."""
+    """Let this process allocate that much more than it holds now; past it, allocations fail with an
+    error.
+    """
     if sys.platform != "linux":
         return
     held = _status("VmData")

@@ -19,14 +19,16 @@ SHAPES = 8  # shapes compiled at most: a method that never repeats a shape stays
 class CountedTarget:
     """A problem's density, charged by the row.
 
-    Gradients of a shape that recurs are recorded once and replayed without Python, two to three times faster. The record
-    is made with tensors that have no values, so a density that branches on values raises there and stays as it is.
+    Gradients of a shape that recurs are recorded once and replayed without Python, two to three
+    times faster. The record is made with tensors that have no values, so a density that branches on
+    values raises there and stays as it is.
 
     Args:
         problem: whose density it is; the truth stays out of reach of the method.
         compiled: False to run the density as written, every time.
 
-    ``before`` is called ahead of every evaluation: the harness stops there a method whose budget is spent.
+    ``before`` is called ahead of every evaluation: the harness stops there a method whose budget is
+    spent.
     """
 
     def __init__(self, problem: Problem, *, compiled: bool = True) -> None:
@@ -45,7 +47,9 @@ class CountedTarget:
         return sum(gradient != self._eager for gradient in self._records.values())
 
     def log_density(self, z: Tensor) -> Tensor:
-        """The density, differentiable: [..., D] -> [...]. Each row counts when evaluated, and again when differentiated."""
+        """The density, differentiable: [..., D] -> [...]. Each row counts when evaluated, and again
+        when differentiated.
+        """
         self.before()
         value = self._density(z)
         rows = value.numel()
@@ -88,9 +92,8 @@ class CountedTarget:
                 lambda z: self._eager(z), tracing_mode="fake", _allow_non_fake_inputs=True
             )(z)
             with warnings.catch_warnings():
-                warnings.simplefilter(
-                    "ignore"
-                )  # jit.trace is deprecated, its successors need a compiler
+                # jit.trace is deprecated, its successors need a compiler
+                warnings.simplefilter("ignore")
                 replay: Gradient = torch.jit.trace(graph, (z,), check_trace=False)  # type: ignore[no-untyped-call]
             same = all(torch.equal(a, b) for a, b in zip(replay(z), self._eager(z), strict=True))
         except (

@@ -1,1 +1,9 @@
-"""The rulers: pure functions of draws and densities that return an estimate with its uncertainty."""
+"""Metrics: figures of how far an approximation is from the truth, each with its uncertainty.
+
+``from bench.metrics import Metric, Comparison, Estimate, Skipped`` has what your own metric is
+made of.
+"""
+
+from bench.metrics.base import Comparison, Estimate, Kind, Metric, Skipped
+
+__all__ = ["Comparison", "Estimate", "Kind", "Metric", "Skipped"]

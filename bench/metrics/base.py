@@ -1,4 +1,6 @@
-"""What a metric takes and gives: a comparison of an approximation with the truth, and an estimate that knows its error."""
+"""What a metric takes and gives: a comparison of an approximation with the truth, and an estimate
+that knows its error.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,9 @@ class Estimate:
     Args:
         value: the figure, in the metric's unit.
         stderr: its standard error, same unit.
-        kind: ``exact``: unbiased, up to ``stderr``; ``lower bound`` or ``upper bound`` on the quantity, up
-            to ``stderr``; ``estimate``: consistent, but biased at a finite number of draws: compare with the noise floor.
+        kind: ``exact``: unbiased, up to ``stderr``; ``lower bound`` or ``upper bound`` on the
+            quantity, up to ``stderr``; ``estimate``: consistent, but biased at a finite number of
+            draws: compare with the noise floor.
         note: one sentence for the reader where the kind needs a reason.
     """
 
@@ -64,12 +67,16 @@ class Comparison:
     memo: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def generator(self) -> Generator:
-        """A fresh generator: each metric draws the same numbers, whichever others were asked for."""
+        """A fresh generator: each metric draws the same numbers, whichever others were
+        asked for.
+        """
         return Generator().manual_seed(self.seed)
 
 
 def kept(work: Callable[Concatenate[Comparison, P], T]) -> Callable[Concatenate[Comparison, P], T]:
-    """Decorate a function of a comparison: it runs once for each, and all metrics share the result."""
+    """Decorate a function of a comparison: it runs once for each, and all metrics share the
+    result.
+    """
 
     @functools.wraps(work)
     def look_up(comparison: Comparison, /, *args: P.args, **named: P.kwargs) -> T:
@@ -83,10 +90,11 @@ def kept(work: Callable[Concatenate[Comparison, P], T]) -> Callable[Concatenate[
 
 
 class Metric(ABC):
-    """A figure of quality or of cost. The docstring states its equation, direction, unit and source.
+    """A figure of quality or of cost. The docstring states its equation, direction, unit and
+    source.
 
-    To add one: make a frozen dataclass that derives from ``Metric``; set ``name``, ``unit`` and ``ideal`` (the value of a
-    perfect approximation, None where there is none); write ``measure``.
+    To add one: make a frozen dataclass that derives from ``Metric``; set ``name``, ``unit`` and
+    ``ideal`` (the value of a perfect approximation, None where there is none); write ``measure``.
     """
 
     name: ClassVar[str]

@@ -1,4 +1,6 @@
-"""How often a classifier can tell the draws from the truth: the one figure that looks the same for every posterior."""
+"""How often a classifier can tell the draws from the truth: the one figure that looks the same for
+every posterior.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +23,8 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Integers = NDArray[np.int64]
 FOLDS = 5
-ROUNDS, LEAVES, RATE = (
-    60,
-    15,
-    0.1,
-)  # of the trees: shallow, as differences between posteriors are faint
+# of the trees: shallow, as differences between posteriors are faint
+ROUNDS, LEAVES, RATE = (60, 15, 0.1)
 RIDGE = 1e-6  # share of the mean variance, for directions in which draws do not vary
 
 
@@ -36,8 +35,10 @@ class Labelled:
     Args:
         points: [2 n, D], draws of q first.
         of_q: [2 n].
-        place: number of the distinct row, [2 n]: copies of one row share a place, and never are on both sides of a split.
-        fold: [2 n], contiguous blocks of each sample, so that a chain is not learnt from its neighbours.
+        place: number of the distinct row, [2 n]: copies of one row share a place, and never are on
+            both sides of a split.
+        fold: [2 n], contiguous blocks of each sample, so that a chain is not learnt from its
+            neighbours.
     """
 
     points: Floats
@@ -46,7 +47,9 @@ class Labelled:
     fold: Integers
 
     def split(self, fold: int, memory: int) -> tuple[Flags, Flags]:
-        """Rows to learn from, and rows to be tested on; draws of q within ``memory`` rows of a tested one are neither."""
+        """Rows to learn from, and rows to be tested on; draws of q within ``memory`` rows of a
+        tested one are neither.
+        """
         test = self.fold == fold
         near = (
             np.convolve(test[self.of_q], np.ones(2 * memory + 1), mode="full")[
@@ -84,7 +87,8 @@ def c2st(draws: Tensor, truth: Tensor, *, memory: int = 0) -> Estimate | Skipped
     stderr = math.sqrt(0.5) * math.hypot(
         _stderr(right, data, data.of_q, memory), _stderr(right, data, ~data.of_q, 0)
     )
-    note = f"Guessed by {', '.join(f'{name} in {chosen.count(name)} of {FOLDS} folds' for name in sorted({*chosen}))}."
+    shares = (f"{name} in {chosen.count(name)} of {FOLDS} folds" for name in sorted({*chosen}))
+    note = f"Guessed by {', '.join(shares)}."
     return Estimate(_balanced(right, data.of_q), stderr, "lower bound", note)
 
 
@@ -95,9 +99,8 @@ def _labelled(x: Tensor, y: Tensor, draws: Tensor, truth: Tensor) -> Labelled:
         torch.linspace(0, len(part) - 1, size, dtype=torch.float64).round().long()
         for part in (x, y)
     ]
-    raw = torch.cat(
-        [draws[at[0]], truth[at[1]]]
-    ).numpy()  # scaled, two equal rows may differ by rounding
+    # scaled, two equal rows may differ by rounding
+    raw = torch.cat([draws[at[0]], truth[at[1]]]).numpy()
     _, first, place = np.unique(raw, axis=0, return_index=True, return_inverse=True)
     blocks = np.tile(np.arange(size) * FOLDS // size, 2)
     place = place.reshape(-1).astype(np.int64)
@@ -110,7 +113,9 @@ def _labelled(x: Tensor, y: Tensor, draws: Tensor, truth: Tensor) -> Labelled:
 
 
 def _choose(right: Flags, data: Labelled) -> tuple[Flags, list[str]]:
-    """For each fold the classifier that did best on the others, so that the choice does not flatter the figure."""
+    """For each fold the classifier that did best on the others, so that the choice does not flatter
+    the figure.
+    """
     best, chosen = np.zeros_like(right[0]), []
     for fold in range(FOLDS):
         test = data.fold == fold
@@ -125,7 +130,9 @@ def _balanced(right: Flags, of_q: Flags) -> float:
 
 
 def _stderr(right: Flags, data: Labelled, which: Flags, memory: int) -> float:
-    """Of the share of right guesses in one sample: copies of a row count together, chains by their autocorrelation."""
+    """Of the share of right guesses in one sample: copies of a row count together, chains by their
+    autocorrelation.
+    """
     hits, n = right[which].astype(np.float64), int(which.sum())
     excess = hits - hits.mean()
     copies = math.sqrt(float(np.square(np.bincount(data.place[which], excess)).sum())) / n
@@ -146,14 +153,15 @@ def _trees(points: Floats, of_q: Flags, at: Floats) -> Flags:
         early_stopping=False,
         random_state=0,  # only used to find the bins of very large samples
     )
-    guesses: Flags = (
-        np.asarray(model.fit(points, of_q).predict_proba(at))[:, 1] > of_q.mean()
-    )  # copies may unbalance a split
+    # copies may unbalance a split
+    guesses: Flags = np.asarray(model.fit(points, of_q).predict_proba(at))[:, 1] > of_q.mean()
     return guesses
 
 
 def _quadratic(points: Floats, of_q: Flags, at: Floats) -> Flags:
-    """The likelihood ratio of two fitted Gaussians: the best there is, if both samples are Gaussian."""
+    """The likelihood ratio of two fitted Gaussians: the best there is, if both samples are
+    Gaussian.
+    """
     levels = [
         _fitted(torch.from_numpy(points[which]), torch.from_numpy(at)) for which in (of_q, ~of_q)
     ]
@@ -178,25 +186,31 @@ CLASSIFIERS = {
 
 @dataclass(frozen=True)
 class C2st(Metric):
-    r"""Classifier two-sample test: share of right guesses, of draws of q or draws of p, on draws that were set apart.
+    r"""Classifier two-sample test: share of right guesses, of draws of q or draws of p, on draws
+    that were set apart.
 
-    .. math:: \tfrac12 P_q(c(x) = q) + \tfrac12 P_p(c(y) = p) \le \tfrac12 + \tfrac12 \mathrm{TV}(p, q)
+    .. math::
+        \tfrac12 P_q(c(x) = q) + \tfrac12 P_p(c(y) = p) \le \tfrac12 + \tfrac12 \mathrm{TV}(p, q)
 
-    0.5 where none can be told from the other, 1 where all can. One definition: five folds; in each, gradient-boosted trees
-    (60 of 15 leaves, rate 0.1), a quadratic discriminant (a Gaussian fitted to each sample) and a network (two hidden layers of
-    64, 30 epochs and at most 400 steps of 256 draws) learn from the other four, and that one guesses which was right most often
-    on those four when they were set apart. Samples are put on the scale of
-    the truth's covariance, and are of one size. Folds are contiguous blocks, copies of a row are all in one, and draws of a
-    walk near a block are left out, so that chains are not recognised by their neighbours. A ``lower bound`` of the best
-    classifier's accuracy, and so on (1 + TV) / 2; it may be below 0.5 by noise, and is not clamped.
+    0.5 where none can be told from the other, 1 where all can. One definition: five folds; in each,
+    gradient-boosted trees (60 of 15 leaves, rate 0.1), a quadratic discriminant (a Gaussian fitted
+    to each sample) and a network (two hidden layers of 64, 30 epochs and at most 400 steps of 256
+    draws) learn from the other four, and that one guesses which was right most often on those four
+    when they were set apart. Samples are put on the scale of the truth's covariance, and are of one
+    size. Folds are contiguous blocks, copies of a row are all in one, and draws of a walk near a
+    block are left out, so that chains are not recognised by their neighbours. A ``lower bound`` of
+    the best classifier's accuracy, and so on (1 + TV) / 2; it may be below 0.5 by noise, and is not
+    clamped.
 
-    Standard error: binomial, of both samples, times the root of 2, as every pair of draws is met twice, once to learn and
-    once to test: between equal laws the folds agree by chance, and the binomial alone is 1.4 times too small. Copies of a
-    row count together, chains by the autocorrelation of the guesses.
+    Standard error: binomial, of both samples, times the root of 2, as every pair of draws is met
+    twice, once to learn and once to test: between equal laws the folds agree by chance, and the
+    binomial alone is 1.4 times too small. Copies of a row count together, chains by the
+    autocorrelation of the guesses.
 
-    Source: Lopez-Paz & Oquab, "Revisiting classifier two-sample tests" (2017), arXiv 1610.06545; as a figure of merit of
-    posteriors in Lueckmann, Boelts, Greenberg, Goncalves & Macke, "Benchmarking simulation-based inference" (2021), arXiv
-    2101.04653; trees as in Ke et al., "LightGBM" (2017), by scikit-learn.
+    Source: Lopez-Paz & Oquab, "Revisiting classifier two-sample tests" (2017), arXiv 1610.06545; as
+    a figure of merit of posteriors in Lueckmann, Boelts, Greenberg, Goncalves & Macke,
+    "Benchmarking simulation-based inference" (2021), arXiv 2101.04653; trees as in Ke et al.,
+    "LightGBM" (2017), by scikit-learn.
     """
 
     name: ClassVar[str] = "c2st"

@@ -1,15 +1,17 @@
-r"""The divergence that a classifier can prove from draws alone: whoever tells two samples apart has bounded it from below.
+r"""The divergence that a classifier can prove from draws alone: whoever tells two samples apart has
+bounded it from below.
 
 .. math:: KL(q \| p) \ge E_q[T] + 1 - E_p[e^T] \quad \text{for every function } T,
 
-with equality for T = log q - log p, which the log odds of a classifier estimate. Donsker and Varadhan have log E_p[e^T] in
-place of E_p[e^T] - 1: tighter, but with an average in place of E_p it is too high in expectation. Here T is shifted so that
-E_p[e^T] is 1 on draws set apart, where both agree; on the draws that judge the figure is without bias. No bound of this kind
-reaches far beyond log n: McAllester & Stratos, "Formal limitations on the measurement of mutual information" (2020), arXiv
-1811.04251.
+with equality for T = log q - log p, which the log odds of a classifier estimate. Donsker and
+Varadhan have log E_p[e^T] in place of E_p[e^T] - 1: tighter, but with an average in place of E_p it
+is too high in expectation. Here T is shifted so that E_p[e^T] is 1 on draws set apart, where both
+agree; on the draws that judge the figure is without bias. No bound of this kind reaches far beyond
+log n: McAllester & Stratos, "Formal limitations on the measurement of mutual information" (2020),
+arXiv 1811.04251.
 
-Source: Nguyen, Wainwright & Jordan, "Estimating divergence functionals and the likelihood ratio by convex risk minimization"
-(2010), arXiv 0809.0853.
+Source: Nguyen, Wainwright & Jordan, "Estimating divergence functionals and the likelihood ratio by
+convex risk minimization" (2010), arXiv 0809.0853.
 """
 
 from __future__ import annotations
@@ -49,14 +51,16 @@ def _judged(
 
 @dataclass(frozen=True)
 class KlClassifier(Metric):
-    r"""Lower bound on KL(q||p), nats, that a classifier proves from draws alone, whatever else is known of q.
+    r"""Lower bound on KL(q||p), nats, that a classifier proves from draws alone, whatever else is
+    known of q.
 
     .. math:: E_q[T] + 1 - E_p[e^T]
 
-    with T learnt from draws used neither to choose between scores nor to judge: fresh ones where the approximation and the
-    truth hand them out (five for each shared draw, at most 25,000), else by four-fold cross-fitting. Standard error: of both
-    means; for chains by the effective number of draws. Weak where q and p differ on a scale that n draws do not resolve, and
-    below 0 where there is nothing to prove.
+    with T learnt from draws used neither to choose between scores nor to judge: fresh ones where
+    the approximation and the truth hand them out (five for each shared draw, at most 25,000), else
+    by four-fold cross-fitting. Standard error: of both means; for chains by the effective number of
+    draws. Weak where q and p differ on a scale that n draws do not resolve, and below 0 where there
+    is nothing to prove.
     """
 
     name: ClassVar[str] = "kl_classifier"

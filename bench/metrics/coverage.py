@@ -1,4 +1,6 @@
-"""Whether the intervals that an approximation would print hold what they claim: overconfidence, in the reader's own terms."""
+"""Whether the intervals that an approximation would print hold what they claim: overconfidence, in
+the reader's own terms.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +15,19 @@ from bench.metrics.base import Comparison, Estimate, Metric, Skipped
 from bench.metrics.draws.coordinates import effective_at, quantiles, refused, spread, worst
 
 CLAIMS = (0.5, 0.9, 0.95)
-ENDS = tuple((1 - claim) / 2 for claim in CLAIMS) + tuple(
-    (1 + claim) / 2 for claim in CLAIMS
-)  # lower ends, then upper
+# lower ends, then upper
+ENDS = tuple((1 - claim) / 2 for claim in CLAIMS) + tuple((1 + claim) / 2 for claim in CLAIMS)
 
 
 def coverage(
     draws: Tensor, truth: Tensor, effective: Tensor | None = None, names: Sequence[str] = ()
 ) -> Estimate | Skipped:
-    """Largest miss of a central interval's share, from draws [n, D] of q and [m, D] of p; see ``Coverage``.
+    """Largest miss of a central interval's share, from draws [n, D] of q and [m, D] of p; see
+    ``Coverage``.
 
     Args:
-        effective: independent draws that each end of an interval is worth, [6, D]; n where not given.
+        effective: independent draws that each end of an interval is worth, [6, D]; n where not
+            given.
         names: of the coordinates, for the note.
     """
     if (refusal := refused(draws, truth)) is not None:
@@ -38,9 +41,8 @@ def coverage(
     share = torch.stack(
         [((truth >= a) & (truth <= b)).double().mean(0) for a, b in zip(low, high, strict=True)]
     )
-    inside = (share * len(truth) + 1) / (
-        len(truth) + 2
-    )  # a share of 0 in m draws is not known to be 0
+    # a share of 0 in m draws is not known to be 0
+    inside = (share * len(truth) + 1) / (len(truth) + 2)
     stderr = torch.hypot(spread(inside, float(len(truth))), _of_ends(draws, truth, effective))
     labels = [
         f"the {claim:.0%} interval of {names[j] if names else f'z[{j + 1}]'}"
@@ -60,9 +62,8 @@ def _of_ends(draws: Tensor, truth: Tensor, effective: Tensor | None) -> Tensor:
     )
     low, high = ((above - below) / 2).chunk(2)
     claims = torch.tensor(CLAIMS, dtype=torch.float64)[:, None]
-    shared = (1 - claims) / (
-        1 + claims
-    )  # correlation of two order statistics at levels a and 1 - a: a / (1 - a)
+    # correlation of two order statistics at levels a and 1 - a: a / (1 - a)
+    shared = (1 - claims) / (1 + claims)
     return (low.square() + high.square() - 2 * shared * low * high).clamp(min=0.0).sqrt()
 
 
@@ -74,18 +75,23 @@ def _share_below(sample: Tensor, at: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Coverage(Metric):
-    r"""How far the central 50, 90 and 95% intervals of q are from holding that share of p; the worst of all coordinates.
+    r"""How far the central 50, 90 and 95% intervals of q are from holding that share of p; the
+    worst of all coordinates.
 
-    .. math:: \max_{j, \alpha} |P_p(Q_{x_j}(\tfrac{1 - \alpha}{2}) \le y_j \le Q_{x_j}(\tfrac{1 + \alpha}{2})) - \alpha|
+    .. math::
+        \max_{j, \alpha} |P_p(Q_{x_j}(\tfrac{1 - \alpha}{2}) \le y_j \le Q_{x_j}(\tfrac{1 +
+        \alpha}{2})) - \alpha|
 
-    A share, from 0 to 0.95; the note says which interval and whether it holds too little (-) or too much (+). Standard
-    error: binomial for the draws of the truth, and for the ends of the intervals by moving them one standard error of their
-    level; chains by the effective size of each end (Vehtari, Gelman, Simpson, Carpenter & Buerkner 2021, arXiv 1903.08008);
-    widened for the choice of the worst of 3 D. Never 0, so an ``estimate``: compare with the noise floor, some 0.02 at
-    n = 4,000, D = 10.
+    A share, from 0 to 0.95; the note says which interval and whether it holds too little (-) or too
+    much (+). Standard error: binomial for the draws of the truth, and for the ends of the intervals
+    by moving them one standard error of their level; chains by the effective size of each end
+    (Vehtari, Gelman, Simpson, Carpenter & Buerkner 2021, arXiv 1903.08008); widened for the choice
+    of the worst of 3 D. Never 0, so an ``estimate``: compare with the noise floor, some 0.02 at n =
+    4,000, D = 10.
 
-    Source: the calibration of intervals as in Rubin, "Bayesianly justifiable and relevant frequency calculations for the
-    applied statistician" (1984), doi 10.1214/aos/1176346785, here for one known posterior.
+    Source: the calibration of intervals as in Rubin, "Bayesianly justifiable and relevant frequency
+    calculations for the applied statistician" (1984), doi 10.1214/aos/1176346785, here for one
+    known posterior.
     """
 
     name: ClassVar[str] = "coverage"

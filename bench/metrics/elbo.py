@@ -13,14 +13,15 @@ OPPOSITE: dict[Kind, Kind] = {"lower bound": "upper bound", "upper bound": "lowe
 
 @dataclass(frozen=True)
 class Elbo(Searching):
-    r"""Evidence lower bound, nats: what a variational method maximises; log Z for a perfect approximation.
+    r"""Evidence lower bound, nats: what a variational method maximises; log Z for a perfect
+    approximation.
 
     .. math:: \mathrm{ELBO} = E_q[\log p - \log q] = \log Z - KL(q \| p)
 
-    with p not normalised. Where q has a density: Monte Carlo over its draws, kind ``exact``. For a map of at least as much
-    noise as there are coordinates: with the density that the preimages account for which a search finds, as in ``KlQP``;
-    where that may be too small, the figure is an ``upper bound`` on the ELBO. Draws alone have no ELBO. Standard error: of the
-    means over draws.
+    with p not normalised. Where q has a density: Monte Carlo over its draws, kind ``exact``. For a
+    map of at least as much noise as there are coordinates: with the density that the preimages
+    account for which a search finds, as in ``KlQP``; where that may be too small, the figure is an
+    ``upper bound`` on the ELBO. Draws alone have no ELBO. Standard error: of the means over draws.
 
     Args:
         searched: draws of a map whose preimages are looked for.
@@ -40,11 +41,13 @@ class Elbo(Searching):
 
 @dataclass(frozen=True)
 class ElboGap(Searching):
-    r"""Log Z less the ELBO, nats: KL(q||p) by the route of densities, and nothing where that is closed.
+    r"""Log Z less the ELBO, nats: KL(q||p) by the route of densities, and nothing where that is
+    closed.
 
     .. math:: \log Z - E_q[\log p - \log q]
 
-    Kind and standard error as of ``KlQP``, which reads the same but falls back on neighbours where this has no figure.
+    Kind and standard error as of ``KlQP``, which reads the same but falls back on neighbours where
+    this has no figure.
 
     Args:
         searched: draws of a map whose preimages are looked for.

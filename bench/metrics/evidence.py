@@ -1,4 +1,6 @@
-"""What an approximation makes of the evidence: log Z from its own draws and from the truth's, against the known one."""
+"""What an approximation makes of the evidence: log Z from its own draws and from the truth's,
+against the known one.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,11 @@ from bench.metrics.draws.samples import FEWEST
 
 
 def log_mean(log_weights: Tensor) -> Estimate | Skipped:
-    """Log of the mean of independent weights, from their logs [n], nats: its standard error is that of the mean, relative.
+    """Log of the mean of independent weights, from their logs [n], nats: its standard error is that
+    of the mean, relative.
 
-    By Jensen's inequality the log of an unbiased mean is below the log of the true one on average, by half its variance.
+    By Jensen's inequality the log of an unbiased mean is below the log of the true one on average,
+    by half its variance.
     """
     n = len(log_weights)
     if n < FEWEST:
@@ -40,18 +44,23 @@ def log_mean(log_weights: Tensor) -> Estimate | Skipped:
 
 
 def log_z_error(known: Known, log_z: float, log_z_stderr: float = 0.0) -> Estimate | Skipped:
-    """Error of log Z by importance sampling, nats, from densities at draws of q; see ``LogZError``."""
+    """Error of log Z by importance sampling, nats, from densities at draws of q; see
+    ``LogZError``.
+    """
     return _against(log_mean(known.log_p - known.log_q), 1, log_z, log_z_stderr, known.note)
 
 
 def log_z_error_reverse(
     known: Known, log_z: float, log_z_stderr: float = 0.0
 ) -> Estimate | Skipped:
-    """Error of log Z by the reciprocal, nats, from densities at draws of p; see ``LogZErrorReverse``."""
+    """Error of log Z by the reciprocal, nats, from densities at draws of p; see
+    ``LogZErrorReverse``.
+    """
     outside = int((known.log_p == -math.inf).sum())
     if outside:
         return Skipped(
-            f"The density of p is 0 at {outside} of its {len(known.log_p)} draws: weights by 1/p are infinite there."
+            f"The density of p is 0 at {outside} of its {len(known.log_p)} draws: weights by 1/p"
+            " are infinite there."
         )
     return _against(log_mean(known.log_q - known.log_p), -1, log_z, log_z_stderr, known.note)
 
@@ -75,11 +84,13 @@ class LogZError(Metric):
 
     .. math:: \log \tfrac{1}{n} \sum_i p(x_i) / q(x_i) - \log Z, \quad x_i \sim q
 
-    for the unnormalised p. The mean is unbiased if q has mass wherever p has, its log is too low by half the variance, on
-    average: more than that, if modes or tails were missed, so that a negative figure is the rule. Standard error: delta
-    method, of the mean's log; that of a reference's log Z added. Ideal 0, which q = p reads without any error.
+    for the unnormalised p. The mean is unbiased if q has mass wherever p has, its log is too low by
+    half the variance, on average: more than that, if modes or tails were missed, so that a negative
+    figure is the rule. Standard error: delta method, of the mean's log; that of a reference's log Z
+    added. Ideal 0, which q = p reads without any error.
 
-    Source: Geweke, "Bayesian inference in econometric models using Monte Carlo integration" (1989), doi 10.2307/1913710.
+    Source: Geweke, "Bayesian inference in econometric models using Monte Carlo integration" (1989),
+    doi 10.2307/1913710.
     """
 
     name: ClassVar[str] = "log_z_error"
@@ -99,13 +110,13 @@ class LogZErrorReverse(Metric):
 
     .. math:: -\log \tfrac{1}{m} \sum_i q(y_i) / p(y_i) - \log Z, \quad y_i \sim p
 
-    for the unnormalised p: the harmonic mean that Gelfand and Dey weight by a density of lighter tails. It errs upwards on
-    average, as the forward estimate errs downwards; the two bracket log Z in expectation. It suffers where q has mass that p
-    has not. Standard error: as ``LogZError``.
+    for the unnormalised p: the harmonic mean that Gelfand and Dey weight by a density of lighter
+    tails. It errs upwards on average, as the forward estimate errs downwards; the two bracket log Z
+    in expectation. It suffers where q has mass that p has not. Standard error: as ``LogZError``.
 
     Source: Gelfand & Dey, "Bayesian model choice: asymptotics and exact calculations" (1994), doi
-    10.1111/j.2517-6161.1994.tb01996.x; both directions as in Grosse, Ghahramani & Adams, "Sandwiching the marginal
-    likelihood using bidirectional Monte Carlo" (2015), arXiv 1511.02543.
+    10.1111/j.2517-6161.1994.tb01996.x; both directions as in Grosse, Ghahramani & Adams,
+    "Sandwiching the marginal likelihood using bidirectional Monte Carlo" (2015), arXiv 1511.02543.
     """
 
     name: ClassVar[str] = "log_z_error_reverse"

@@ -1,4 +1,6 @@
-"""How far an approximation can be repaired by weighting its draws: the tail of the weights, and what they leave of n draws."""
+"""How far an approximation can be repaired by weighting its draws: the tail of the weights, and
+what they leave of n draws.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,10 @@ from bench.metrics.brackets.density import Known, at_draws
 
 FEWEST = 25  # draws; the tail is a fifth of them, and a tail of fewer than five cannot be fitted
 LEVEL = 1e-9  # nats; log weights that differ by less are equal but for rounding
-UNSTEADY = 0.25  # k-hat above which the squares of the weights have no variance, and their mean no standard error
-UNRELIABLE = (
-    0.7  # k-hat above which no number of draws that anyone has makes the weighted mean reliable
-)
+# k-hat above which the squares of the weights have no variance, and their mean no standard error
+UNSTEADY = 0.25
+# k-hat above which no number of draws that anyone has makes the weighted mean reliable
+UNRELIABLE = 0.7
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +30,8 @@ class Tail:
     """Weights after smoothing.
 
     Args:
-        log_weights: normalised, [n]; khat: shape of the tail; size: how many weights the tail was fitted to.
+        log_weights: normalised, [n]; khat: shape of the tail; size: how many weights the tail was
+            fitted to.
     """
 
     log_weights: Tensor
@@ -37,7 +40,9 @@ class Tail:
 
 
 def psis_khat(log_ratios: Tensor) -> Estimate | Skipped:
-    """Shape of the upper tail of weights from their logs [n], up to a constant; see ``PsisKhat``."""
+    """Shape of the upper tail of weights from their logs [n], up to a constant; see
+    ``PsisKhat``.
+    """
     tail = smooth(log_ratios)
     if isinstance(tail, Skipped):
         return tail
@@ -46,7 +51,9 @@ def psis_khat(log_ratios: Tensor) -> Estimate | Skipped:
 
 
 def importance_ess(log_ratios: Tensor) -> Estimate | Skipped:
-    """Share of draws that is left after weighting, from log weights [n], up to a constant; see ``ImportanceEss``."""
+    """Share of draws that is left after weighting, from log weights [n], up to a constant; see
+    ``ImportanceEss``.
+    """
     tail = smooth(log_ratios)
     if isinstance(tail, Skipped):
         return tail
@@ -62,11 +69,14 @@ def importance_ess(log_ratios: Tensor) -> Estimate | Skipped:
 
 
 def smooth(log_ratios: Tensor) -> Tail | Skipped:
-    """Pareto-smoothed log weights [n] by ArviZ, or why their tail cannot be fitted. A weight of 0 is minus infinity."""
+    """Pareto-smoothed log weights [n] by ArviZ, or why their tail cannot be fitted. A weight of 0
+    is minus infinity.
+    """
     ratios = log_ratios.double()
     if len(ratios) < FEWEST:
         return Skipped(
-            f"{len(ratios)} draws are too few for the tail of the weights; at least {FEWEST} are needed."
+            f"{len(ratios)} draws are too few for the tail of the weights; at least {FEWEST} are"
+            " needed."
         )
     bad = int((torch.isnan(ratios) | (ratios == math.inf)).sum())
     if bad:
@@ -77,7 +87,8 @@ def smooth(log_ratios: Tensor) -> Tail | Skipped:
     if not bool(torch.isfinite(tail).all()):
         positive = int((ratios > -math.inf).sum())
         return Skipped(
-            f"Only {positive} of {len(ratios)} draws have any weight: too few for the tail of {size}."
+            f"Only {positive} of {len(ratios)} draws have any weight: too few for the tail of"
+            f" {size}."
         )
     if tail[-1] - tail[0] < LEVEL:  # equal weights have no tail, and a shape of 0 by convention
         return Tail(ratios - ratios.logsumexp(0), 0.0, size)
@@ -89,9 +100,8 @@ def _fit(ratios: Tensor, size: int) -> Tail | Skipped:
 
     psislw: Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], float]] = array_stats.psislw
     with np.errstate(all="ignore"):  # weights of 0, and tails that end
-        smoothed, khat = psislw(
-            -ratios.numpy()
-        )  # ArviZ takes a log likelihood, the weight being its inverse
+        # ArviZ takes a log likelihood, the weight being its inverse
+        smoothed, khat = psislw(-ratios.numpy())
     weights = torch.as_tensor(np.asarray(smoothed, dtype=np.float64))
     if not math.isfinite(float(khat)) or bool(torch.isnan(weights).any()):
         return Skipped(
@@ -113,20 +123,23 @@ def _noted(found: Estimate | Skipped, known: Known) -> Estimate | Skipped:
 
 @dataclass(frozen=True)
 class PsisKhat(Metric):
-    r"""Shape k of the Pareto tail that the largest importance weights p/q follow: their moments below 1/k are finite.
+    r"""Shape k of the Pareto tail that the largest importance weights p/q follow: their moments
+    below 1/k are finite.
 
     .. math:: w_i = p(x_i) / q(x_i), \quad P(w > u + t \mid w > u) = (1 + k t / \sigma)^{-1/k}
 
-    fitted to the 3 sqrt(n) largest of n weights. Below 0.5 their variance is finite; above 0.7 neither weighting nor any
-    mean by q's draws is to be trusted. It sees tails that q lacks where q has draws, and no mode that it leaves out. Equal
-    weights have no tail and read 0. Direction: p over q. There is no ideal value: less is better, and below 0 the weights are
-    bounded. ArviZ's fit leans to 0.5, as by ten more weights.
+    fitted to the 3 sqrt(n) largest of n weights. Below 0.5 their variance is finite; above 0.7
+    neither weighting nor any mean by q's draws is to be trusted. It sees tails that q lacks where q
+    has draws, and no mode that it leaves out. Equal weights have no tail and read 0. Direction: p
+    over q. There is no ideal value: less is better, and below 0 the weights are bounded. ArviZ's
+    fit leans to 0.5, as by ten more weights.
 
-    Standard error: asymptotic, of the shape of a Pareto tail, (1 + k) / sqrt(number of weights fitted).
+    Standard error: asymptotic, of the shape of a Pareto tail, (1 + k) / sqrt(number of weights
+    fitted).
 
-    Source: Vehtari, Simpson, Gelman, Yao & Gabry, "Pareto smoothed importance sampling" (2024), JMLR 25, arXiv 1507.02646;
-    as a figure of merit in Yao, Vehtari, Simpson & Gelman, "Yes, but did it work?: Evaluating variational inference"
-    (2018), arXiv 1802.02538.
+    Source: Vehtari, Simpson, Gelman, Yao & Gabry, "Pareto smoothed importance sampling" (2024),
+    JMLR 25, arXiv 1507.02646; as a figure of merit in Yao, Vehtari, Simpson & Gelman, "Yes, but did
+    it work?: Evaluating variational inference" (2018), arXiv 1802.02538.
     """
 
     name: ClassVar[str] = "psis_khat"
@@ -141,14 +154,17 @@ class PsisKhat(Metric):
 class ImportanceEss(Metric):
     r"""Share of q's draws that is left after they are weighted to p, from 0 to 1.
 
-    .. math:: \frac{(\sum_i w_i)^2}{n \sum_i w_i^2} \to \frac{1}{1 + \chi^2(p \| q)}, \quad w_i = p(x_i) / q(x_i)
+    .. math::
+        \frac{(\sum_i w_i)^2}{n \sum_i w_i^2} \to \frac{1}{1 + \chi^2(p \| q)}, \quad w_i = p(x_i) /
+        q(x_i)
 
-    with the largest weights smoothed as for ``PsisKhat``. Standard error: by the delta method from the scatter of w and of
-    its square, for independent draws. Where k-hat is above 0.25 the squares have no variance and the interval is too short
-    (with k = 0.36 it held in 6 of 10 cases), where it is above 0.7 the share itself is too high, and the note says so.
+    with the largest weights smoothed as for ``PsisKhat``. Standard error: by the delta method from
+    the scatter of w and of its square, for independent draws. Where k-hat is above 0.25 the squares
+    have no variance and the interval is too short (with k = 0.36 it held in 6 of 10 cases), where
+    it is above 0.7 the share itself is too high, and the note says so.
 
-    Source: Kong, "A note on importance sampling using standardized weights" (1992), University of Chicago, technical
-    report 348; smoothing as in arXiv 1507.02646.
+    Source: Kong, "A note on importance sampling using standardized weights" (1992), University of
+    Chicago, technical report 348; smoothing as in arXiv 1507.02646.
     """
 
     name: ClassVar[str] = "importance_ess"

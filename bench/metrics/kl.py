@@ -1,4 +1,6 @@
-"""The divergence in both directions, by the best route that an approximation allows: densities first, neighbours last."""
+"""The divergence in both directions, by the best route that an approximation allows: densities
+first, neighbours last.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +17,17 @@ from bench.metrics.knn import NEIGHBOURS, compared, kl_knn_reverse
 
 @dataclass(frozen=True)
 class KlQP(Searching):
-    r"""KL(q||p), nats: what q claims and the truth denies. Dominated by mass where p has little; blind to modes that q
-    leaves out.
+    r"""KL(q||p), nats: what q claims and the truth denies. Dominated by mass where p has little;
+    blind to modes that q leaves out.
 
     .. math:: KL(q \| p) = E_q[\log q - \log p] + \log Z
 
     - q has a density: Monte Carlo over its draws, kind ``exact``.
-    - q is a map of at least as much noise as there are coordinates: every preimage that a search finds counts, kind ``exact``
-      where nothing speaks against the map being one-to-one, else ``lower bound``. ``kl_upper`` is the other end, from the same
-      search; see docs/brackets.md.
-    - q is draws alone: nearest neighbours between two samples, kind ``estimate``; see ``KlKnn``. ``kl_lower`` and
-      ``kl_classifier`` bound it from below.
+    - q is a map of at least as much noise as there are coordinates: every preimage that a search
+      finds counts, kind ``exact`` where nothing speaks against the map being one-to-one, else
+      ``lower bound``. ``kl_upper`` is the other end, from the same search; see docs/brackets.md.
+    - q is draws alone: nearest neighbours between two samples, kind ``estimate``; see ``KlKnn``.
+      ``kl_lower`` and ``kl_classifier`` bound it from below.
 
     Standard error: of the means over draws, with that of log Z.
 
@@ -55,7 +57,8 @@ class KlQP(Searching):
 
 @dataclass(frozen=True)
 class KlPQ(Metric):
-    r"""KL(p||q), nats: what the truth holds and q leaves out. Dominated by tails and modes that q lacks.
+    r"""KL(p||q), nats: what the truth holds and q leaves out. Dominated by tails and modes that q
+    lacks.
 
     .. math:: KL(p \| q) = E_p[\log p - \log q] - \log Z
 

@@ -1,4 +1,6 @@
-"""Two rows for one divergence that has no closed form: what it is at least, and what it is at most."""
+"""Two rows for one divergence that has no closed form: what it is at least, and what it is
+at most.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +18,20 @@ class KlLower(Searching):
     r"""Lower bound on KL(q||p), nats, the best that the approximation allows.
 
     - q has a density: KL itself, kind ``exact``, as ``kl_qp``.
-    - q is a map with at least as much noise as there are coordinates: every preimage that can be found counts, see
-      docs/brackets.md. Kind ``exact`` where nothing speaks against the map being one-to-one: det J has one sign on all draws,
-      the map grows in all directions (so that Hadamard's theorem applies), and the search for preimages, which is told nothing,
-      came back to the noise behind every draw and found no other.
+    - q is a map with at least as much noise as there are coordinates: every preimage that can be
+      found counts, see docs/brackets.md. Kind ``exact`` where nothing speaks against the map being
+      one-to-one: det J has one sign on all draws, the map grows in all directions (so that
+      Hadamard's theorem applies), and the search for preimages, which is told nothing, came back to
+      the noise behind every draw and found no other.
     - q is draws alone: a density model fitted to other draws, or a classifier if that proves more.
 
-    Standard error: of the means over draws, with that of log Z; for chains by the effective number of draws.
+    Standard error: of the means over draws, with that of log Z; for chains by the effective number
+    of draws.
 
     Args:
         searched: draws of a map whose preimages are looked for.
-        flow_steps: of training a neural spline flow where q is draws alone, 20 milliseconds each at D = 10; needs zuko.
+        flow_steps: of training a neural spline flow where q is draws alone, 20 milliseconds each at
+            D = 10; needs zuko.
     """
 
     flow_steps: int = 0
@@ -60,8 +65,9 @@ class KlUpper(Searching):
     r"""Upper bound on KL(q||p), nats, where one can be had.
 
     - q has a density: KL itself, kind ``exact``, as ``kl_qp``.
-    - q is a map with at least as much noise as there are coordinates: by what it takes to name the noise behind a draw, see
-      docs/brackets.md. It holds whatever the search for preimages has overlooked, and is the wider for it.
+    - q is a map with at least as much noise as there are coordinates: by what it takes to name the
+      noise behind a draw, see docs/brackets.md. It holds whatever the search for preimages has
+      overlooked, and is the wider for it.
     - q is draws alone: none. Mass on a set that no draw has reached may be anywhere.
 
     Standard error: as of ``KlLower``.

@@ -1,4 +1,6 @@
-"""The divergence from two samples alone, by nearest neighbours: always to be had, and in ten dimensions seldom right."""
+"""The divergence from two samples alone, by nearest neighbours: always to be had, and in ten
+dimensions seldom right.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ class Sites:
 
     @staticmethod
     def of(sample: Tensor, points: Tensor) -> Sites:
-        """Rows of a sample [n, D] that are the same number by number, placed where ``points`` [n, D] has them."""
+        """Rows of a sample [n, D] that are the same number by number, placed where ``points`` [n,
+        D] has them.
+        """
         _, rows, visits = np.unique(sample.numpy(), axis=0, return_index=True, return_counts=True)
         order = np.argsort(rows)
         return Sites(points.numpy()[rows[order]], visits[order], rows[order])
@@ -55,7 +59,8 @@ def kl_knn(
 
     Args:
         k: which neighbour.
-        memory: rows of ``draws`` up to this far apart are one walk, and not each other's neighbours.
+        memory: rows of ``draws`` up to this far apart are one walk, and not each other's
+            neighbours.
     """
     pair = _samples(draws, truth, k, memory)
     if isinstance(pair, Skipped):
@@ -68,7 +73,9 @@ def kl_knn(
 def kl_knn_reverse(
     draws: Tensor, truth: Tensor, *, k: int = NEIGHBOURS, memory: int = 0
 ) -> Estimate | Skipped:
-    """KL(p||q) in nats from draws of q [n, D] and of p [m, D]: ``KlKnn`` with the two samples in each other's place."""
+    """KL(p||q) in nats from draws of q [n, D] and of p [m, D]: ``KlKnn`` with the two samples in
+    each other's place.
+    """
     pair = _samples(draws, truth, k, memory)
     if isinstance(pair, Skipped):
         return pair
@@ -85,7 +92,8 @@ def _samples(draws: Tensor, truth: Tensor, k: int, memory: int) -> tuple[Sites, 
         return scaled
     if constant := constant_coordinates(draws):
         return Skipped(
-            f"Coordinate {constant[0]} is the same in all {len(draws)} draws: they have no density, and KL is infinite."
+            f"Coordinate {constant[0]} is the same in all {len(draws)} draws: they have no density,"
+            " and KL is infinite."
         )
     x, y = Sites.of(draws, scaled[0]), Sites.of(truth, scaled[1])
     fewest, found = max(FEWEST, 4 * (k + 1)), min(len(x), len(y))
@@ -95,13 +103,15 @@ def _samples(draws: Tensor, truth: Tensor, k: int, memory: int) -> tuple[Sites, 
         )
     if len(x) - np.diff(_walk(x, memory), axis=0).max() < k:
         return Skipped(
-            f"The {len(x)} distinct draws are one walk: none has {k} neighbours that are independent of it."
+            f"The {len(x)} distinct draws are one walk: none has {k} neighbours that are"
+            " independent of it."
         )
     both = np.concatenate([draws.double().numpy()[x.rows], truth.double().numpy()[y.rows]])
     shared = len(both) - len(np.unique(both, axis=0))
     if shared:
         return Skipped(
-            f"{shared} draws are draws of the truth as well; neighbours compare independent samples only."
+            f"{shared} draws are draws of the truth as well; neighbours compare independent samples"
+            " only."
         )
     return x, y
 
@@ -127,7 +137,9 @@ def _distance(x: Sites, y: Sites, k: int) -> Floats:
 
 
 def _own_neighbours(x: Sites, k: int, memory: int) -> tuple[Floats, NDArray[np.int64]]:
-    """Distance to the k-th nearest site that is not of the same walk, and how many such sites there are: [u], [u]."""
+    """Distance to the k-th nearest site that is not of the same walk, and how many such sites there
+    are: [u], [u].
+    """
     first, last = _walk(x, memory)
     walk = last - first
     reach = min(k + int(walk.max()), len(x))
@@ -138,7 +150,9 @@ def _own_neighbours(x: Sites, k: int, memory: int) -> tuple[Floats, NDArray[np.i
 
 
 def _walk(x: Sites, memory: int) -> NDArray[np.int64]:
-    """Sites of the same walk as each site, itself among them: from the first up to the last and not including it, [2, u]."""
+    """Sites of the same walk as each site, itself among them: from the first up to the last and not
+    including it, [2, u].
+    """
     first, last = (
         np.searchsorted(x.rows, x.rows - memory),
         np.searchsorted(x.rows, x.rows + memory, side="right"),
@@ -168,20 +182,24 @@ def compared(comparison: Comparison, k: int) -> Estimate | Skipped:
 
 @dataclass(frozen=True)
 class KlKnn(Metric):
-    r"""KL(q||p), nats, from draws alone whatever else is known: the figure that the AVB paper reported.
+    r"""KL(q||p), nats, from draws alone whatever else is known: the figure that the AVB paper
+    reported.
 
     .. math:: \frac{D}{n} \sum_i \log \frac{\nu_k(i)}{\rho_k(i)} + \log \frac{m}{n - 1}
 
-    for n draws of q and m of p, where rho_k(i) and nu_k(i) are the distances from the i-th draw of q to its k-th nearest
-    neighbour among the other draws of q, and among those of p. Both samples are first put on the scale of the truth's
-    covariance. Rows that repeat (a Metropolis chain that stays) are one neighbour, however often they are visited, and
-    count as often as they are visited in the mean; draws of one walk are not each other's neighbours.
+    for n draws of q and m of p, where rho_k(i) and nu_k(i) are the distances from the i-th draw of
+    q to its k-th nearest neighbour among the other draws of q, and among those of p. Both samples
+    are first put on the scale of the truth's covariance. Rows that repeat (a Metropolis chain that
+    stays) are one neighbour, however often they are visited, and count as often as they are visited
+    in the mean; draws of one walk are not each other's neighbours.
 
-    Standard error: scatter over 20 disjoint subsamples, times the root of the autocorrelation time of the terms for chains.
-    Biased at any affordable n in ten dimensions, so an ``estimate``: see docs/metrics.md.
+    Standard error: scatter over 20 disjoint subsamples, times the root of the autocorrelation time
+    of the terms for chains. Biased at any affordable n in ten dimensions, so an ``estimate``: see
+    docs/metrics.md.
 
-    Source: Wang, Kulkarni & Verdu, "Divergence estimation for multidimensional densities via k-nearest-neighbor distances"
-    (2009), IEEE Transactions on Information Theory 55(5), doi 10.1109/TIT.2009.2016060.
+    Source: Wang, Kulkarni & Verdu, "Divergence estimation for multidimensional densities via
+    k-nearest-neighbor distances" (2009), IEEE Transactions on Information Theory 55(5), doi
+    10.1109/TIT.2009.2016060.
 
     Args:
         k: which neighbour; a larger one has less noise and more bias.

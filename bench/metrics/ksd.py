@@ -1,4 +1,6 @@
-"""The kernel Stein discrepancy: draws held against the gradient of the density, so that no draw of the truth is compared."""
+"""The kernel Stein discrepancy: draws held against the gradient of the density, so that no draw of
+the truth is compared.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ def ksd(draws: Tensor, scores: Tensor, truth: Tensor, *, memory: int = 0) -> Est
 
     Args:
         truth: draws of p, [m, D], for the scale of coordinates and the bandwidth alone.
-        memory: rows of ``draws`` up to this far apart are one walk, and not compared with each other.
+        memory: rows of ``draws`` up to this far apart are one walk, and not compared with each
+            other.
 
     Raises:
         ValueError: if ``draws`` and ``scores`` differ in shape.
@@ -53,7 +56,9 @@ def _measured(draws: Tensor, scores: Tensor, truth: Tensor, memory: int) -> Esti
 
 
 def _of_scale(draws: Tensor, scores: Tensor, truth: Tensor) -> float:
-    """Standard error from scale and bandwidth, which are estimates: a jackknife over the truth's draws, on few draws of q."""
+    """Standard error from scale and bandwidth, which are estimates: a jackknife over the truth's
+    draws, on few draws of q.
+    """
     at, parts = (
         torch.linspace(0, len(draws) - 1, min(len(draws), FEW), dtype=torch.float64).round().long(),
         [],
@@ -69,7 +74,9 @@ def _of_scale(draws: Tensor, scores: Tensor, truth: Tensor) -> float:
 
 
 def _statistic(x: Tensor, scores: Tensor, bandwidth: float, memory: int) -> Estimate | Skipped:
-    """The U-statistic, back on the scale of the truth's sd, and its standard error as that of ``mmd``."""
+    """The U-statistic, back on the scale of the truth's sd, and its standard error as that of
+    ``mmd``.
+    """
     n = len(x)
     rows, squares = _sums(x, scores)
     counts = chains.partners(n, memory)
@@ -92,7 +99,9 @@ def _statistic(x: Tensor, scores: Tensor, bandwidth: float, memory: int) -> Esti
 
 
 def _sums(x: Tensor, scores: Tensor) -> tuple[Tensor, float]:
-    """Sums of the Stein kernel over all pairs: of each row, [n], and of its squares. Half of the matrix is enough."""
+    """Sums of the Stein kernel over all pairs: of each row, [n], and of its squares. Half of the
+    matrix is enough.
+    """
     rows, squares = x.new_zeros(len(x)), 0.0
     for start in range(0, len(x), BLOCK):
         end = min(start + BLOCK, len(x))
@@ -124,7 +133,9 @@ def _kernel_of_pairs(x: Tensor, y: Tensor, at_x: Tensor, at_y: Tensor) -> Tensor
 
 
 def _stein(square: Tensor, both: Tensor, tilt: Tensor, dim: int) -> Tensor:
-    """From |x - y|^2, s_x . s_y and (s_x - s_y) . (x - y). Overwrites what it is given: memory is the cost."""
+    """From |x - y|^2, s_x . s_y and (s_x - s_y) . (x - y). Overwrites what it is given: memory is
+    the cost.
+    """
     inverse = square.add_(1.0).reciprocal_()
     root = inverse.sqrt()
     # D u^-3/2 - 3 r^2 u^-5/2, with r^2 = u - 1
@@ -144,22 +155,28 @@ def score(problem: Problem, points: Tensor) -> Tensor | Skipped:
 
 @dataclass(frozen=True)
 class Ksd(Metric):
-    r"""Squared kernel Stein discrepancy of q from p, in inverse variances of the truth: no draws of the truth are compared.
+    r"""Squared kernel Stein discrepancy of q from p, in inverse variances of the truth: no draws of
+    the truth are compared.
 
-    .. math:: \mathrm{KSD}^2 = E_{x, x' \sim q}\big[s_x \cdot s_{x'} k + s_x \cdot \nabla_{x'} k + s_{x'} \cdot \nabla_x k
-        + \mathrm{tr} \nabla_x \nabla_{x'} k\big], \quad s = \nabla \log p, \quad k = (1 + \|x - x'\|^2 / h^2)^{-1/2}
+    .. math::
+        \mathrm{KSD}^2 = E_{x, x' \sim q}\big[s_x \cdot s_{x'} k + s_x \cdot \nabla_{x'} k + s_{x'}
+        \cdot \nabla_x k + \mathrm{tr} \nabla_x \nabla_{x'} k\big], \quad s = \nabla \log p, \quad k
+        = (1 + \|x - x'\|^2 / h^2)^{-1/2}
 
-    in coordinates that give the truth covariance I, h being the median distance between 1,000 of its draws. Estimated without
-    the diagonal: unbiased, negative half of the time where q = p, neither clamped nor rooted. Direction: q is judged by p.
-    Draws of one walk are not compared with each other. It cannot see how mass is shared between modes far apart, as the
-    gradient does not know it.
+    in coordinates that give the truth covariance I, h being the median distance between 1,000 of
+    its draws. Estimated without the diagonal: unbiased, negative half of the time where q = p,
+    neither clamped nor rooted. Direction: q is judged by p. Draws of one walk are not compared with
+    each other. It cannot see how mass is shared between modes far apart, as the gradient does not
+    know it.
 
-    Standard error: of the U-statistic by the scatter of its terms (times their autocorrelation time for chains), and no less
-    than its second-order part, so that it holds where q = p; there it is up to 1.4 times too wide. With it goes that of the
-    scale, by a jackknife over the truth's draws: without it 42 of 50 intervals held for a shift of 0.7 at D = 30, n = 1,000.
+    Standard error: of the U-statistic by the scatter of its terms (times their autocorrelation time
+    for chains), and no less than its second-order part, so that it holds where q = p; there it is
+    up to 1.4 times too wide. With it goes that of the scale, by a jackknife over the truth's draws:
+    without it 42 of 50 intervals held for a shift of 0.7 at D = 30, n = 1,000.
 
-    Source: Liu, Lee & Jordan, "A kernelized Stein discrepancy for goodness-of-fit tests" (2016), arXiv 1602.03253; the
-    kernel of Gorham & Mackey, "Measuring sample quality with kernels" (2017), arXiv 1703.01717.
+    Source: Liu, Lee & Jordan, "A kernelized Stein discrepancy for goodness-of-fit tests" (2016),
+    arXiv 1602.03253; the kernel of Gorham & Mackey, "Measuring sample quality with kernels" (2017),
+    arXiv 1703.01717.
     """
 
     name: ClassVar[str] = "ksd"

@@ -1,4 +1,6 @@
-"""The maximum mean discrepancy: one kernel, no density, unbiased, in memory that grows with the draws and not their square."""
+"""The maximum mean discrepancy: one kernel, no density, unbiased, in memory that grows with the
+draws and not their square.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ class Pairs:
     """Sums of a kernel over pairs of draws, which is all that the estimate and its variance need.
 
     Args:
-        rows, columns: sums over the other sample, for each draw of the first [n] and of the second [m].
+        rows, columns: sums over the other sample, for each draw of the first [n] and of the second
+            [m].
         squares: sum of the squared kernel over all pairs.
         counts: pairs in each row, [n].
     """
@@ -54,7 +57,8 @@ def mmd(draws: Tensor, truth: Tensor, *, memory: int = 0) -> Estimate | Skipped:
     """Squared MMD between draws of q [n, D] and of p [m, D]; see ``Mmd``.
 
     Args:
-        memory: rows of ``draws`` up to this far apart are one walk, and not compared with each other.
+        memory: rows of ``draws`` up to this far apart are one walk, and not compared with each
+            other.
     """
     scaled = standardise(draws, truth)
     if isinstance(scaled, Skipped):
@@ -72,10 +76,11 @@ def median_distance(sample: Tensor) -> float:
 
 
 def _variance(xx: Pairs, yy: Pairs, xy: Pairs, memory: int) -> float:
-    """Variance from the scatter of each draw's contribution, as the jackknife has it: at least the truth, on average.
+    """Variance from the scatter of each draw's contribution, as the jackknife has it: at least the
+    truth, on average.
 
-    Where q = p these contributions are noise, which the scatter counts twice over and now and then misses; there the
-    variance of the second-order part is the least that it can be.
+    Where q = p these contributions are noise, which the scatter counts twice over and now and then
+    misses; there the variance of the second-order part is the least that it can be.
     """
     n, m = len(xx.rows), len(yy.rows)
     of_x, of_y = xx.rows / xx.counts - xy.rows / m, yy.rows / yy.counts - xy.columns / n
@@ -129,21 +134,27 @@ def _mean_square(values: Tensor) -> float:
 
 @dataclass(frozen=True)
 class Mmd(Metric):
-    r"""Squared maximum mean discrepancy, no unit, between 0 and 2: a distance in which no density is needed and none is seen.
+    r"""Squared maximum mean discrepancy, no unit, between 0 and 2: a distance in which no density
+    is needed and none is seen.
 
-    .. math:: \mathrm{MMD}^2 = E\,k(x, x') + E\,k(y, y') - 2\,E\,k(x, y), \quad k(a, b) = \exp(-\|a - b\|^2 / 2h^2)
+    .. math::
+        \mathrm{MMD}^2 = E\,k(x, x') + E\,k(y, y') - 2\,E\,k(x, y), \quad k(a, b) = \exp(-\|a -
+        b\|^2 / 2h^2)
 
-    estimated without the diagonal, so that it is unbiased and may be negative: it is neither clamped nor rooted. Both
-    samples are first put on the scale of the truth's covariance, q's less what the scale of a sample stretches fresh draws by:
-    without that a q 1.2 times too wide read a fifth too much at D = 30, n = 1,000, and 9 of 40 intervals held. h is the median
-    distance between 1,000 draws of the truth, so that the ruler is the same for every method. Direction: none. Draws of one
-    walk are not compared with each other.
+    estimated without the diagonal, so that it is unbiased and may be negative: it is neither
+    clamped nor rooted. Both samples are first put on the scale of the truth's covariance, q's less
+    what the scale of a sample stretches fresh draws by: without that a q 1.2 times too wide read a
+    fifth too much at D = 30, n = 1,000, and 9 of 40 intervals held. h is the median distance
+    between 1,000 draws of the truth, so that the ruler is the same for every method. Direction:
+    none. Draws of one walk are not compared with each other.
 
-    Standard error: of the U-statistic by the scatter of its terms (times their autocorrelation time for chains), and no
-    less than its second-order part, so that it holds where q = p, too; there it is up to 1.4 times too wide.
+    Standard error: of the U-statistic by the scatter of its terms (times their autocorrelation time
+    for chains), and no less than its second-order part, so that it holds where q = p, too; there it
+    is up to 1.4 times too wide.
 
-    Source: Gretton, Borgwardt, Rasch, Schoelkopf & Smola, "A kernel two-sample test" (2012), JMLR 13; the orders of the
-    variance as in Sutherland & Deka, "Unbiased estimators for the variance of MMD estimators" (2019), arXiv 1906.02104.
+    Source: Gretton, Borgwardt, Rasch, Schoelkopf & Smola, "A kernel two-sample test" (2012), JMLR
+    13; the orders of the variance as in Sutherland & Deka, "Unbiased estimators for the variance of
+    MMD estimators" (2019), arXiv 1906.02104.
     """
 
     name: ClassVar[str] = "mmd"

@@ -1,4 +1,6 @@
-"""Whether each mode holds the share that it should: the failure that moments and neighbours are slowest to show."""
+"""Whether each mode holds the share that it should: the failure that moments and neighbours are
+slowest to show.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,8 @@ def mode_balance(
     counts = torch.bincount(labels.long(), minlength=len(weights)).double()
     if len(counts) > len(weights):
         raise ValueError(
-            f"Mode label {len(counts) - 1} has no weight: the problem names {len(weights)} modes, counted from 0."
+            f"Mode label {len(counts) - 1} has no weight: the problem names {len(weights)} modes,"
+            " counted from 0."
         )
     n = effective or len(labels)
     error = counts / len(labels) - weights
@@ -43,13 +46,14 @@ def mode_balance(
 
 
 def _stderr(counts: Tensor, sign: Tensor, n: float) -> float:
-    """The larger of two: of the sum with its signs as they are, and of a sum of absolute values whose signs are all noise.
+    """The larger of two: of the sum with its signs as they are, and of a sum of absolute values
+    whose signs are all noise.
 
-    For two modes both are the same; for many balanced ones the figure is noise of positive mean, which the second allows for.
+    For two modes both are the same; for many balanced ones the figure is noise of positive mean,
+    which the second allows for.
     """
-    shares = (counts + 0.5) / (
-        counts.sum() + 0.5 * len(counts)
-    )  # all draws in one mode do not prove a share of exactly 1
+    # all draws in one mode do not prove a share of exactly 1
+    shares = (counts + 0.5) / (counts.sum() + 0.5 * len(counts))
     of_signs = math.sqrt(float((shares * sign.square()).sum() - (shares * sign).sum().square()) / n)
     scale = (shares * (1 - shares) / n).sqrt()
     mean, sd = (
@@ -61,14 +65,16 @@ def _stderr(counts: Tensor, sign: Tensor, n: float) -> float:
 
 @dataclass(frozen=True)
 class ModeBalance(Metric):
-    r"""Total variation distance between the shares of the modes that a problem names and their true weights, 0 to 1.
+    r"""Total variation distance between the shares of the modes that a problem names and their true
+    weights, 0 to 1.
 
     .. math:: \frac{1}{2} \sum_k |s_k - w_k|
 
-    for the share s_k of draws in mode k: the mass that would have to move. Standard error: multinomial, wide enough for
-    the interval to hold the true distance although a sum of absolute values is never 0; chains by the effective size of
-    the mode that they visit most unevenly. That bias makes it an ``estimate``: compare with the noise floor.
-    Chains that never leave one mode look certain of it: the figure is then right and its standard error meaningless.
+    for the share s_k of draws in mode k: the mass that would have to move. Standard error:
+    multinomial, wide enough for the interval to hold the true distance although a sum of absolute
+    values is never 0; chains by the effective size of the mode that they visit most unevenly. That
+    bias makes it an ``estimate``: compare with the noise floor. Chains that never leave one mode
+    look certain of it: the figure is then right and its standard error meaningless.
     """
 
     name: ClassVar[str] = "mode_balance"

@@ -21,7 +21,8 @@ def mean_error(
     """Largest error of a mean, in sd of the truth, from draws [n, D] and [m, D]; see ``MeanError``.
 
     Args:
-        effective: independent draws that the mean of each coordinate is worth, [D]; n where not given.
+        effective: independent draws that the mean of each coordinate is worth, [D]; n where not
+            given.
         names: of the coordinates, for the note.
     """
     if (refusal := refused(draws, truth)) is not None:
@@ -37,10 +38,12 @@ def mean_error(
 def sd_error(
     draws: Tensor, truth: Tensor, effective: Tensor | None = None, names: Sequence[str] = ()
 ) -> Estimate | Skipped:
-    """Largest relative error of a standard deviation, from draws [n, D] and [m, D]; see ``SdError``.
+    """Largest relative error of a standard deviation, from draws [n, D] and [m, D]; see
+    ``SdError``.
 
     Args:
-        effective: independent draws that the sd of each coordinate is worth, [D]; n where not given.
+        effective: independent draws that the sd of each coordinate is worth, [D]; n where not
+            given.
         names: of the coordinates, for the note.
     """
     if (refusal := refused(draws, truth)) is not None:
@@ -63,7 +66,9 @@ def _effective(draws: Tensor, effective: Tensor | None) -> Tensor:
 
 
 def _log_sd_variance(sample: Tensor) -> Tensor:
-    """Variance of log sd, times the number of draws: (kurtosis - 1) / 4 for each coordinate, [D]; 0 where it is constant."""
+    """Variance of log sd, times the number of draws: (kurtosis - 1) / 4 for each coordinate, [D]; 0
+    where it is constant.
+    """
     squares = (sample - sample.mean(0)).square()
     variance = squares.mean(0)
     return (squares.square().mean(0) / variance.square() - 1).nan_to_num(nan=0.0) / 4
@@ -79,9 +84,10 @@ class MeanError(Metric):
 
     .. math:: \max_j |\bar x_j - \bar y_j| / \mathrm{sd}(y_j)
 
-    Standard error: of the difference of means, both samples counted, chains by their effective size, widened for the
-    choice of the worst of D coordinates so that the interval holds. The largest of D noisy absolute values is never 0, so
-    an ``estimate``: compare with the noise floor, some 0.04 at n = 4,000, D = 10.
+    Standard error: of the difference of means, both samples counted, chains by their effective
+    size, widened for the choice of the worst of D coordinates so that the interval holds. The
+    largest of D noisy absolute values is never 0, so an ``estimate``: compare with the noise floor,
+    some 0.04 at n = 4,000, D = 10.
     """
 
     name: ClassVar[str] = "mean_error"
@@ -102,8 +108,9 @@ class SdError(Metric):
 
     .. math:: \max_j |\mathrm{sd}(x_j) / \mathrm{sd}(y_j) - 1|
 
-    Standard error: by the delta method from the kurtosis, both samples counted, chains by their effective size for the standard
-    deviation, widened for the choice of the worst coordinate. An ``estimate``, as ``MeanError`` is.
+    Standard error: by the delta method from the kurtosis, both samples counted, chains by their
+    effective size for the standard deviation, widened for the choice of the worst coordinate. An
+    ``estimate``, as ``MeanError`` is.
     """
 
     name: ClassVar[str] = "sd_error"

@@ -1,4 +1,6 @@
-"""Errors of the quantiles that a posterior is summarised by: what moments do not show of tails and skew."""
+"""Errors of the quantiles that a posterior is summarised by: what moments do not show of tails and
+skew.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 def quantile_error(
     draws: Tensor, truth: Tensor, effective: Tensor | None = None, names: Sequence[str] = ()
 ) -> Estimate | Skipped:
-    """Largest error of a quantile, in sd of the truth, from draws [n, D] and [m, D]; see ``QuantileError``.
+    """Largest error of a quantile, in sd of the truth, from draws [n, D] and [m, D]; see
+    ``QuantileError``.
 
     Args:
         effective: independent draws that each quantile is worth, [5, D]; n where not given.
@@ -41,7 +44,9 @@ def quantile_error(
 
 
 def _stderr(sample: Tensor, levels: Tensor, effective: Tensor | float) -> Tensor:
-    """Half the distance of the quantiles one standard error of the level to either side: [P, D], without any density."""
+    """Half the distance of the quantiles one standard error of the level to either side: [P, D],
+    without any density.
+    """
     aside = spread(levels, effective)
     high, low = (quantiles(sample, (levels + sign * aside).clamp(0, 1)) for sign in (1, -1))
     return (high - low) / 2
@@ -49,15 +54,17 @@ def _stderr(sample: Tensor, levels: Tensor, effective: Tensor | float) -> Tensor
 
 @dataclass(frozen=True)
 class QuantileError(Metric):
-    r"""Error of the quantiles at 5, 25, 50, 75 and 95%, in units of the truth's sd; the worst of all coordinates, absolute.
+    r"""Error of the quantiles at 5, 25, 50, 75 and 95%, in units of the truth's sd; the worst of
+    all coordinates, absolute.
 
     .. math:: \max_{j, p} |Q_{x_j}(p) - Q_{y_j}(p)| / \mathrm{sd}(y_j)
 
-    Standard error: of the difference, both samples counted, from the quantiles one binomial standard error of the level to
-    either side (the distribution-free interval of order statistics: Conover, "Practical Nonparametric Statistics" (1999),
-    section 3.2); chains by the effective size of each quantile (Vehtari, Gelman, Simpson, Carpenter & Buerkner 2021, arXiv
-    1903.08008); widened for the choice of the worst of 5 D. The largest of many noisy absolute values is never 0, so
-    an ``estimate``: compare with the noise floor, some 0.10 at n = 4,000, D = 10.
+    Standard error: of the difference, both samples counted, from the quantiles one binomial
+    standard error of the level to either side (the distribution-free interval of order statistics:
+    Conover, "Practical Nonparametric Statistics" (1999), section 3.2); chains by the effective size
+    of each quantile (Vehtari, Gelman, Simpson, Carpenter & Buerkner 2021, arXiv 1903.08008);
+    widened for the choice of the worst of 5 D. The largest of many noisy absolute values is never
+    0, so an ``estimate``: compare with the noise floor, some 0.10 at n = 4,000, D = 10.
     """
 
     name: ClassVar[str] = "quantile_error"

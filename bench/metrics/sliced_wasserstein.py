@@ -1,4 +1,6 @@
-"""How far mass has to move along random lines: a distance in the units of the posterior, which shows where mass went."""
+"""How far mass has to move along random lines: a distance in the units of the posterior, which
+shows where mass went.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,8 @@ from bench.metrics.draws.coordinates import effective_at, unstretched
 from bench.metrics.draws.samples import standardise
 
 LINES = 100  # at least, in whole sets of D orthogonal ones
-LEVELS = torch.tensor(
-    [0.05, 0.25, 0.5, 0.75, 0.95], dtype=torch.float64
-)  # at which chains are asked what they are worth
+# at which chains are asked what they are worth
+LEVELS = torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95], dtype=torch.float64)
 SETS = 4  # at least, where there is more than one coordinate
 DOUBT = 0.3  # share of the subtracted term that it may be wrong by
 
@@ -44,11 +45,13 @@ def sliced_wasserstein(
     effective: Tensor | None = None,
     memory: int = 0,
 ) -> Estimate | Skipped:
-    """Squared sliced Wasserstein distance from draws of q [n, D] and of p [m, D]; see ``SlicedWasserstein``.
+    """Squared sliced Wasserstein distance from draws of q [n, D] and of p [m, D]; see
+    ``SlicedWasserstein``.
 
     Args:
         generator: of the lines.
-        effective: independent draws that quantiles of ``draws`` are worth, any shape; n where not given.
+        effective: independent draws that quantiles of ``draws`` are worth, any shape; n where not
+            given.
         memory: more than 0 if the rows of ``draws`` are chains.
     """
     scaled = standardise(draws, truth)
@@ -71,7 +74,9 @@ def sliced_wasserstein(
 
 
 def lines(dim: int, generator: Generator) -> Tensor:
-    """Random orthonormal bases, [sets, D, D]: along all lines of one a shift moves by the same mean square."""
+    """Random orthonormal bases, [sets, D, D]: along all lines of one a shift moves by the same mean
+    square.
+    """
     if dim == 1:
         return torch.ones(1, 1, 1, dtype=torch.float64)
     normal = torch.randn(
@@ -95,14 +100,18 @@ def _move(x: Tensor, y: Tensor, sets: Tensor) -> Moved:
 
 
 def _pairs(n: int, m: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Which order statistic goes to which, and how much of the mass: the quantile functions of n and m draws, step by step."""
+    """Which order statistic goes to which, and how much of the mass: the quantile functions of n
+    and m draws, step by step.
+    """
     ends = torch.from_numpy(np.union1d(np.arange(1, n + 1) * m, np.arange(1, m + 1) * n))
     weights = torch.diff(ends, prepend=ends.new_zeros(1)).double() / (n * m)
     return (ends - 1) // m, (ends - 1) // n, weights
 
 
 def _potential(own: Tensor, order: Tensor, other: Tensor, at: Tensor, weights: Tensor) -> Tensor:
-    """Kantorovich's potential at each draw, mean over lines, [n]: the integral of twice the way t - T(t)."""
+    """Kantorovich's potential at each draw, mean over lines, [n]: the integral of twice the way t -
+    T(t).
+    """
     n = own.shape[1]
     goal = torch.zeros_like(own).index_add_(1, at, other * weights * n)
     way = own - goal
@@ -112,7 +121,9 @@ def _potential(own: Tensor, order: Tensor, other: Tensor, at: Tensor, weights: T
 
 
 def _own_distance(y: Tensor, sets: Tensor) -> float:
-    """Squared distance of two samples of the truth, for samples of one draw each: to be scaled by 1/n + 1/m."""
+    """Squared distance of two samples of the truth, for samples of one draw each: to be scaled by
+    1/n + 1/m.
+    """
     half = len(y) // 2
     found = [
         _squared(*parts, sets)
@@ -131,25 +142,30 @@ def _squared(x: Tensor, y: Tensor, sets: Tensor) -> float:
 
 @dataclass(frozen=True)
 class SlicedWasserstein(Metric):
-    r"""Squared 2-Wasserstein distance along random lines, in variances of the truth, less what two samples of the truth read.
+    r"""Squared 2-Wasserstein distance along random lines, in variances of the truth, less what two
+    samples of the truth read.
 
-    .. math:: \mathrm{SW}^2 = \frac{1}{L} \sum_{l=1}^{L} \int_0^1 (F_{u_l \cdot x}^{-1}(t) - F_{u_l \cdot y}^{-1}(t))^2 dt
-        - \Big(\frac{1}{n} + \frac{1}{m}\Big) b
+    .. math::
+        \mathrm{SW}^2 = \frac{1}{L} \sum_{l=1}^{L} \int_0^1 (F_{u_l \cdot x}^{-1}(t) - F_{u_l \cdot
+        y}^{-1}(t))^2 dt - \Big(\frac{1}{n} + \frac{1}{m}\Big) b
 
-    Samples are first put on the scale of the truth's covariance, q's less what the scale of a sample stretches fresh draws by;
-    the lines u are random orthonormal bases, at least 100 lines in all, seeded. b is measured between halves of the truth's
-    draws, where the distance is noise. Without that term the figure could not fall to 0; with it, it may be negative, and is
-    neither clamped nor rooted. The note gives the root, the distance in sd. For chains n is there the effective size of
-    quantiles. Direction: none. An ``estimate``: the term is right for q = p and for a shift, else roughly.
+    Samples are first put on the scale of the truth's covariance, q's less what the scale of a
+    sample stretches fresh draws by; the lines u are random orthonormal bases, at least 100 lines in
+    all, seeded. b is measured between halves of the truth's draws, where the distance is noise.
+    Without that term the figure could not fall to 0; with it, it may be negative, and is neither
+    clamped nor rooted. The note gives the root, the distance in sd. For chains n is there the
+    effective size of quantiles. Direction: none. An ``estimate``: the term is right for q = p and
+    for a shift, else roughly.
 
-    Standard error: delta method, by the scatter of Kantorovich's potential over the draws of both samples (times its
-    autocorrelation time for chains); and that of the sets of lines; and 0.3 of the subtracted term, which is
-    no better known for an approximation of another shape.
+    Standard error: delta method, by the scatter of Kantorovich's potential over the draws of both
+    samples (times its autocorrelation time for chains); and that of the sets of lines; and 0.3 of
+    the subtracted term, which is no better known for an approximation of another shape.
 
-    Source: Bonneel, Rabin, Peyre & Pfister, "Sliced and Radon Wasserstein barycenters of measures" (2015), doi
-    10.1007/s10851-014-0506-3; variance as in del Barrio & Loubes, "Central limit theorems for empirical transportation cost in
-    general dimension" (2019), arXiv 1705.01299; orthogonal lines as in Rowland, Hron, Tang, Choromanski, Sarlos & Weller,
-    "Orthogonal estimation of Wasserstein distances" (2019), arXiv 1903.03784.
+    Source: Bonneel, Rabin, Peyre & Pfister, "Sliced and Radon Wasserstein barycenters of measures"
+    (2015), doi 10.1007/s10851-014-0506-3; variance as in del Barrio & Loubes, "Central limit
+    theorems for empirical transportation cost in general dimension" (2019), arXiv 1705.01299;
+    orthogonal lines as in Rowland, Hron, Tang, Choromanski, Sarlos & Weller, "Orthogonal estimation
+    of Wasserstein distances" (2019), arXiv 1903.03784.
     """
 
     name: ClassVar[str] = "sliced_wasserstein"

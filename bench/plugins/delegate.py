@@ -52,19 +52,24 @@ def from_function(make: Callable[..., Any]) -> type[Problem]:
     """A class of problems from a function that makes one; the function's parameters are its fields.
 
     Raises:
-        TypeError: if a parameter has no annotation, or the function cannot be called by name; on making an instance, if the
-            function returns no ``Problem``.
+        TypeError: if a parameter has no annotation, or the function cannot be called by name; on
+            making an instance, if the function returns no ``Problem``.
     """
     hints = typing.get_type_hints(make)
     fields: list[Any] = []
     for name, parameter in inspect.signature(make).parameters.items():
         if (
             parameter.kind
-            in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY)
+            in (
+                parameter.VAR_POSITIONAL,
+                parameter.VAR_KEYWORD,
+                parameter.POSITIONAL_ONLY,
+            )
             or name not in hints
         ):
             raise TypeError(
-                f"{make.__name__}(): parameter {name!r} needs an annotation, and must be one that is given by name."
+                f"{make.__name__}(): parameter {name!r} needs an annotation, and must be one that"
+                " is given by name."
             )
         default = dataclasses.MISSING if parameter.default is parameter.empty else parameter.default
         fields.append(
@@ -77,7 +82,8 @@ def from_function(make: Callable[..., Any]) -> type[Problem]:
         made = make(**{field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
         if not isinstance(made, Problem):
             raise TypeError(
-                f"{make.__name__}() returned a {type(made).__name__}; expected an instance of problems.base.Problem."
+                f"{make.__name__}() returned a {type(made).__name__}; expected an instance of"
+                " problems.base.Problem."
             )
         object.__setattr__(self, "_made", made)
 

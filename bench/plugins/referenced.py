@@ -1,4 +1,6 @@
-"""A problem judged by its stored reference instead of its exact truth, as the papers had to judge it."""
+"""A problem judged by its stored reference instead of its exact truth, as the papers had to judge
+it.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,8 @@ def referenced(problem: Problem) -> Problem:
 
 
 def key(problem: Problem) -> str:
-    """What identifies the stored reference of a problem, for the content hash of a cell that is judged by it.
+    """What identifies the stored reference of a problem, for the content hash of a cell that is
+    judged by it.
 
     Raises:
         UncertifiedError: if there is none that may be used.

@@ -1,4 +1,6 @@
-"""Names to classes: what ships with the suite, what installed packages add, and ``FILE.py:Class``."""
+"""Names to classes: what ships with the suite, what installed packages add, and
+``FILE.py:Class``.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ class Entry:
 
     Args:
         group: what kind of thing it is.
-        name: as typed on the command line; for a file, ``path/to/file.py:Class`` with the path made absolute.
+        name: as typed on the command line; for a file, ``path/to/file.py:Class`` with the path made
+            absolute.
         reference: ``module:Class``, or ``FILE.py:Class``.
         package: the distribution it came from, for blame and credit.
     """
@@ -38,7 +41,9 @@ class Entry:
 
 @functools.cache
 def entries(group: Group) -> tuple[dict[str, Entry], dict[str, str]]:
-    """All names of a group: those that can be used, and those refused because two packages claim them, each with the reason."""
+    """All names of a group: those that can be used, and those refused because two packages claim
+    them, each with the reason.
+    """
     found = {
         name: Entry(group, name, reference, "postbench")
         for name, reference in BUILT_IN[group].items()
@@ -49,8 +54,8 @@ def entries(group: Group) -> tuple[dict[str, Entry], dict[str, str]]:
     for plugin in plugins:
         if plugin.name in BUILT_IN[group]:
             refused[f"{plugin.name} ({plugin.package})"] = (
-                f"The {group[:-1]} {plugin.name!r} of {plugin.package} is refused: postbench has one of that name. "
-                "Rename the plugin."
+                f"The {group[:-1]} {plugin.name!r} of {plugin.package} is refused: postbench has"
+                " one of that name. Rename the plugin."
             )
         elif claims[plugin.name] > 1:
             owners = " and ".join(sorted(p.package for p in plugins if p.name == plugin.name))
@@ -72,7 +77,8 @@ def find(group: Group, name: str) -> Entry:
     """The entry of a name or of ``FILE.py:Class``.
 
     Raises:
-        UserError: if there is none, with the nearest names; if the file does not exist; if two packages claim the name.
+        UserError: if there is none, with the nearest names; if the file does not exist; if two
+            packages claim the name.
     """
     if ".py:" in name:
         path, _, attribute = name.rpartition(":")
@@ -97,7 +103,8 @@ def load(entry: Entry) -> type[Any]:
     """The class an entry leads to.
 
     Raises:
-        PluginError: if its import fails or it is not a class of its group; names the plugin and its package.
+        PluginError: if its import fails or it is not a class of its group; names the plugin and its
+            package.
 
     A function that makes a problem counts as a class of problems, its parameters as the fields.
     """
@@ -108,8 +115,8 @@ def load(entry: Entry) -> type[Any]:
         isinstance(loaded, type) and issubclass(loaded, base) and dataclasses.is_dataclass(loaded)
     ):
         raise PluginError(
-            f"The {entry.group[:-1]} {entry.name!r} of {entry.package} is not a dataclass that derives from "
-            f"{base.__module__}.{base.__name__}."
+            f"The {entry.group[:-1]} {entry.name!r} of {entry.package} is not a dataclass that"
+            f" derives from {base.__module__}.{base.__name__}."
         )
     return loaded
 
@@ -140,7 +147,8 @@ def group_of(name: str) -> Group:
             if isinstance(loaded, type) and issubclass(loaded, _base(group)):
                 return group
         raise PluginError(
-            f"{name} derives from none of problems.base.Problem, methods.base.Method, bench.metrics.base.Metric."
+            f"{name} derives from none of problems.base.Problem, methods.base.Method,"
+            " bench.metrics.base.Metric."
         )
     for group in GROUPS:
         if name in entries(group)[0] or name in entries(group)[1]:
@@ -166,7 +174,8 @@ def _resolve(entry: Entry) -> Any:
         SystemExit,
     ) as error:  # anything may go wrong while a stranger's module is imported
         raise PluginError(
-            f"The {entry.group[:-1]} {entry.name!r} of {entry.package} cannot be imported: {type(error).__name__}: {error}"
+            f"The {entry.group[:-1]} {entry.name!r} of {entry.package} cannot be imported:"
+            f" {type(error).__name__}: {error}"
         ) from error
 
 

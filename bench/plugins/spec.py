@@ -1,4 +1,6 @@
-"""A name with its fields, as typed: ``avb:contrast=full,lr=0.001``. Checked against the class, and hashed by content."""
+"""A name with its fields, as typed: ``avb:contrast=full,lr=0.001``. Checked against the class, and
+hashed by content.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +22,14 @@ from bench.plugins.built_in import Group
 from bench.plugins.registry import Entry
 from bench.provenance import code_of
 
-ROOMS = (
-    "methods",
-    "problems",
-    "bench.metrics",
-)  # their files share helpers, so a change of one may matter to all
+# their files share helpers, so a change of one may matter to all
+ROOMS = ("methods", "problems", "bench.metrics")
 
 
 class Word(str):
-    """A value as typed on the command line: read as TOML where the field takes that, and as it stands otherwise."""
+    """A value as typed on the command line: read as TOML where the field takes that, and as it
+    stands otherwise.
+    """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +68,8 @@ def parse(group: Group, text: str) -> Spec:
         field, equals, value = part.partition("=")
         if not equals or not field.strip():
             raise UserError(
-                f"{text!r}: expected field=value after the colon, got {part!r}; for example avb:contrast=full."
+                f"{text!r}: expected field=value after the colon, got {part!r}; for example"
+                " avb:contrast=full."
             )
         settings[field.strip()] = Word(value.strip())
     return make(group, name, settings)
@@ -148,7 +150,8 @@ def _validated(entry: Entry, field: str, hint: Any, value: Any) -> Any:
         except pydantic.ValidationError as error:
             what = error.errors()[0]["msg"]
     raise UserError(
-        f"{entry.name}: field {field!r} cannot be {value!r}: {what}. `postbench show {entry.name}` lists what it takes."
+        f"{entry.name}: field {field!r} cannot be {value!r}: {what}. `postbench show {entry.name}`"
+        " lists what it takes."
     )
 
 
@@ -163,12 +166,16 @@ def _plain(value: Any) -> Any:
 
 
 def _code(cls: type[Any]) -> str:
-    """What decides a class's behaviour beside its fields: the sources of the modules of its bases, or of their rooms."""
+    """What decides a class's behaviour beside its fields: the sources of the modules of its bases,
+    or of their rooms.
+    """
     return code_of({place for base in cls.__mro__ if (place := _home(base)) is not None})
 
 
 def _home(base: type[Any]) -> Path | None:
-    """The file of a class; of one in a room of the suite the whole room, whose files share helpers."""
+    """The file of a class; of one in a room of the suite the whole room, whose files share
+    helpers.
+    """
     try:
         file = Path(inspect.getfile(base))
     except (TypeError, OSError):

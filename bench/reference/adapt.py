@@ -1,15 +1,19 @@
-r"""What the batched chains learn before they count: a frame in which the posterior is round, a step size, a length.
+r"""What the batched chains learn before they count: a frame in which the posterior is round, a step
+size, a length.
 
-1. From scattered starts, three windows of growing length; the covariance over all chains makes the frame of the next.
-2. Every chain starts again from a Gaussian twice as wide as the posterior looked, so that agreement between the chains later
+1. From scattered starts, three windows of growing length; the covariance over all chains makes the
+frame of the next. 2. Every chain starts again from a Gaussian twice as wide as the posterior
+looked, so that agreement between the chains later
    means something, and walks back in.
-3. Longer and longer trajectories are tried while that pays. Kept are those with the least :math:`L (1 + r) / (1 - r)`:
-   L leapfrog steps a trajectory, r the largest autocorrelation from one trajectory to the next among the coordinates and
-   their squares.
+3. Longer and longer trajectories are tried while that pays. Kept are those with the least
+:math:`L (1 + r) / (1 - r)`:
+   L leapfrog steps a trajectory, r the largest autocorrelation from one trajectory to the next
+   among the coordinates and their squares.
 
-While they adapt, each chain has a step size of its own, larger after acceptance and smaller after refusal, so that none stays
-stuck where the density is steep; the median of all then serves for all. As in M. D. Hoffman, A. Radul, P. Sountsov, An adaptive
--MCMC scheme for setting trajectory lengths in Hamiltonian Monte Carlo, 2021, many chains make the estimates sharp.
+While they adapt, each chain has a step size of its own, larger after acceptance and smaller after
+refusal, so that none stays stuck where the density is steep; the median of all then serves for all.
+As in M. D. Hoffman, A. Radul, P. Sountsov, An adaptive -MCMC scheme for setting trajectory lengths
+in Hamiltonian Monte Carlo, 2021, many chains make the estimates sharp.
 """
 
 from __future__ import annotations
@@ -24,12 +28,8 @@ from bench.reference.hmc import Frame, Walkers, frame_of, scattered
 from methods.base import Target
 
 WINDOWS = (100, 200, 400)  # trajectories
-LENGTHS = (
-    0.8,
-    1.6,
-    3.1,
-    6.3,
-)  # of trajectories, in standard deviations; a Gaussian forgets after pi / 2
+# of trajectories, in standard deviations; a Gaussian forgets after pi / 2
+LENGTHS = (0.8, 1.6, 3.1, 6.3)
 PILOT = 60  # trajectories on which a length is judged
 MOST_STEPS = 256  # leapfrog steps of the mean trajectory
 MOST_EARLY = 48  # of the trajectories that adapt
@@ -46,7 +46,8 @@ class Adapted:
         walkers: where they stand.
         frame: the affine map to a round posterior.
         step: size of a leapfrog step in that frame.
-        length: mean number of leapfrog steps; each trajectory has a random number from 1 to ``2 length - 1``.
+        length: mean number of leapfrog steps; each trajectory has a random number from 1 to
+            ``2 length - 1``.
     """
 
     walkers: Walkers

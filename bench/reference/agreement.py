@@ -1,8 +1,10 @@
-r"""Do two sets of draws tell the same posterior? Every mean, spread and quantile of every coordinate, mode by mode.
+r"""Do two sets of draws tell the same posterior? Every mean, spread and quantile of every
+coordinate, mode by mode.
 
-For a test function f and a mode with indicator w, both samples estimate :math:`E[w f] / E[w]`. The standard error is that
-of the mean of :math:`w (f - \hat f) / \bar w`, with as many draws as that series is worth by its autocorrelation. Inside a
-mode a sampler that seldom changes modes is still worth many draws; how much each mode holds is compared on its own.
+For a test function f and a mode with indicator w, both samples estimate :math:`E[w f] / E[w]`. The
+standard error is that of the mean of :math:`w (f - \hat f) / \bar w`, with as many draws as that
+series is worth by its autocorrelation. Inside a mode a sampler that seldom changes modes is still
+worth many draws; how much each mode holds is compared on its own.
 """
 
 from __future__ import annotations
@@ -83,12 +85,17 @@ def shares(name: str, sample: Sample, modes: Modes) -> Check:
     mean, stderr, _ = sample.average(labels)
     scores = _scores(mean - weights, stderr)
     worst = int(scores.argmax())
-    note = f"mode {worst} holds {float(mean[worst]):.4f} +- {float(stderr[worst]):.4f}, by weight {float(weights[worst]):.4f}"
+    note = (
+        f"mode {worst} holds {float(mean[worst]):.4f} +- {float(stderr[worst]):.4f}, by weight"
+        f" {float(weights[worst]):.4f}"
+    )
     return below(name, float(scores[worst]), together(len(weights)), note)
 
 
 def within(chains: Tensor, modes: Modes | None) -> Tensor:
-    """Draws less the mean of their mode, [chains, draws, D]: what a sampler that changes modes slowly still mixes."""
+    """Draws less the mean of their mode, [chains, draws, D]: what a sampler that changes modes
+    slowly still mixes.
+    """
     if modes is None:
         return chains
     labels = modes.label(chains)

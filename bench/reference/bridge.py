@@ -1,14 +1,15 @@
-r"""Log Z by bridge sampling: draws of the posterior on one side, of a fitted mixture on the other, and a ratio that balances.
+r"""Log Z by bridge sampling: draws of the posterior on one side, of a fitted mixture on the other,
+and a ratio that balances.
 
 .. math:: Z = \frac{E_q[\, p / (s_p p / Z + s_q q) \,]}{E_p[\, q / (s_p p / Z + s_q q) \,]}
 
-solved by iteration, with equal shares s. The chains are dealt in two halves: q is fitted to one and bridged to the other, and
-the other way round, so that no draw meets a q that knows it. The standard error counts the draws of a chain by their
-autocorrelation.
+solved by iteration, with equal shares s. The chains are dealt in two halves: q is fitted to one and
+bridged to the other, and the other way round, so that no draw meets a q that knows it. The standard
+error counts the draws of a chain by their autocorrelation.
 
-Source: X.-L. Meng, W. H. Wong, Simulating ratios of normalizing constants via a simple identity, 1996; Q. F. Gronau et al., A
-tutorial on bridge sampling, 2017, arXiv:1703.05984; error by S. Frühwirth-Schnatter, 2004,
-doi:10.1111/j.1368-423X.2004.00125.x.
+Source: X.-L. Meng, W. H. Wong, Simulating ratios of normalizing constants via a simple identity,
+1996; Q. F. Gronau et al., A tutorial on bridge sampling, 2017, arXiv:1703.05984; error by S.
+Frühwirth-Schnatter, 2004, doi:10.1111/j.1368-423X.2004.00125.x.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ def log_z(chains: Tensor, log_density: Callable[[Tensor], Tensor], generator: Ge
         generator: the only source of randomness.
 
     Raises:
-        ArithmeticError: if no proposal can be fitted, or it has nothing in common with the posterior.
+        ArithmeticError: if no proposal can be fitted, or it has nothing in common with the
+            posterior.
     """
     half = len(chains) // 2
     every = max(1, half * chains.shape[1] // MOST)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from bench.reference.limits import Check, below
 from bench.reference.routes import Plan, batched, nuts
 from bench.reference.run import Made, Progress, Run, silent
 from bench.reference.stein import stein
+from bench.seeds import seed_of
 from problems.base import Exact, Problem
 from problems.parts.stored import UncertifiedError, draws_hash, files, stem_of
 
@@ -56,7 +56,8 @@ def build(
     Args:
         spec: the problem with its settings.
         seed: what all randomness derives from.
-        folder: where the two files go; made if absent, and a reference of the same name there is replaced.
+        folder: where the two files go; made if absent, and a reference of the same name there is
+            replaced.
         progress: told what is being done, and the share of it that is done, in [0, 1].
         plan: how long to run.
 
@@ -172,8 +173,7 @@ def _require(problem: Problem, checks: Sequence[Check], skipped: str = "") -> No
 
 def _seed(problem: Problem, seed: int, purpose: str) -> int:
     """A seed of its own for each purpose."""
-    text = f"{stem_of(problem)}/{seed}/{purpose}"
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
+    return seed_of(stem_of(problem), seed, purpose)
 
 
 def _store(problem: Problem, spec: Spec, seed: int, folder: Path, made: Made) -> Path:

@@ -1,4 +1,6 @@
-"""Smaller steps where large ones diverge: a route is run once more before its reference is refused."""
+"""Smaller steps where large ones diverge: a route is run once more before its reference is
+refused.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,12 @@ CAREFUL = 0.99  # target acceptance of the second run
 
 
 def careful(route: Callable[[Plan], Run], plan: Plan) -> Run:
-    """The run of a route; where too many of its transitions diverge, another with smaller steps in its place.
+    """The run of a route; where too many of its transitions diverge, another with smaller steps in
+    its place.
 
-    Small steps follow a bend of the density that large ones leave at a tangent. Nothing of the first run is kept but what its
-    settings were and how often it diverged, among the settings of the second, and what it cost, which is added.
+    Small steps follow a bend of the density that large ones leave at a tangent. Nothing of the
+    first run is kept but what its settings were and how often it diverged, among the settings of
+    the second, and what it cost, which is added.
 
     Args:
         route: one of the two, all but the plan decided.
@@ -34,5 +38,7 @@ def careful(route: Callable[[Plan], Run], plan: Plan) -> Run:
 
 
 def wants_care(run: Run, plan: Plan) -> bool:
-    """Whether smaller steps than the plan's should be tried: too many transitions diverged, and there is room."""
+    """Whether smaller steps than the plan's should be tried: too many transitions diverged, and
+    there is room.
+    """
     return plan.target_accept < CAREFUL and diverges(run)

@@ -1,4 +1,6 @@
-"""The certificate of a reference: how it was made, what was checked, and by which hashes it is known again."""
+"""The certificate of a reference: how it was made, what was checked, and by which hashes it is
+known again.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +77,9 @@ def _route(run: Run) -> dict[str, Any]:
 
 
 def _moments(chains: Tensor) -> dict[str, list[float]]:
-    """Mean and standard deviation of each coordinate over the whole run, with their Monte Carlo errors."""
+    """Mean and standard deviation of each coordinate over the whole run, with their Monte Carlo
+    errors.
+    """
     flat = chains.flatten(0, 1)
     mean, sd = flat.mean(0), flat.std(0)
     kurtosis = ((flat - mean) / sd).pow(4).mean(0)

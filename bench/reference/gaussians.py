@@ -1,4 +1,5 @@
-r"""A mixture of Gaussians fitted to draws: near enough to any posterior with a few bumps and bends to build a bridge from.
+r"""A mixture of Gaussians fitted to draws: near enough to any posterior with a few bumps and bends
+to build a bridge from.
 
 .. math:: q(z) = \sum_k w_k\, N(z; m_k, C_k)
 
@@ -16,9 +17,8 @@ import torch
 from torch import Generator, Tensor
 
 ITERATIONS = 50
-WEIGHT_OF_ALL = (
-    0.5  # draws' worth of the covariance of all draws that every component's is mixed with
-)
+# draws' worth of the covariance of all draws that every component's is mixed with
+WEIGHT_OF_ALL = 0.5
 ENOUGH = 5  # draws per component and coordinate; with fewer no component is tried
 
 
@@ -64,7 +64,8 @@ class Gaussians:
 
 
 def fitted(draws: Tensor, counts: Sequence[int], generator: Generator) -> Gaussians:
-    """The mixture, of those with so many components, that fits draws [n, D] best: on a third of them that was kept out.
+    """The mixture, of those with so many components, that fits draws [n, D] best: on a third of
+    them that was kept out.
 
     Raises:
         ArithmeticError: if the draws lie in a subspace.

@@ -22,7 +22,9 @@ REMEMBERED = 0.05  # autocorrelation of successive stored draws of one chain
 
 
 def mixing(run: Run, stored: Tensor) -> list[Check]:
-    """Of the run whose draws are stored: split R-hat, effective draws, and the memory of the draws [chains, kept, D]."""
+    """Of the run whose draws are stored: split R-hat, effective draws, and the memory of the draws
+    [chains, kept, D].
+    """
     chains = run.chains
     memory = float(_lag_one(torch.cat([stored, stored.square()], -1)).max())
     return [
@@ -57,7 +59,9 @@ def diverges(run: Run) -> bool:
 
 
 def second_mixing(run: Run, modes: Modes | None) -> Check:
-    """Of the run that is only compared: split R-hat, within the named modes, for it may change modes too seldom."""
+    """Of the run that is only compared: split R-hat, within the named modes, for it may change
+    modes too seldom.
+    """
     return _r_hat(run.route, within(run.chains, modes), " within modes" if modes else "")
 
 

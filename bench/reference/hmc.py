@@ -1,7 +1,9 @@
-r"""Hamiltonian Monte Carlo with hundreds of chains in one tensor: the second, independent route to a reference.
+r"""Hamiltonian Monte Carlo with hundreds of chains in one tensor: the second, independent route to
+a reference.
 
-All chains take a leapfrog step at once, so that one call of the density serves them all. Each scales the step size by a random
-factor of its own, drawn anew for every trajectory. ``adapt.py`` finds the frame, the step size and the length.
+All chains take a leapfrog step at once, so that one call of the density serves them all. Each
+scales the step size by a random factor of its own, drawn anew for every trajectory. ``adapt.py``
+finds the frame, the step size and the length.
 
 Source: R. M. Neal, MCMC using Hamiltonian dynamics, 2011, arXiv:1206.1901.
 """
@@ -16,11 +18,12 @@ from torch import Generator, Tensor
 
 from methods.base import Target
 
-DIVERGENT = (
-    1000.0  # nats of energy that a trajectory may gain before it counts as divergent, as in Stan
-)
+# nats of energy that a trajectory may gain before it counts as divergent, as in Stan
+DIVERGENT = 1000.0
 JITTER = 0.2  # the random factor of the step size is uniform between 1 less this and 1
-RECORDED = 10  # looks at the starts, all finite: there a gradient is recorded that would be compared with NaN elsewhere
+# looks at the starts, all finite: there a gradient is recorded that would be compared with NaN
+# elsewhere
+RECORDED = 10
 TRIES = 100  # starting points drawn per chain before giving up
 
 
@@ -46,7 +49,9 @@ class Frame:
 
 
 def frame_of(draws: Tensor, *, dense: bool) -> Frame:
-    """The frame of draws [n, D]: their mean and covariance; without ``dense``, their variances alone."""
+    """The frame of draws [n, D]: their mean and covariance; without ``dense``, their variances
+    alone.
+    """
     loc, scale = draws.mean(0), draws.std(0).clamp(min=1e-12)
     if not dense or draws.shape[1] == 1:
         return Frame(loc, scale.diag())
@@ -93,7 +98,9 @@ class Walkers:
         self.value, self.gradient = self.look(self.z)
 
     def look(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Log density and gradient; -inf and 0 where either is no number, so that a chain never goes there."""
+        """Log density and gradient; -inf and 0 where either is no number, so that a chain never
+        goes there.
+        """
         value, gradient = self.target.value_and_grad(z)
         bad = ~(value.isfinite() & gradient.isfinite().all(-1))
         return value.masked_fill(bad, -math.inf), gradient.masked_fill(bad.unsqueeze(-1), 0.0)
@@ -139,5 +146,6 @@ def scattered(target: Target, chains: int, radius: float, generator: Generator) 
             return Walkers(target, start, generator)
     where = f"{TRIES * chains} points uniform on (-{radius:g}, {radius:g}) in each coordinate"
     raise ValueError(
-        f"the density is finite at {sum(map(len, found))} of {where}: too few to start {chains} chains from."
+        f"the density is finite at {sum(map(len, found))} of {where}: too few to start {chains}"
+        " chains from."
     )

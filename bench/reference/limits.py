@@ -44,5 +44,7 @@ def above(name: str, figure: float, limit: float, note: str = "") -> Check:
 
 
 def together(comparisons: int) -> float:
-    """Standard errors that the worst of so many comparisons stays within, with probability 1 - FAMILY (Bonferroni)."""
+    """Standard errors that the worst of so many comparisons stays within, with probability 1 -
+    FAMILY (Bonferroni).
+    """
     return NormalDist().inv_cdf(1 - FAMILY / (2 * comparisons)) if comparisons else math.inf

@@ -1,4 +1,6 @@
-"""The two routes to one posterior: Pyro's NUTS, and Hamiltonian chains by the hundred that share no code with it."""
+"""The two routes to one posterior: Pyro's NUTS, and Hamiltonian chains by the hundred that share no
+code with it.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +28,10 @@ class Plan:
     Args:
         chains: of the batched route.
         records: draws kept per chain of it.
-        target_accept: of both routes; higher than for a quick look, so that steep places are not stepped over, and higher
-            still where that is not enough (``careful.py``).
-        steps: leapfrog steps of all batched chains at once, warm-up excluded; no attempt begins that would go beyond.
+        target_accept: of both routes; higher than for a quick look, so that steep places are not
+            stepped over, and higher still where that is not enough (``careful.py``).
+        steps: leapfrog steps of all batched chains at once, warm-up excluded; no attempt begins
+            that would go beyond.
         nuts_chains, nuts_warmup, nuts_draws: of Pyro's NUTS.
         stored: nearly independent draws that are stored.
 
@@ -49,7 +52,8 @@ class Plan:
         if self.stored % self.chains or 2 * self.stored > self.chains * self.records:
             most = self.chains * self.records // 2
             raise ValueError(
-                f"Plan(stored={self.stored}) must be a multiple of chains = {self.chains}, and at most {most}."
+                f"Plan(stored={self.stored}) must be a multiple of chains = {self.chains}, and at"
+                f" most {most}."
             )
 
 

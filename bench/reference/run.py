@@ -1,4 +1,6 @@
-"""What a route hands over: its draws in the order they were made, and what it says of its own health."""
+"""What a route hands over: its draws in the order they were made, and what it says of its own
+health.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +27,12 @@ class Run:
     Args:
         route: its name.
         chains: [chains, draws, D], float64.
-        transitions: trajectories of all chains, all draws between the kept ones counted, warm-up excluded.
+        transitions: trajectories of all chains, all draws between the kept ones counted, warm-up
+            excluded.
         divergences: how many of them.
         e_fmi: the least over the chains.
-        settings: of the sampler, as given and as adapted; of the run that it was made in place of, where there was one.
+        settings: of the sampler, as given and as adapted; of the run that it was made in place of,
+            where there was one.
         gradients: of the density, by the row, warm-up and such a run included.
         seconds: by the clock, likewise.
     """

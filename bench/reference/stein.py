@@ -4,10 +4,12 @@ r"""Stein identities: what the gradient of a density says of its draws, whoever 
     E_p[\, \phi'(u_j) + \phi(u_j)\, s_j\, \partial_j \log p \,] = 0, \qquad
     E_p[\, \phi(u_{j+1})\, s_j\, \partial_j \log p \,] = 0
 
-for bounded functions of the standardised coordinates u, s their scales; here 1, tanh and tanh squared, and tanh of the next
-coordinate. One gradient a draw, and no second route, normalising constant or sampler has to be trusted.
+for bounded functions of the standardised coordinates u, s their scales; here 1, tanh and tanh
+squared, and tanh of the next coordinate. One gradient a draw, and no second route, normalising
+constant or sampler has to be trusted.
 
-Source: C. Stein, 1972; J. Gorham, L. Mackey, Measuring sample quality with Stein's method, 2015, arXiv:1506.03039.
+Source: C. Stein, 1972; J. Gorham, L. Mackey, Measuring sample quality with Stein's method, 2015,
+arXiv:1506.03039.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ class Line:
         name: of its files.
         dim, draws: D, and how many draws.
         log_z, log_z_stderr: nats.
-        r_hat, ess_bulk, ess_tail, divergent, e_fmi, agreement: the figures of the checks, the last in standard errors.
+        r_hat, ess_bulk, ess_tail, divergent, e_fmi, agreement: the figures of the checks, the last
+            in standard errors.
         sampler, date: how and when it was made.
     """
 
@@ -37,7 +38,9 @@ class Line:
 
 
 def table(folder: Path) -> tuple[list[Line], list[str]]:
-    """A line for each reference in the folder, by name, and the names of those that were harmed; ``verify`` tells how."""
+    """A line for each reference in the folder, by name, and the names of those that were harmed;
+    ``verify`` tells how.
+    """
     lines, harmed = [], []
     for stem in stems(folder):
         try:
@@ -53,7 +56,9 @@ def table(folder: Path) -> tuple[list[Line], list[str]]:
 
 
 def stems(folder: Path) -> list[str]:
-    """The names of the references of which a folder has one file or both, in order; none where there is no folder."""
+    """The names of the references of which a folder has one file or both, in order; none where
+    there is no folder.
+    """
     return sorted({path.stem for path in folder.glob("[!.]*") if path.suffix in (".npz", ".json")})
 
 

@@ -1,4 +1,6 @@
-"""Checks stored references again, in seconds: files, seal, hashes, density, moments, Stein identities."""
+"""Checks stored references again, in seconds: files, seal, hashes, density, moments, Stein
+identities.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,8 @@ def verify(names: Sequence[str] | None, folder: Path) -> Iterator[Finding]:
     """Check references again; each finding's name begins with the reference's.
 
     Args:
-        names: problems, ``NAME[:field=value,...]`` or ``FILE.py:Class``; None for every reference in the folder.
+        names: problems, ``NAME[:field=value,...]`` or ``FILE.py:Class``; None for every reference
+            in the folder.
         folder: where they are stored.
 
     Raises:
@@ -68,7 +71,9 @@ def verify(names: Sequence[str] | None, folder: Path) -> Iterator[Finding]:
 
 
 def absent() -> Iterator[Finding]:
-    """Problems of the suite whose reference is nowhere though they need one, or are shipped with one; each fails."""
+    """Problems of the suite whose reference is nowhere though they need one, or are shipped with
+    one; each fails.
+    """
     for problem in _defaults():
         stem = stem_of(problem)
         if any(path.is_file() for folder in folders() for path in files(stem, folder)):
@@ -164,17 +169,23 @@ class Subject:
         problem = self.named or self._rebuilt(said)
         if problem is None:
             raise _InapplicableError(
-                f"the problem is not registered; name it, as in `postbench reference verify {said['source']}`"
+                "the problem is not registered; name it, as in `postbench reference verify"
+                f" {said['source']}`"
             )
         return problem
 
     @property
     def command(self) -> str:
-        """What makes the reference anew, as the sealed certificate has it where its problem is not known."""
+        """What makes the reference anew, as the sealed certificate has it where its problem is not
+        known.
+        """
         try:
             return build_command(self.problem)
         except _InapplicableError:
-            return f"postbench reference build {shlex.quote(self.stored.certificate['problem']['source'])}"
+            return (
+                "postbench reference build"
+                f" {shlex.quote(self.stored.certificate['problem']['source'])}"
+            )
 
     def _rebuilt(self, said: Mapping[str, Any]) -> Problem | None:
         try:

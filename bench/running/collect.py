@@ -81,9 +81,9 @@ def describe(matrix: Matrix, store: Store) -> None:
             "python": platform.python_version(),
             "platform": f"{platform.system()} {platform.machine()}",
             "processor": processor(),
-            "cores": len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count(),
+            "cores": (
+                len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+            ),
             "packages": {name: metadata.version(name) for name in PACKAGES},
             "metrics": {**store.info().get("metrics", {}), **_measured(matrix)},
         }

@@ -1,4 +1,6 @@
-"""Where cells run: in this process, or each in one of its own that can hang, crash or be killed without harm."""
+"""Where cells run: in this process, or each in one of its own that can hang, crash or be killed
+without harm.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ Events = Iterator[tuple[Cell, Event | Started]]
 
 
 def inline(cells: Sequence[Cell], folder: Path) -> Events:
-    """One after the other in this process: no isolation and no limits, but a debugger can step in."""
+    """One after the other in this process: no isolation and no limits, but a debugger can
+    step in.
+    """
     for cell in cells:
         yield cell, Started()
         for event in work(cell, folder):
@@ -42,16 +46,16 @@ def inline(cells: Sequence[Cell], folder: Path) -> Events:
 class Isolated:
     """A process per cell, forked from a warm server; ``jobs`` of them side by side.
 
-    The server imports torch once. Its children are killed when their wall time is over, may not allocate more than their
-    limit, and end themselves if this process dies. Use as a context: leaving it kills what still runs.
+    The server imports torch once. Its children are killed when their wall time is over, may not
+    allocate more than their limit, and end themselves if this process dies. Use as a context:
+    leaving it kills what still runs.
     """
 
     def __init__(self, folder: Path, jobs: int) -> None:
         self.folder, self.jobs = folder, jobs
         self._running: list[_Child] = []
-        os.environ.setdefault(
-            "OMP_NUM_THREADS", "1"
-        )  # read by the server when it imports torch: no thread pool to fork
+        # read by the server when it imports torch: no thread pool to fork
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["bench.running.preload"])
 
@@ -122,11 +126,14 @@ class _Child:
             return None
         return Ended(
             "timed-out",
-            f"killed after {self.cell.wall:g} seconds of wall time, measuring included (budget.wall)",
+            f"killed after {self.cell.wall:g} seconds of wall time, measuring included"
+            " (budget.wall)",
         )
 
     def leave(self) -> None:
-        """Let the process tidy up for a moment if it ended by itself, and make sure that it is gone."""
+        """Let the process tidy up for a moment if it ended by itself, and make sure that it is
+        gone.
+        """
         if self.left() > 0:
             self.process.join(timeout=1)
         self.kill()
@@ -146,9 +153,8 @@ def _cause(exitcode: int | None) -> str:
 
 
 def _child(cell: Cell, folder: Path, connection: Connection) -> None:
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C is the parent's to handle; it ends its children
+    # Ctrl-C is the parent's to handle; it ends its children
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     with _output_to(folder / "logs" / f"{cell.key}.txt"):
         import torch
@@ -168,7 +174,9 @@ def _die_with_parent() -> None:
 
 @contextlib.contextmanager
 def _output_to(path: Path) -> Iterator[None]:
-    """What the cell and its libraries print goes to a file, removed again if nothing was printed."""
+    """What the cell and its libraries print goes to a file, removed again if nothing was
+    printed.
+    """
     with path.open("w", encoding="utf-8") as log:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()

@@ -34,7 +34,9 @@ class _Table(pydantic.BaseModel):
 
 
 class Limits(_Table):
-    """What a cell may spend. ``seconds`` and ``gradients`` stop the method; ``wall`` and ``memory`` stop the process."""
+    """What a cell may spend. ``seconds`` and ``gradients`` stop the method; ``wall`` and ``memory``
+    stop the process.
+    """
 
     seconds: float | None = Field(
         default=60.0, gt=0, description="fitting time per cell, measuring excluded"
@@ -84,9 +86,11 @@ class Matrix(_Table):
 
 @dataclass(frozen=True)
 class Cell:
-    """One problem, one method, one seed. ``key`` is made of all that decides the result, and of nothing else.
+    """One problem, one method, one seed. ``key`` is made of all that decides the result, and of
+    nothing else.
 
-    ``reference`` is the seal of the stored reference that is the truth, empty where the problem's own truth is.
+    ``reference`` is the seal of the stored reference that is the truth, empty where the problem's
+    own truth is.
     """
 
     problem: Spec
@@ -101,7 +105,9 @@ class Cell:
 
     @property
     def problem_settings(self) -> dict[str, Any]:
-        """What tells this problem from others of its name: the fields that are not at their defaults, and another truth."""
+        """What tells this problem from others of its name: the fields that are not at their
+        defaults, and another truth.
+        """
         return {**self.problem.settings, **({"truth": "reference"} if self.reference else {})}
 
     @property
@@ -125,7 +131,8 @@ def read(source: str) -> Matrix:
     """A preset by name, or a TOML file by path.
 
     Raises:
-        UserError: no such preset or file; not TOML; an unknown key or a wrong value, named with its place in the file.
+        UserError: no such preset or file; not TOML; an unknown key or a wrong value, named with its
+            place in the file.
     """
     found = presets()
     path = found.get(source, Path(source))
@@ -174,7 +181,10 @@ def _explained(where: str, error: Mapping[str, Any]) -> str:
             )
         )
     shown = "" if error["type"] == "missing" else f", got {error['input']!r}"
-    return f"{where}: {'.'.join(place)}: {error['msg'][:1].lower()}{error['msg'][1:]}{shown} (key {key!r})."
+    return (
+        f"{where}: {'.'.join(place)}: {error['msg'][:1].lower()}{error['msg'][1:]}{shown} (key"
+        f" {key!r})."
+    )
 
 
 def _keys(place: Sequence[str], model: type[pydantic.BaseModel]) -> list[str]:
@@ -191,7 +201,8 @@ def metrics_of(matrix: Matrix) -> tuple[Spec, ...]:
 
 
 def expand(matrix: Matrix) -> list[Cell]:
-    """The cells, one seed after the other, so that a run cut short has seen everything at least once.
+    """The cells, one seed after the other, so that a run cut short has seen everything at least
+    once.
 
     Raises:
         UserError: an unknown name, field or value.
@@ -247,7 +258,9 @@ def _specs(group: Group, items: Sequence[str | Item]) -> Iterator[tuple[Spec, It
 
 
 def _limits(common: Limits, own: Sequence[Mapping[str, Any]]) -> tuple[Budget, float | None, float]:
-    """Budget, wall limit and memory of a cell: what the matrix says, unless the problem or the method says otherwise."""
+    """Budget, wall limit and memory of a cell: what the matrix says, unless the problem or the
+    method says otherwise.
+    """
     try:
         limits = Limits.model_validate(
             functools.reduce(operator.or_, map(dict, own), common.model_dump())

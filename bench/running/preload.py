@@ -1,13 +1,16 @@
-"""Imported once by the fork server, so that a cell's process starts with everything warm and its timings are its own.
+"""Imported once by the fork server, so that a cell's process starts with everything warm and its
+timings are its own.
 
-Imports only: a tensor operation here could leave threads behind, and a fork of a process with threads may hang.
+Imports only: a tensor operation here could leave threads behind, and a fork of a process with
+threads may hang.
 """
 
 import importlib
 
 from bench.plugins.built_in import BUILT_IN
 
-# Torch and Pyro import these in the middle of the first use, a second or more that would be charged to a method.
+# Torch and Pyro import these in the middle of the first use, a second or more that would be charged
+# to a method.
 LAZY = (
     "torch._dynamo",
     "torch._functorch.aot_autograd",

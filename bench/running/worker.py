@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 import traceback
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from torch import Generator, Tensor
 from bench.fitting.fit import Checkpoint, fit
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped
 from bench.running.matrix import Cell
+from bench.seeds import generator_of
 from bench.store import Row, Status, Store, label
 from methods.base import Draws, Method
 from problems.base import Problem, Reference
@@ -44,7 +44,9 @@ class DivergedError(Exception):
 
 
 def work(cell: Cell, folder: Path) -> Iterator[Event]:
-    """Run one cell and yield its events, the last one ``Ended``. Whatever goes wrong is an event, too."""
+    """Run one cell and yield its events, the last one ``Ended``. Whatever goes wrong is an event,
+    too.
+    """
     diagnostics: dict[str, float] = {}
     try:
         problem = _problem(cell)
@@ -80,11 +82,10 @@ def _problem(cell: Cell) -> Problem:
 
 
 def generator(purpose: str, cell: Cell, *more: object) -> Generator:
-    """A generator of its own for each purpose, so that no figure depends on what else was computed."""
-    text = "/".join(map(str, (purpose, cell.problem.content, cell.seed, *more)))
-    return Generator().manual_seed(
-        int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
-    )
+    """A generator of its own for each purpose, so that no figure depends on what else was
+    computed.
+    """
+    return generator_of(purpose, cell.problem.content, cell.seed, *more)
 
 
 def measure(
@@ -162,7 +163,8 @@ def _row(
 def _must_be_draws(draws: Tensor, dim: int) -> None:
     if draws.ndim != 2 or draws.shape[1] != dim or len(draws) == 0:
         raise ValueError(
-            f"sample() returned shape {list(draws.shape)}; expected [n, {dim}] with n of at least 1."
+            f"sample() returned shape {list(draws.shape)}; expected [n, {dim}] with n of at"
+            " least 1."
         )
     bad = int((~torch.isfinite(draws)).any(-1).sum())
     if bad:

@@ -1,1 +1,3 @@
-"""What several methods share: networks, contrasts, an optimiser, recording, diagnostics, validation."""
+"""What several methods share: networks, contrasts, an optimiser, recording, diagnostics,
+validation.
+"""

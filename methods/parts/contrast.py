@@ -1,7 +1,9 @@
-"""The density that a sampler is compared with: a Gaussian which follows it, so that little is left to be learnt.
+"""The density that a sampler is compared with: a Gaussian which follows it, so that little is left
+to be learnt.
 
-With ``none`` it stays N(0, I); else it has the sampler's own moments, ``diagonal`` or ``full``: the adaptive contrast of
-L. Mescheder, S. Nowozin, A. Geiger, Adversarial Variational Bayes, ICML 2017, arXiv:1701.04722.
+With ``none`` it stays N(0, I); else it has the sampler's own moments, ``diagonal`` or ``full``: the
+adaptive contrast of L. Mescheder, S. Nowozin, A. Geiger, Adversarial Variational Bayes, ICML 2017,
+arXiv:1701.04722.
 """
 
 from __future__ import annotations
@@ -79,9 +81,8 @@ class Contrast:
 
 
 def _covariance(draws: Tensor) -> Tensor:
-    return torch.cov(draws.T).reshape(
-        draws.shape[1], draws.shape[1]
-    )  # torch's is a number where D = 1
+    # torch's is a number where D = 1
+    return torch.cov(draws.T).reshape(draws.shape[1], draws.shape[1])
 
 
 def log_normal(u: Tensor) -> Tensor:

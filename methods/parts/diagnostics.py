@@ -1,8 +1,9 @@
-r"""What chains say about their own health, computed when somebody asks: a few hundredths of a second, not part of sampling.
+r"""What chains say about their own health, computed when somebody asks: a few hundredths of a
+second, not part of sampling.
 
-Source: A. Vehtari, A. Gelman, D. Simpson, B. Carpenter, P.-C. Bürkner, Rank-normalization, folding, and localization: an
-improved R-hat, 2021, arXiv:1903.08008; E-FMI: M. Betancourt, A conceptual introduction to Hamiltonian Monte Carlo, 2017,
-arXiv:1701.02434, section 6.1.
+Source: A. Vehtari, A. Gelman, D. Simpson, B. Carpenter, P.-C. Bürkner, Rank-normalization, folding,
+and localization: an improved R-hat, 2021, arXiv:1903.08008; E-FMI: M. Betancourt, A conceptual
+introduction to Hamiltonian Monte Carlo, 2017, arXiv:1701.02434, section 6.1.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ SHORTEST = 4  # draws per chain, below which nothing can be told
 
 
 class ChainDiagnostics(Mapping[str, float]):
-    r"""Figures by name; NaN or inf where there is none: fewer than four draws, a single chain, chains that never move.
+    r"""Figures by name; NaN or inf where there is none: fewer than four draws, a single chain,
+    chains that never move.
 
-    - ``r_hat``: split, rank-normalised R-hat, the largest over the coordinates; 1.01 or more is a warning.
-    - ``ess_bulk``, ``ess_tail``: effective draws for the centre, and for the 5% and 95% quantiles, the least over the
-      coordinates.
-    - ``e_fmi``: :math:`\sum_n (E_n - E_{n-1})^2 / \sum_n (E_n - \bar E)^2` of the energies E_n on which the trajectories
-      ran, the least over the chains; below 0.3 the momenta are too weak for the tails.
+    - ``r_hat``: split, rank-normalised R-hat, the largest over the coordinates; 1.01 or more is a
+      warning.
+    - ``ess_bulk``, ``ess_tail``: effective draws for the centre, and for the 5% and 95% quantiles,
+      the least over the coordinates.
+    - ``e_fmi``: :math:`\sum_n (E_n - E_{n-1})^2 / \sum_n (E_n - \bar E)^2` of the energies E_n on
+      which the trajectories ran, the least over the chains; below 0.3 the momenta are too weak for
+      the tails.
     - whatever the sampler adds.
 
     Args:

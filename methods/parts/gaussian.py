@@ -1,4 +1,5 @@
-r"""The Gaussian as an approximation: density and draws in closed form, so every metric that needs either is exact.
+r"""The Gaussian as an approximation: density and draws in closed form, so every metric that needs
+either is exact.
 
 .. math:: q(z) = N(z; m, L L^\top), \quad z = m + L \epsilon, \quad \epsilon \sim N(0, I)
 """
@@ -20,10 +21,12 @@ class Gaussian(Approximation):
 
     Args:
         loc: m, the mean, [D], float64.
-        scale_tril: L, float64: lower triangular [D, D] with a positive diagonal, or [D], the standard deviations alone.
+        scale_tril: L, float64: lower triangular [D, D] with a positive diagonal, or [D], the
+            standard deviations alone.
 
     Raises:
-        ValueError: if the shapes do not match, a number is not finite, or the diagonal of L is not positive.
+        ValueError: if the shapes do not match, a number is not finite, or the diagonal of L is not
+            positive.
     """
 
     loc: Tensor
@@ -42,12 +45,15 @@ class Gaussian(Approximation):
             and (self.scales > 0).all()
         ):
             raise ValueError(
-                "Gaussian(...) takes finite numbers and a positive diagonal of scale_tril; some are not."
+                "Gaussian(...) takes finite numbers and a positive diagonal of scale_tril; some are"
+                " not."
             )
 
     @property
     def scales(self) -> Tensor:
-        """The diagonal of L, [D]: the standard deviation of each coordinate given those before it."""
+        """The diagonal of L, [D]: the standard deviation of each coordinate given those
+        before it.
+        """
         return self.scale_tril if self.scale_tril.dim() == 1 else self.scale_tril.diagonal()
 
     def sample(self, n: int, generator: Generator) -> Tensor:
@@ -59,7 +65,8 @@ class Gaussian(Approximation):
     def log_prob(self, z: Tensor) -> Tensor:
         r"""Normalised log density, [..., D] -> [...], nats.
 
-        .. math:: \log q(z) = -\tfrac12 \|L^{-1}(z - m)\|^2 - \sum_i \log L_{ii} - \tfrac D2 \log 2\pi
+        .. math::
+            \log q(z) = -\tfrac12 \|L^{-1}(z - m)\|^2 - \sum_i \log L_{ii} - \tfrac D2 \log 2\pi
         """
         centred = z - self.loc
         if self.scale_tril.dim() == 1:

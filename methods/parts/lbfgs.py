@@ -1,13 +1,15 @@
-r"""L-BFGS that can be paused: one yield per iteration, where the libraries' own keep the loop to themselves.
+r"""L-BFGS that can be paused: one yield per iteration, where the libraries' own keep the loop to
+themselves.
 
 .. math:: x_{k+1} = x_k - t_k H_k \nabla f(x_k)
 
-H_k is the inverse Hessian that the last pairs of steps and gradient changes imply; t_k meets the weak Wolfe conditions by
-bisection, which needs no more of f than that it can be compared: where it is not finite, the step is too long.
+H_k is the inverse Hessian that the last pairs of steps and gradient changes imply; t_k meets the
+weak Wolfe conditions by bisection, which needs no more of f than that it can be compared: where it
+is not finite, the step is too long.
 
 Source: D. C. Liu, J. Nocedal, On the limited memory BFGS method for large scale optimization, 1989,
-doi:10.1007/BF01589116; the line search: A. S. Lewis, M. L. Overton, Nonsmooth optimization via quasi-Newton methods, 2013,
-doi:10.1007/s10107-012-0514-2.
+doi:10.1007/BF01589116; the line search: A. S. Lewis, M. L. Overton, Nonsmooth optimization via
+quasi-Newton methods, 2013, doi:10.1007/s10107-012-0514-2.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ PATIENCE = 5  # iterations over which progress is judged: a single one may be sm
 def minimise(
     objective: Objective, x: Tensor, *, tolerance: float, memory: int = 20
 ) -> Iterator[tuple[float, Tensor]]:
-    """Yield ever lower values and their points, until five iterations together gain less than the tolerance.
+    """Yield ever lower values and their points, until five iterations together gain less than the
+    tolerance.
 
     Args:
         objective: value and gradient; values that are not finite are taken as too high.
@@ -53,7 +56,9 @@ def minimise(
 
 
 def _precondition(gradient: Tensor, pairs: deque[tuple[Tensor, Tensor]]) -> Tensor:
-    """H_k times the gradient by the two-loop recursion; before there is a past, a step of length one at most."""
+    """H_k times the gradient by the two-loop recursion; before there is a past, a step of length
+    one at most.
+    """
     if not pairs:
         return gradient / max(1.0, float(gradient.norm()))
     q, weights = gradient, []
@@ -71,7 +76,9 @@ def _precondition(gradient: Tensor, pairs: deque[tuple[Tensor, Tensor]]) -> Tens
 def _line_search(
     objective: Objective, x: Tensor, value: float, gradient: Tensor, direction: Tensor
 ) -> tuple[Tensor, float, Tensor] | None:
-    """A point along the direction with enough decrease and enough change of slope; None at the bottom, up to rounding."""
+    """A point along the direction with enough decrease and enough change of slope; None at the
+    bottom, up to rounding.
+    """
     slope = float(gradient.dot(direction))
     if not slope < 0:
         return None

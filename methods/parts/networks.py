@@ -1,7 +1,8 @@
-"""The two players of Adversarial Variational Bayes: small networks over one flat vector of weights, fast on one core.
+"""The two players of Adversarial Variational Bayes: small networks over one flat vector of weights,
+fast on one core.
 
-A flat vector makes the optimiser, the clipping, the averaging and the snapshot one operation each. ``Tensor.split`` gives
-the layers as views, and its gradient is a single concatenation.
+A flat vector makes the optimiser, the clipping, the averaging and the snapshot one operation each.
+``Tensor.split`` gives the layers as views, and its gradient is a single concatenation.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from torch.nn import functional
 from methods.base import Pushforward
 
 Shape = tuple[int, ...]
-ROWS = 4096  # of Jacobians made at a time: the product of a batch of [width, width] matrices wants memory
+# of Jacobians made at a time: the product of a batch of [width, width] matrices wants memory
+ROWS = 4096
 
 
 def _views(weights: Tensor, shapes: Sequence[Shape]) -> list[Tensor]:
@@ -27,11 +29,15 @@ def _views(weights: Tensor, shapes: Sequence[Shape]) -> list[Tensor]:
 
 
 def _draw(shapes: Sequence[Shape], generator: Generator) -> list[Tensor]:
-    """Matrices with entries N(0, 1 / inputs), so that unit inputs give unit outputs; biases zero."""
+    """Matrices with entries N(0, 1 / inputs), so that unit inputs give unit outputs; biases
+    zero.
+    """
     return [
-        torch.randn(shape, generator=generator) / math.sqrt(shape[0])
-        if len(shape) == 2
-        else torch.zeros(shape)
+        (
+            torch.randn(shape, generator=generator) / math.sqrt(shape[0])
+            if len(shape) == 2
+            else torch.zeros(shape)
+        )
         for shape in shapes
     ]
 
@@ -44,12 +50,14 @@ def _flat(parts: Sequence[Tensor]) -> Tensor:
 class Sampler:
     r"""z = f(eps): an ELU perceptron, with or without an affine short cut.
 
-    .. math:: f(\epsilon) = W_L\, \sigma(\dots \sigma(W_1 \epsilon + b_1) \dots) + b_L \; (+\; A \epsilon)
+    .. math::
+        f(\epsilon) = W_L\, \sigma(\dots \sigma(W_1 \epsilon + b_1) \dots) + b_L \; (+\; A \epsilon)
 
     Args:
         noise_dim: K, length of eps; dim: D, length of z.
         hidden: widths of the hidden layers.
-        skip: whether to add ``A eps``. The map then starts near ``scale * eps``, which is injective.
+        skip: whether to add ``A eps``. The map then starts near ``scale * eps``, which is
+            injective.
     """
 
     noise_dim: int
@@ -67,7 +75,9 @@ class Sampler:
         return [*layers, (self.noise_dim, self.dim)] if self.skip else layers
 
     def init(self, generator: Generator, scale: float) -> Tensor:
-        """Weights, float32, with which each coordinate of z has mean near 0 and standard deviation near ``scale``."""
+        """Weights, float32, with which each coordinate of z has mean near 0 and standard deviation
+        near ``scale``.
+        """
         parts = _draw(self.shapes, generator)
         for i in range(
             1, 2 * len(self.hidden), 2
@@ -94,7 +104,9 @@ class Sampler:
         return torch.addmm(z, eps, layers[-1]) if self.skip else z
 
     def jacobian(self, weights: Tensor, eps: Tensor) -> Tensor:
-        r"""df/deps by hand, :math:`W_L \,\mathrm{diag}(\sigma'_{L-1}) W_{L-1} \cdots W_1 \,(+ A)`: [n, K] -> [n, D, K]."""
+        r"""df/deps by hand, :math:`W_L \,\mathrm{diag}(\sigma'_{L-1}) W_{L-1} \cdots W_1 \,(+ A)`:
+        [n, K] -> [n, D, K].
+        """
         layers = _views(weights, self.shapes)
         h, product = eps, torch.eye(self.noise_dim, dtype=eps.dtype)
         for i in range(0, 2 * len(self.hidden), 2):
@@ -105,7 +117,9 @@ class Sampler:
         return (product + layers[-1] if self.skip else product).transpose(-1, -2)
 
     def gradient(self, weights: Tensor, eps: Tensor, direction: Tensor) -> Tensor:
-        """Gradient in the weights of ``sum(f(eps) * direction)``, direction [n, D] held constant: [weights]."""
+        """Gradient in the weights of ``sum(f(eps) * direction)``, direction [n, D] held constant:
+        [weights].
+        """
         with torch.enable_grad():
             weights = weights.detach().requires_grad_()
             return torch.autograd.grad(self(weights, eps), weights, direction)[0]

@@ -1,4 +1,6 @@
-"""Functions of tensors, recorded at their first call and then replayed without Python: small networks gain a third."""
+"""Functions of tensors, recorded at their first call and then replayed without Python: small
+networks gain a third.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,12 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 
 class Recorded:
-    """A function of tensors that are of the same shapes at every call; whatever else it reads stays as at the first.
+    """A function of tensors that are of the same shapes at every call; whatever else it reads stays
+    as at the first.
 
     Args:
-        function: without random numbers and without a branch on values; it may differentiate inside.
+        function: without random numbers and without a branch on values; it may differentiate
+            inside.
     """
 
     def __init__(self, function: Callable[..., Tensor]) -> None:
@@ -30,8 +34,7 @@ class Recorded:
     def _record(self, example: tuple[Tensor, ...]) -> Callable[..., Tensor]:
         graph = make_fx(lambda *tensors: self._function(*tensors))(*example)
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # jit.trace is deprecated, its successors need a compiler
+            # jit.trace is deprecated, its successors need a compiler
+            warnings.simplefilter("ignore")
             replay: Callable[..., Tensor] = torch.jit.trace(graph, example, check_trace=False)  # type: ignore[no-untyped-call]
         return replay

@@ -19,5 +19,6 @@ def require(method: Any, field: str, fits: bool, rule: str) -> None:
         default = next(known.default for known in fields(method) if known.name == field)
         kind = type(method).__name__
         raise ValueError(
-            f"{kind}({field}=...) must {rule}, got {getattr(method, field)!r}; the default is {default!r}."
+            f"{kind}({field}=...) must {rule}, got {getattr(method, field)!r}; the default is"
+            f" {default!r}."
         )

@@ -1,6 +1,8 @@
-"""Write the tables beside this script anew from the copies that scikit-learn bundles: `python problems/data/make.py`.
+"""Write the tables beside this script anew from the copies that scikit-learn bundles:
+`python problems/data/make.py`.
 
-It needs scikit-learn; the suite does not. Numbers are written as they were measured, in their shortest form.
+It needs scikit-learn; the suite does not. Numbers are written as they were measured, in their
+shortest form.
 """
 
 from __future__ import annotations

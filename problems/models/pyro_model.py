@@ -1,10 +1,12 @@
-r"""Any Pyro model is a problem: its posterior, constraints transformed away by Pyro's own transforms.
+r"""Any Pyro model is a problem: its posterior, constraints transformed away by Pyro's own
+transforms.
 
 .. math:: \log p(z) = \log p(y, x(z)) + \log |\det \partial x / \partial z|
 
-x(z) goes site by site in the order of the model: ``biject_to(support)`` of each unobserved sample site takes the next
-coordinates to the site's support, which may depend on the sites before it. Data come as arguments, plates and masks count as in
-Pyro. A file with a function ``make`` that returns a ``PyroModel`` is all that ``postbench run -p FILE.py:make`` needs.
+x(z) goes site by site in the order of the model: ``biject_to(support)`` of each unobserved sample
+site takes the next coordinates to the site's support, which may depend on the sites before it. Data
+come as arguments, plates and masks count as in Pyro. A file with a function ``make`` that returns a
+``PyroModel`` is all that ``postbench run -p FILE.py:make`` needs.
 
 Source: E. Bingham et al., Pyro: deep universal probabilistic programming, 2019, arXiv:1810.09538.
 """
@@ -27,22 +29,16 @@ from problems.base import Problem, Reference
 from problems.models.pyro_walk import Site, Walk
 from problems.parts.stored import reference
 
-FLOATS = (
-    torch.ones,
-    torch.zeros,
-    torch.empty,
-    torch.eye,
-    torch.linspace,
-    torch.logspace,
-)  # by the default dtype
+# by the default dtype
+FLOATS = (torch.ones, torch.zeros, torch.empty, torch.eye, torch.linspace, torch.logspace)
 
 
 @dataclass(frozen=True, eq=False)
 class PyroModel(Problem):
     """The posterior of a Pyro model.
 
-    Floating-point arguments become float64, and so do the constants that the model makes while it runs; a tensor from
-    elsewhere that is float32 should be made double.
+    Floating-point arguments become float64, and so do the constants that the model makes while it
+    runs; a tensor from elsewhere that is float32 should be made double.
 
     Args:
         model: the model; every unobserved sample site must be continuous, and none subsampled.
@@ -50,7 +46,8 @@ class PyroModel(Problem):
         name: what tables and the stored reference call it.
 
     Raises:
-        ValueError: if the model has a discrete or a subsampled site, a parameter, or nothing to infer.
+        ValueError: if the model has a discrete or a subsampled site, a parameter, or nothing to
+            infer.
     """
 
     model: Callable[..., Any]
@@ -61,7 +58,8 @@ class PyroModel(Problem):
     def __post_init__(self) -> None:
         if not self.sites:
             raise ValueError(
-                f"PyroModel(model={self._called}) has no unobserved sample site: there is nothing to infer."
+                f"PyroModel(model={self._called}) has no unobserved sample site: there is nothing"
+                " to infer."
             )
 
     @functools.cached_property
@@ -91,7 +89,9 @@ class PyroModel(Problem):
         return found
 
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
-        """Every unobserved and every deterministic site, in the model's own units: [..., D] -> {name: [..., *shape]}."""
+        """Every unobserved and every deterministic site, in the model's own units: [..., D] ->
+        {name: [..., *shape]}.
+        """
         found: dict[str, Tensor] = self._over_rows(
             self._values, z.reshape(-1, self.dim), z.shape[:-1]
         )
@@ -142,7 +142,9 @@ class PyroModel(Problem):
     def _over_rows(
         self, one: Callable[[Any], Any], rows: Tensor | dict[str, Tensor], batch: torch.Size
     ) -> Any:
-        """Apply a function of one row to rows [n, ...], and give the results the shape [*batch, ...]."""
+        """Apply a function of one row to rows [n, ...], and give the results the shape [*batch,
+        ...].
+        """
         n = batch.numel()
         if n == 0:  # as if there were one row, to learn the shapes
             rows = _each(rows, lambda part: part.new_zeros((1, *part.shape[1:])))
@@ -154,7 +156,9 @@ class PyroModel(Problem):
 
 
 class _Float64(TorchFunctionMode):
-    """Says float64 where the model asks for floats without saying which, so that a recorded gradient knows it, too."""
+    """Says float64 where the model asks for floats without saying which, so that a recorded
+    gradient knows it, too.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = dict(kwargs or {})

@@ -1,4 +1,6 @@
-"""One walk through a Pyro model: where its unobserved sites are, what values they take, and the log joint density."""
+"""One walk through a Pyro model: where its unobserved sites are, what values they take, and the log
+joint density.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ class Site:
         name: in the model.
         shape: of its value, [*shape].
         free: shape of its coordinates, [*free].
-        prefix: what to call them: the name, ``log name`` where the transform is exp, ``free name`` for other transforms.
+        prefix: what to call them: the name, ``log name`` where the transform is exp, ``free name``
+            for other transforms.
     """
 
     name: str
@@ -48,9 +51,11 @@ class Site:
 
 
 class Walk(Messenger):
-    """Goes through a model once: gives every unobserved site its value, and adds up the log joint density.
+    """Goes through a model once: gives every unobserved site its value, and adds up the log joint
+    density.
 
-    Entered outside the model, so that it sees each site after plates, masks and conditions have done their part.
+    Entered outside the model, so that it sees each site after plates, masks and conditions have
+    done their part.
 
     Args:
         called: the model's name, for errors.
@@ -70,16 +75,16 @@ class Walk(Messenger):
 
     def _pyro_param(self, message: Any) -> None:
         raise ValueError(
-            f"PyroModel(model={self._called}) has the parameter {message['name']!r}; a posterior has none: "
-            "give its value as an argument."
+            f"PyroModel(model={self._called}) has the parameter {message['name']!r}; a posterior"
+            " has none: give its value as an argument."
         )
 
     def _pyro_sample(self, message: Any) -> None:
         if site_is_subsample(message):
             if message["fn"].subsample_size not in (None, message["fn"].size):
                 raise ValueError(
-                    f"PyroModel(model={self._called}): the plate {message['name']!r} is subsampled, which makes the density "
-                    "random; leave subsample_size out."
+                    f"PyroModel(model={self._called}): the plate {message['name']!r} is subsampled,"
+                    " which makes the density random; leave subsample_size out."
                 )
         elif not message["is_observed"] and message["value"] is None:
             self._place(message)

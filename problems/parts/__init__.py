@@ -1,1 +1,3 @@
-"""What several problems share: quadrature, hierarchies, scales, validation, data, stored references."""
+"""What several problems share: quadrature, hierarchies, scales, validation, data, stored
+references.
+"""

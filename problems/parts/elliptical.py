@@ -1,4 +1,5 @@
-r"""Gaussian and Student-t laws, one or a mixture, in closed form: what the simplest exact targets are made of.
+r"""Gaussian and Student-t laws, one or a mixture, in closed form: what the simplest exact targets
+are made of.
 
 .. math:: p(z) = \sum_k w_k\, |\det S_k|^{-1}\, g\!\left(\lVert S_k^{-1} (z - m_k) \rVert\right)
 """
@@ -20,7 +21,8 @@ class Elliptical:
 
     Args:
         means: m, [K, D].
-        factors: S, [K, D, D], with S S' the covariance of a Gaussian, or the scale matrix of a Student-t.
+        factors: S, [K, D, D], with S S' the covariance of a Gaussian, or the scale matrix of a
+            Student-t.
         weights: w, [K], positive, summing to one; None: equal.
         dof: degrees of freedom of the Student-t, a whole number; None for Gaussians.
     """
@@ -41,12 +43,12 @@ class Elliptical:
                 - math.lgamma(0.5 * dof)
                 - 0.5 * self.dim * math.log(dof * math.pi)
             )
+        # [K]
         self._constants: Tensor = (
             self.weights.log() - torch.linalg.slogdet(factors).logabsdet + constant
-        )  # [K]
-        self._whitening: Tensor = (
-            torch.linalg.inv(factors).flatten(0, 1).T.contiguous()
-        )  # [D, K * D]
+        )
+        # [D, K * D]
+        self._whitening: Tensor = torch.linalg.inv(factors).flatten(0, 1).T.contiguous()
         self._white_means: Tensor = torch.linalg.solve(factors, means)  # [K, D]
 
     @staticmethod

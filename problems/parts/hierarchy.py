@@ -1,10 +1,12 @@
 r"""Normal means around a common mean: everything but the spread tau integrates out by hand.
 
 .. math::
-    \mu \sim N(0, s), \quad \eta_j \sim N(0, 1), \quad \theta_j = \mu + \tau \eta_j, \quad y_j \sim N(\theta_j, \sigma_j)
+    \mu \sim N(0, s), \quad \eta_j \sim N(0, 1), \quad \theta_j = \mu + \tau \eta_j, \quad y_j \sim
+    N(\theta_j, \sigma_j)
 
-With :math:`v_j = \tau^2 + \sigma_j^2`, eta out leaves :math:`y_j \sim N(\mu, \sqrt{v_j})`, and mu out leaves a function of
-tau alone. N(m, s) has standard deviation s. ``docs/truths.md`` has the steps.
+With :math:`v_j = \tau^2 + \sigma_j^2`, eta out leaves :math:`y_j \sim N(\mu, \sqrt{v_j})`, and mu
+out leaves a function of tau alone. N(m, s) has standard deviation s. ``docs/truths.md`` has the
+steps.
 
 Source: A. Gelman et al., Bayesian Data Analysis, 3rd edition, 2013, section 5.4.
 """
@@ -73,7 +75,9 @@ class NormalMeans:
         return mu, eta
 
     def _mu(self, tau: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean and precision of mu given tau and the data, and v: [...] -> [...], [...], [..., J]."""
+        """Mean and precision of mu given tau and the data, and v: [...] -> [...], [...],
+        [..., J].
+        """
         known = data(self.y, self.sigma)
         variance = tau.square().unsqueeze(-1) + known.sigma.square()
         precision = self.mu_scale**-2 + variance.reciprocal().sum(-1)
@@ -82,7 +86,9 @@ class NormalMeans:
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """The data as tensors: y and sigma, [J]; their quotient and the reciprocal, which the densities want, [J]."""
+    """The data as tensors: y and sigma, [J]; their quotient and the reciprocal, which the densities
+    want, [J].
+    """
 
     y: Tensor
     sigma: Tensor
@@ -92,7 +98,9 @@ class Data:
 
 @functools.lru_cache(maxsize=64)
 def data(y: tuple[float, ...], sigma: tuple[float, ...]) -> Data:
-    """The data as tensors, made once: outside the problem, which is thereby hashed and sent as its fields alone."""
+    """The data as tensors, made once: outside the problem, which is thereby hashed and sent as its
+    fields alone.
+    """
     with torch.inference_mode(
         False
     ):  # they are kept, and tensors born in inference mode have no gradients later

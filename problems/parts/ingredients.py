@@ -1,4 +1,5 @@
-"""Small parts that several posteriors are made of: seeded random numbers and matrices, and the normal density.
+"""Small parts that several posteriors are made of: seeded random numbers and matrices, and the
+normal density.
 
 What a density needs and a seed decides is made when the problem is made, by ``prepare``.
 """
@@ -13,14 +14,18 @@ from torch import Generator, Tensor
 
 
 def prepare(problem: Any, *names: str) -> None:
-    """Fill the named cached properties now, where neither a tracer nor inference mode leaves its mark on what is kept."""
+    """Fill the named cached properties now, where neither a tracer nor inference mode leaves its
+    mark on what is kept.
+    """
     with torch.inference_mode(False):
         for name in names:
             getattr(problem, name)
 
 
 def seeded(seed: int) -> Generator:
-    """A generator of its own, so that a problem's fixed data never touch, nor depend on, the global random state."""
+    """A generator of its own, so that a problem's fixed data never touch, nor depend on, the global
+    random state.
+    """
     return torch.Generator().manual_seed(seed)
 
 
@@ -35,9 +40,11 @@ def uniform(generator: Generator, *shape: int) -> Tensor:
 
 
 def rotation(dim: int, generator: Generator) -> Tensor:
-    """An orthogonal matrix drawn uniformly (Haar), [D, D]: QR of a normal matrix, signs settled by the diagonal of R.
+    """An orthogonal matrix drawn uniformly (Haar), [D, D]: QR of a normal matrix, signs settled by
+    the diagonal of R.
 
-    Source: Mezzadri, How to generate random matrices from the classical compact groups, 2007, arXiv math-ph/0609050.
+    Source: Mezzadri, How to generate random matrices from the classical compact groups, 2007, arXiv
+    math-ph/0609050.
     """
     q, r = torch.linalg.qr(normal(generator, dim, dim))
     rotated: Tensor = q * r.diagonal().sign()
@@ -45,13 +52,17 @@ def rotation(dim: int, generator: Generator) -> Tensor:
 
 
 def stretched_rotation(dim: int, condition: float, generator: Generator) -> Tensor:
-    """A factor S, [D, D], of a randomly rotated covariance S S' whose eigenvalues fall log-evenly from 1 to 1/condition."""
+    """A factor S, [D, D], of a randomly rotated covariance S S' whose eigenvalues fall log-evenly
+    from 1 to 1/condition.
+    """
     scales = torch.logspace(0, -0.5 * math.log10(condition), dim, dtype=torch.float64)
     return rotation(dim, generator) * scales
 
 
 def autoregressive_factor(dim: int, correlation: float) -> Tensor:
-    """Cholesky factor, [D, D], of the correlation matrix with entries ``correlation ** |i - j|``."""
+    """Cholesky factor, [D, D], of the correlation matrix with entries
+    ``correlation ** |i - j|``.
+    """
     index = torch.arange(dim, dtype=torch.float64)
     factor: Tensor = torch.linalg.cholesky(torch.pow(correlation, (index[:, None] - index).abs()))
     return factor

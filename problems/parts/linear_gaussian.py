@@ -1,10 +1,11 @@
-r"""Linear models with Gaussian prior and noise: posterior and evidence in closed form, whatever the design.
+r"""Linear models with Gaussian prior and noise: posterior and evidence in closed form, whatever the
+design.
 
 .. math:: z \sim N(0, S S^\top), \qquad y = A z + \sigma \epsilon, \quad \epsilon \sim N(0, I)
 
-With B = A S / sigma and M = I + B'B, the posterior is N(S M^{-1} B'y / sigma, S M^{-1} S') and the evidence
-N(y; 0, sigma^2 (I + B B')). Source: Lindley and Smith, Bayes estimates for the linear model, 1972,
-doi 10.1111/j.2517-6161.1972.tb00885.x.
+With B = A S / sigma and M = I + B'B, the posterior is N(S M^{-1} B'y / sigma, S M^{-1} S') and the
+evidence N(y; 0, sigma^2 (I + B B')). Source: Lindley and Smith, Bayes estimates for the linear
+model, 1972, doi 10.1111/j.2517-6161.1972.tb00885.x.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from problems.parts.ingredients import log_normal, normal
 
 
 class LinearModel:
-    """One linear model and the data it is given, which are drawn from it at parameters drawn from its prior.
+    """One linear model and the data it is given, which are drawn from it at parameters drawn from
+    its prior.
 
     Args:
         design: A, [N, D].
@@ -34,9 +36,10 @@ class LinearModel:
         self.design, self.factor, self.noise = design, factor, noise
         count, dim = design.shape
         self.prior = Elliptical.single(torch.zeros(dim, dtype=torch.float64), factor)
+        # y, [N]
         self.observed = design @ (factor @ normal(generator, dim)) + noise * normal(
             generator, count
-        )  # y, [N]
+        )
 
     def log_joint(self, z: Tensor) -> Tensor:
         """log p(y, z), [..., D] -> [...], nats."""

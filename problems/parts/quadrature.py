@@ -1,11 +1,14 @@
-r"""A law on the line known up to its constant: the constant to rounding, and draws by an inverse CDF that has no grid.
+r"""A law on the line known up to its constant: the constant to rounding, and draws by an inverse
+CDF that has no grid.
 
-The line is cut into panels, and each is halved until a Legendre series of degree 15 follows the density on it to a
-relative 1e-12, in the tails as at the peak. The series is integrated term by term, which gives the mass of every panel and
-the CDF inside it; a quantile is the root of that polynomial, by Newton's method inside a bracket.
+The line is cut into panels, and each is halved until a Legendre series of degree 15 follows the
+density on it to a relative 1e-12, in the tails as at the peak. The series is integrated term by
+term, which gives the mass of every panel and the CDF inside it; a quantile is the root of that
+polynomial, by Newton's method inside a bracket.
 
-Source: L. N. Trefethen, Approximation Theory and Approximation Practice, 2013, doi:10.1137/1.9781611975949, chapter 19;
-S. Olver and A. Townsend, Fast inverse transform sampling in one and two dimensions, 2013, arXiv:1307.1223.
+Source: L. N. Trefethen, Approximation Theory and Approximation Practice, 2013,
+doi:10.1137/1.9781611975949, chapter 19; S. Olver and A. Townsend, Fast inverse transform sampling
+in one and two dimensions, 2013, arXiv:1307.1223.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ from torch import Generator, Tensor
 NODES = 16
 PANELS = 64  # at the start
 HALVINGS = 40  # at most
-CROWD = 10_000  # panels still rough at once: more means a density that is not a number there, or not smooth
+# panels still rough at once: more means a density that is not a number there, or not smooth
+CROWD = 10_000
 TOLERANCE = 1e-12  # of the last coefficients, relative to the largest on the panel
 NEGLIGIBLE = 60.0  # nats below the peak: a panel down there is kept as it is
 SETTLED = 1e-9  # a Newton step this small (panel: [-1, 1]) squares to rounding
@@ -90,7 +94,8 @@ class Law:
 
 
 def law(log_density: Callable[[Tensor], Tensor], low: float, high: float) -> Law:
-    """The law on [low, high] with this log density, in nats, up to a constant, finite everywhere: [n] -> [n].
+    """The law on [low, high] with this log density, in nats, up to a constant, finite everywhere:
+    [n] -> [n].
 
     Raises:
         ArithmeticError: if halving does not resolve it: it jumps, has a pole, or is not finite.
@@ -109,7 +114,9 @@ def law(log_density: Callable[[Tensor], Tensor], low: float, high: float) -> Law
 def _resolve(
     log_density: Callable[[Tensor], Tensor], low: float, high: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Panels from left to right: left ends [P], half widths [P], log of the peak [P], series over that peak [16, P]."""
+    """Panels from left to right: left ends [P], half widths [P], log of the peak [P], series over
+    that peak [16, P].
+    """
     nodes, project = _rule()
     edges = torch.linspace(low, high, PANELS + 1, dtype=torch.float64)
     left, half = edges[:-1], edges.diff() / 2
@@ -131,13 +138,16 @@ def _resolve(
         if len(left) > CROWD:
             break
     raise ArithmeticError(
-        f"The density is not finite and smooth near {float(left[0]):.6g}: ever finer panels do not follow it."
+        f"The density is not finite and smooth near {float(left[0]):.6g}: ever finer panels do not"
+        " follow it."
     )
 
 
 @functools.cache
 def _rule() -> tuple[Tensor, Tensor]:
-    """Gauss-Legendre nodes [16], and the matrix from values there to Legendre coefficients [16, 16]."""
+    """Gauss-Legendre nodes [16], and the matrix from values there to Legendre coefficients [16,
+    16].
+    """
     nodes, weights = legendre.leggauss(NODES)
     project = (np.arange(NODES)[:, None] + 0.5) * legendre.legvander(nodes, NODES - 1).T * weights
     return torch.from_numpy(nodes), torch.from_numpy(project)

@@ -1,4 +1,6 @@
-"""Priors of positive parameters, as densities of the logarithm that samplers move: finite wherever the logarithm is."""
+"""Priors of positive parameters, as densities of the logarithm that samplers move: finite wherever
+the logarithm is.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +9,8 @@ import math
 from torch import Tensor
 from torch.nn.functional import softplus
 
-EXTREME = (
-    150.0  # nats: beyond, exp is held still, so that no square overflows and no 0 * inf arises
-)
+# nats: beyond, exp is held still, so that no square overflows and no 0 * inf arises
+EXTREME = 150.0
 
 
 def exponential(log_x: Tensor) -> Tensor:

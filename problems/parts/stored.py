@@ -1,8 +1,10 @@
-r"""References on disk: long, certified simulations of posteriors that no mathematics gives, and how to tell they are intact.
+r"""References on disk: long, certified simulations of posteriors that no mathematics gives, and how
+to tell they are intact.
 
-A reference is two files. ``NAME.npz`` holds the draws as float32 multiples of a scale around a centre, so that no digits are
-lost far from zero: :math:`z = loc + scale \cdot unit`. ``NAME.json`` is the certificate: how they were made, every check with
-figure and limit, hashes of the draws and of the density, and a seal over it all. ``postbench reference build`` makes them.
+A reference is two files. ``NAME.npz`` holds the draws as float32 multiples of a scale around a
+centre, so that no digits are lost far from zero: :math:`z = loc + scale \cdot unit`. ``NAME.json``
+is the certificate: how they were made, every check with figure and limit, hashes of the draws and
+of the density, and a seal over it all. ``postbench reference build`` makes them.
 """
 
 from __future__ import annotations
@@ -36,26 +38,21 @@ VARIABLE = "POSTBENCH_REFERENCES"  # environment variable with another place for
 FORMAT = 1  # of the certificates that this version writes and reads
 DIGITS = 10  # of the log density that the certificate keeps
 TOLERANCE = 1e-9  # relative: the last digits differ between machines
-NEAR, FAR = (
-    16,
-    8,
-)  # points of the density's hash: stored draws, and draws moved three times as far out
+# points of the density's hash: stored draws, and draws moved three times as far out
+NEAR, FAR = (16, 8)
 LONGEST = 80  # letters of a file's name
-RESTORE = "put both files back as they were, or make the reference again: `{}`"  # what to do about one that was harmed
-UNDO = "undo the change of the problem, or make a reference of it as it is now: `{}`"  # and about one of another density
-BROKEN = (
-    ValueError,
-    KeyError,
-    OSError,
-    EOFError,
-    RuntimeError,
-    BadZipFile,
-    zlib.error,
-)  # what broken archives raise
+# what to do about one that was harmed
+RESTORE = "put both files back as they were, or make the reference again: `{}`"
+# and about one of another density
+UNDO = "undo the change of the problem, or make a reference of it as it is now: `{}`"
+# what broken archives raise
+BROKEN = (ValueError, KeyError, OSError, EOFError, RuntimeError, BadZipFile, zlib.error)
 
 
 class UncertifiedError(Exception):
-    """There is no reference that may be used; the message says why, and that of ``reference`` what makes one."""
+    """There is no reference that may be used; the message says why, and that of ``reference`` what
+    makes one.
+    """
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +80,8 @@ def reference(problem: Problem) -> Reference:
     """The certified reference of a problem: what its ``truth`` returns where there is no exact one.
 
     Raises:
-        UncertifiedError: if there is none, if it was tampered with, or if the density is no longer the one it was made for.
+        UncertifiedError: if there is none, if it was tampered with, or if the density is no longer
+            the one it was made for.
     """
     stem, command = stem_of(problem), build_command(problem)
     home = next(
@@ -93,7 +91,8 @@ def reference(problem: Problem) -> Reference:
     if home is None:
         places = ", ".join(str(folder) for folder in folders())
         raise UncertifiedError(
-            f"There is no certified reference for {stem!r} (looked in {places}); `{command}` makes one."
+            f"There is no certified reference for {stem!r} (looked in {places}); `{command}` makes"
+            " one."
         )
     found, stamp = (
         files(stem, home),
@@ -108,7 +107,8 @@ def reference(problem: Problem) -> Reference:
     fault = density_fault(problem, truth.draws, truth.certificate)
     if fault:
         raise UncertifiedError(
-            f"The reference {stem!r} in {home} is of another density: {fault}; {UNDO.format(command)}."
+            f"The reference {stem!r} in {home} is of another density: {fault};"
+            f" {UNDO.format(command)}."
         )
     return truth
 
@@ -166,7 +166,8 @@ def files(stem: str, folder: Path) -> tuple[Path, Path]:
 def stem_of(problem: Problem) -> str:
     """The name of the files: the problem's name, and the settings that differ from the defaults.
 
-    What a function made is named as the function named it, for that is where its own ``truth`` looks.
+    What a function made is named as the function named it, for that is where its own ``truth``
+    looks.
     """
     problem = inner if isinstance(inner := getattr(problem, "inner", None), Problem) else problem
     parts = [
@@ -184,17 +185,15 @@ def stem_of(problem: Problem) -> str:
 def build_command(problem: Problem) -> str:
     """The command that makes the reference of a problem, as a shell takes it.
 
-    A problem whose name is a field is one of many that functions make, and none of them can be told from it.
+    A problem whose name is a field is one of many that functions make, and none of them can be told
+    from it.
     """
     if any(field.name == "name" for field in _fields(problem)):
         return "postbench reference build FILE.py:FUNCTION"
     kind = type(problem)
     file = getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
-    imported = Path(file).stem in (
-        "",
-        "__init__",
-        kind.__module__.rpartition(".")[2],
-    )  # if not, it was loaded by its path
+    # if not, it was loaded by its path
+    imported = Path(file).stem in ("", "__init__", kind.__module__.rpartition(".")[2])
     name = problem.name if imported else f"{os.path.relpath(file)}:{kind.__name__}"
     settings = ",".join(f"{field}={_typed(value)}" for field, value in settings_of(problem).items())
     return f"postbench reference build {shlex.quote(f'{name}:{settings}' if settings else name)}"
@@ -261,7 +260,10 @@ def seal_fault(stored: Stored) -> str:
     if stored.certificate.get("seal") != seal(stored.certificate):
         return "the certificate was changed after it was sealed"
     if stored.certificate.get("format") != FORMAT:
-        return f"the certificate has the format {stored.certificate.get('format')}, and this version reads {FORMAT}"
+        return (
+            f"the certificate has the format {stored.certificate.get('format')}, and this version"
+            f" reads {FORMAT}"
+        )
     failed = [check["name"] for check in stored.certificate["checks"] if not check["met"]]
     return f"it did not pass: {', '.join(failed)}" if failed else ""
 
@@ -273,7 +275,9 @@ def seal(certificate: Mapping[str, Any]) -> str:
 
 
 def density_values(problem: Problem, draws: Tensor) -> list[str]:
-    """The log density in nats, ten digits, at the origin, at stored draws, and at draws moved three times as far out."""
+    """The log density in nats, ten digits, at the origin, at stored draws, and at draws moved three
+    times as far out.
+    """
     rows = draws[:: max(1, len(draws) // NEAR)][:NEAR]
     centre = draws.mean(0)
     points = torch.cat([torch.zeros_like(rows[:1]), rows, centre + 3 * (rows[:FAR] - centre)])

@@ -1,7 +1,9 @@
-"""The two small data sets that ship with the suite, standardised: nothing to download and nothing to install.
+"""The two small data sets that ship with the suite, standardised: nothing to download and nothing
+to install.
 
-Where they come from stands in ``problems/data/README.md``. A certified reference holds for one set of numbers, to the last
-digit, so they are kept here rather than taken from whatever version of another package is about.
+Where they come from stands in ``problems/data/README.md``. A certified reference holds for one set
+of numbers, to the last digit, so they are kept here rather than taken from whatever version of
+another package is about.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ from typing import Any
 
 
 def bad_setting(problem: Any, name: str, rule: str) -> ValueError:
-    """The error for a setting that breaks a rule: what was given, what is wanted, and the default to go back to.
+    """The error for a setting that breaks a rule: what was given, what is wanted, and the default
+    to go back to.
 
     Args:
         problem: instance of a dataclass, half built.
@@ -18,7 +19,8 @@ def bad_setting(problem: Any, name: str, rule: str) -> ValueError:
     default = next(field.default for field in fields(problem) if field.name == name)
     kind = type(problem).__name__
     return ValueError(
-        f"{kind}({name}=...) must {rule}, got {getattr(problem, name)!r}; the default is {default!r}."
+        f"{kind}({name}=...) must {rule}, got {getattr(problem, name)!r}; the default is"
+        f" {default!r}."
     )
 
 
@@ -43,7 +45,9 @@ def require_correlation(problem: Any, name: str) -> None:
 
 
 def require_whole(problem: Any, **lowest: int) -> None:
-    """Raise ValueError unless each named setting is a whole number no smaller than the value given for it."""
+    """Raise ValueError unless each named setting is a whole number no smaller than the value given
+    for it.
+    """
     for name, least in lowest.items():
         value = getattr(problem, name)
         if not isinstance(value, int) or value < least:

@@ -1,4 +1,5 @@
-"""Speed of our own code, in groups whose members are peers: read the ratios, the seconds belong to the machine.
+"""Speed of our own code, in groups whose members are peers: read the ratios, the seconds belong to
+the machine.
 
 Run with `tox -e bench`; the test runs skip them.
 """

@@ -1,4 +1,6 @@
-"""The calibration of the rulers: pairs with the figures stated, a table that says what it should, and a reduced run."""
+"""The calibration of the rulers: pairs with the figures stated, a table that says what it should,
+and a reduced run.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,9 @@ def test_mirrored_gaussian_is_the_one_of_the_facts() -> None:
 
 @pytest.mark.parametrize("dim", [2, 4])
 def test_laws_integrate_to_one(dim: int) -> None:
-    """By importance sampling from a wide Student t, of the fold and of the waves that it lives in."""
+    """By importance sampling from a wide Student t, of the fold and of the waves that it
+    lives in.
+    """
     waves, count = Waves(dim), 200_000
     y = normal(rng(5), count, dim) * 1.5
     y[:, 0] = y[:, 0] / 1.5 / normal(rng(6), count, 2).square().mean(-1).sqrt()
@@ -256,7 +260,9 @@ def test_bounds_on_the_wrong_side_are_named() -> None:
 
 
 def test_reduced_calibration_meets_the_targets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every kind of pair, every divergence of ours: intervals that claim to cover do, and bounds stand on their own side."""
+    """Every kind of pair, every divergence of ours: intervals that claim to cover do, and bounds
+    stand on their own side.
+    """
     monkeypatch.setattr(scores, "STEPS", 100)
     monkeypatch.setattr(scores, "EVERY", 50)
     pairs = [case for case in [*at_dimension(2), folding(10)] if case.truth("KL(q||p)") is not None]

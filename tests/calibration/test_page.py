@@ -1,4 +1,6 @@
-"""What is left of a calibration: trials that outlive a run that was stopped, and the pages made of them."""
+"""What is left of a calibration: trials that outlive a run that was stopped, and the pages made of
+them.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,8 @@ def test_a_run_that_was_stopped_goes_on(tmp_path: Path) -> None:
     )
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     assert len(lines) == 25
-    path.write_text(
-        "".join(lines[:10]) + lines[10][:30], encoding="utf-8"
-    )  # killed in the middle of a line
+    # killed in the middle of a line
+    path.write_text("".join(lines[:10]) + lines[10][:30], encoding="utf-8")
     done: list[tuple[int, int]] = []
     again = calibrate(
         [nothing()],

@@ -1,4 +1,6 @@
-"""The rulers' calibration: truths against huge samples, pairs that are what they say, and a reduced run of every ruler."""
+"""The rulers' calibration: truths against huge samples, pairs that are what they say, and a reduced
+run of every ruler.
+"""
 
 from __future__ import annotations
 
@@ -107,7 +109,9 @@ def test_median_distance(case: Case) -> None:
 
 @named
 def test_figures_of_lines(case: Case) -> None:
-    """Along many lines, by quantiles of huge samples in the truth's own units; noise by halves of the samples."""
+    """Along many lines, by quantiles of huge samples in the truth's own units; noise by halves of
+    the samples.
+    """
     p, readings = law(case), []
     mean, covariance = truths_of.moments(p)
     factor = torch.linalg.cholesky(covariance)
@@ -252,7 +256,9 @@ def test_modes_are_named_by_edges() -> None:
 
 
 def test_every_ruler_has_a_pair_beside_its_null() -> None:
-    """Each is tried where the truth is known not to be the ideal value, and those of draws where q = p."""
+    """Each is tried where the truth is known not to be the ideal value, and those of draws where q
+    = p.
+    """
     told = {task_estimator.name: set() for task_estimator in rulers()}  # type: ignore[var-annotated]
     for task in tasks([*ALL[2], THREE_MODES], rulers(), [1000], Repetitions()):
         for estimator, _ in task.estimators:
@@ -276,7 +282,9 @@ def test_a_chain_is_measured_as_one() -> None:
 
 
 def test_reduced_calibration_of_the_rulers() -> None:
-    """Every ruler on every pair in two dimensions: what claims to cover does, and bounds stand on their own side."""
+    """Every ruler on every pair in two dimensions: what claims to cover does, and bounds stand on
+    their own side.
+    """
     rows = calibrate([*ALL[2], THREE_MODES], rulers(), sizes=(300,), repetitions=Repetitions(6, 1))
     assert {row.estimator for row in rows} == {each.name for each in rulers()}
     assert {row.estimator for row in rows if row.skipped} == {

@@ -32,7 +32,8 @@ SOUND: list[tuple[Group, str]] = [
     ("metrics", "Sound"),
     ("metrics", "SoundSkipper"),
 ]
-# What is broken in one way may break more than one promise: draws from the global generator are neither ours nor repeatable.
+# What is broken in one way may break more than one promise: draws from the global generator are
+# neither ours nor repeatable.
 BROKEN: list[tuple[Group, str, set[str], str]] = [
     ("methods", "Unspeakable", {"name"}, "'two words'"),
     ("methods", "Thawed", {"frozen"}, "expected @dataclass(frozen=True)"),
@@ -124,10 +125,12 @@ SKIPPED: dict[str, dict[str, str]] = {
     "avb": NO_DENSITY | NO_CHAINS,
     "pyro-nuts": NO_DENSITY | NO_MAP,
     "pyro-hmc": NO_DENSITY | NO_MAP,
-    "exact": NO_DENSITY
-    | NO_MAP
-    | NO_CHAINS
-    | {"stays as yielded": "it cannot be improved, and is yielded once"},
+    "exact": (
+        NO_DENSITY
+        | NO_MAP
+        | NO_CHAINS
+        | {"stays as yielded": "it cannot be improved, and is yielded once"}
+    ),
     "kl_classifier": {"ideal": "a lower bound"},
     "kl_knn": {"ideal": "biased at a finite number of draws"},
     "mean_error": {"ideal": "an absolute value is never 0"},

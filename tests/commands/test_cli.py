@@ -1,4 +1,6 @@
-"""The command as a person types it: in a process of its own, for its output, exit status and files."""
+"""The command as a person types it: in a process of its own, for its output, exit status
+and files.
+"""
 
 import os
 import signal
@@ -47,8 +49,14 @@ def postbench(*words: str | Path, folder: Path) -> subprocess.CompletedProcess[s
 
 
 def test_help_needs_no_torch(tmp_path: Path) -> None:
-    code = "import sys, bench.cli; sys.argv = ['postbench', '--help']\ntry: bench.cli.main()\nexcept SystemExit: pass\n"
-    code += "assert not {'torch', 'pandas', 'scipy', 'numpy', 'pydantic'} & set(sys.modules), sorted(sys.modules)"
+    code = (
+        "import sys, bench.cli; sys.argv = ['postbench', '--help']\ntry: bench.cli.main()\nexcept"
+        " SystemExit: pass\n"
+    )
+    code += (
+        "assert not {'torch', 'pandas', 'scipy', 'numpy', 'pydantic'} & set(sys.modules),"
+        " sorted(sys.modules)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
@@ -84,7 +92,10 @@ def test_export_has_the_promised_columns(tmp_path: Path) -> None:
     postbench(*WALK, "--seeds", "1", "--out", "here", folder=tmp_path)
     postbench("export", "here", "--to", "rows.csv", folder=tmp_path)
     postbench("export", "here", "--to", "rows.parquet", folder=tmp_path)
-    promised = "problem, method, settings, seed, status, reason, checkpoint, seconds, gradients, metric, value, stderr, kind"
+    promised = (
+        "problem, method, settings, seed, status, reason, checkpoint, seconds, gradients, metric,"
+        " value, stderr, kind"
+    )
     frame = pd.read_csv(tmp_path / "rows.csv")
     assert list(frame.columns) == promised.split(", ")
     assert len(pd.read_parquet(tmp_path / "rows.parquet")) == len(frame)
@@ -174,7 +185,12 @@ def cells(folder: Path) -> int:
 
 
 def rows(folder: Path) -> list[tuple[object, ...]]:
-    """What must not depend on how often a run was interrupted: every figure, costs in seconds left out."""
-    query = "SELECT key, checkpoint, metric, status, CASE WHEN metric = 'offset' THEN value END FROM rows ORDER BY 1, 2, 3"
+    """What must not depend on how often a run was interrupted: every figure, costs in seconds left
+    out.
+    """
+    query = (
+        "SELECT key, checkpoint, metric, status, CASE WHEN metric = 'offset' THEN value END FROM"
+        " rows ORDER BY 1, 2, 3"
+    )
     with sqlite3.connect(folder / "results.sqlite") as db:
         return db.execute(query).fetchall()

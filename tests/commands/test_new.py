@@ -1,4 +1,6 @@
-"""`postbench new` writes plugins that pass the checks as they are, and refuses what would not work."""
+"""`postbench new` writes plugins that pass the checks as they are, and refuses what would
+not work.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,10 @@
-r"""The best Gaussian for a problem without Monte Carlo: KL(q||p) in closed form or on a grid, and scipy's optimiser.
+r"""The best Gaussian for a problem without Monte Carlo: KL(q||p) in closed form or on a grid, and
+scipy's optimiser.
 
-The expectation of every term of the three eight-schools densities under a Gaussian is known: polynomials by Isserlis'
-theorem, exp(a l) times a polynomial by shifting its means by a Cov(., l), the half-Cauchy prior by one-dimensional
-quadrature. In the plane a fine grid does. Nothing here is shared with the method under test.
+The expectation of every term of the three eight-schools densities under a Gaussian is known:
+polynomials by Isserlis' theorem, exp(a l) times a polynomial by shifting its means by a Cov(., l),
+the half-Cauchy prior by one-dimensional quadrature. In the plane a fine grid does. Nothing here is
+shared with the method under test.
 """
 
 from __future__ import annotations
@@ -22,9 +24,8 @@ from problems.mixture import Mixture
 from problems.ring import Ring
 from problems.signed_eight_schools import SignedEightSchools
 
-Energy = Callable[
-    [Tensor, Tensor], Tensor
-]  # loc [D], L [D, D] -> minus the expectation of log p, nats
+# loc [D], L [D, D] -> minus the expectation of log p, nats
+Energy = Callable[[Tensor, Tensor], Tensor]
 PROBLEMS = {
     problem.name: problem
     for problem in (Mixture(), Ring(), EightSchools(), EightSchoolsCentred(), SignedEightSchools())
@@ -99,7 +100,9 @@ def _log_normal(square: Tensor, scale: Tensor) -> Tensor:
 
 
 def _log_tau_prior(mean: Tensor, variance: Tensor, scale: float) -> Tensor:
-    """Expectation of the log density of log tau, tau ~ HalfCauchy(scale), by Gauss-Hermite quadrature."""
+    """Expectation of the log density of log tau, tau ~ HalfCauchy(scale), by Gauss-Hermite
+    quadrature.
+    """
     nodes, weights = (torch.from_numpy(part) for part in np.polynomial.hermite_e.hermegauss(120))
     log_tau = mean + variance.sqrt() * nodes
     value = (
@@ -116,12 +119,10 @@ def _schools(problem: EightSchools, loc: Tensor, scale: Tensor) -> Tensor:
     mu, log_tau, eta = loc[0], loc[1], loc[2:]
     of_eta, with_tau, with_mu = cov.diagonal()[2:], cov[1, 2:], cov[0, 2:]
     gap = y - mu
-    cross = (log_tau + cov[1, 1] / 2).exp() * (
-        (gap - cov[0, 1]) * (eta + with_tau) - with_mu
-    )  # of tau (y - mu) eta
-    square = (2 * log_tau + 2 * cov[1, 1]).exp() * (
-        (eta + 2 * with_tau).square() + of_eta
-    )  # of (tau eta)^2
+    # of tau (y - mu) eta
+    cross = (log_tau + cov[1, 1] / 2).exp() * ((gap - cov[0, 1]) * (eta + with_tau) - with_mu)
+    # of (tau eta)^2
+    square = (2 * log_tau + 2 * cov[1, 1]).exp() * ((eta + 2 * with_tau).square() + of_eta)
     likelihood = _log_normal(gap.square() + cov[0, 0] - 2 * cross + square, sigma)
     prior = _log_normal(mu.square() + cov[0, 0], torch.tensor(problem.mu_scale)) + _log_normal(
         eta.square() + of_eta, torch.ones_like(y)
@@ -135,9 +136,8 @@ def _centred(problem: EightSchoolsCentred, loc: Tensor, scale: Tensor) -> Tensor
     mu, log_tau, theta = loc[0], loc[1], loc[2:]
     of_theta = cov.diagonal()[2:]
     of_gap, with_tau = of_theta + cov[0, 0] - 2 * cov[0, 2:], cov[1, 2:] - cov[0, 1]
-    square = (-2 * log_tau + 2 * cov[1, 1]).exp() * (
-        (theta - mu - 2 * with_tau).square() + of_gap
-    )  # of eta^2
+    # of eta^2
+    square = (-2 * log_tau + 2 * cov[1, 1]).exp() * ((theta - mu - 2 * with_tau).square() + of_gap)
     likelihood = _log_normal((y - theta).square() + of_theta, sigma)
     prior = (
         _log_normal(mu.square() + cov[0, 0], torch.tensor(problem.mu_scale))

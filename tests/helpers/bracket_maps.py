@@ -1,4 +1,6 @@
-"""Maps without a density of their own whose density is known all the same, for the tests of the brackets."""
+"""Maps without a density of their own whose density is known all the same, for the tests of the
+brackets.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def atlas_of(approximation: Pushforward, count: int = 2000, seed: int = 0) -> At
 
 @dataclass(frozen=True, eq=False)
 class Squared(Pushforward):
-    """z = eps^2 as a complex number: det J is positive everywhere, and yet every point has two preimages."""
+    """z = eps^2 as a complex number: det J is positive everywhere, and yet every point has two
+    preimages.
+    """
 
     noise_dim: int = 2
 
@@ -59,7 +63,9 @@ class Bounded(Pushforward):
 
 @dataclass(frozen=True, eq=False)
 class Breathing(Pushforward):
-    """z = x e^{u / 2}, turned noise (x, u) with one dimension more than z: a scale mixture of Gaussians."""
+    """z = x e^{u / 2}, turned noise (x, u) with one dimension more than z: a scale mixture of
+    Gaussians.
+    """
 
     dim: int = 2
 

@@ -1,4 +1,6 @@
-"""The first five problems, as shipped and with other settings, and how their draws are held against a known mean."""
+"""The first five problems, as shipped and with other settings, and how their draws are held against
+a known mean.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +75,9 @@ def draws(problem: Problem) -> Tensor:
 
 
 def assert_mean(values: Tensor, expected: Tensor | float) -> None:
-    """The mean over rows equals the expected one, within SIGMAS standard errors, coordinate by coordinate."""
+    """The mean over rows equals the expected one, within SIGMAS standard errors, coordinate by
+    coordinate.
+    """
     stderr = values.std(0) / math.sqrt(len(values))
     assert bool(((values.mean(0) - expected).abs() <= SIGMAS * stderr).all()), (
         values.mean(0) - expected

@@ -1,4 +1,6 @@
-"""Densities and covariances written down a second time, with the libraries and formulas that the problems do not use."""
+"""Densities and covariances written down a second time, with the libraries and formulas that the
+problems do not use.
+"""
 
 from __future__ import annotations
 

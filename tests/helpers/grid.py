@@ -1,4 +1,6 @@
-"""The schools' posteriors by quadrature over mu and tau: a rule, and a step by hand, that the problems do not use."""
+"""The schools' posteriors by quadrature over mu and tau: a rule, and a step by hand, that the
+problems do not use.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ Array = NDArray[np.float64]
 
 
 class Grid:
-    """Quadrature over mu and tau, only eta integrated out: the trapezoidal rule in mu, any rule in t.
+    """Quadrature over mu and tau, only eta integrated out: the trapezoidal rule in mu, any rule in
+    t.
 
     t is the coordinate of the problem: log tau, or the signed tau.
     """
@@ -37,7 +40,9 @@ class Grid:
 
     @classmethod
     def tanh_sinh(cls, problem: Schools) -> Grid:
-        """tanh-sinh in t: t = centre + half tanh(pi/2 sinh u), over all of the law but 1e-13 of it."""
+        """tanh-sinh in t: t = centre + half tanh(pi/2 sinh u), over all of the law but
+        1e-13 of it.
+        """
         u = np.linspace(-3.2, 3.2, 1001)
         x, slope = (
             np.tanh(np.pi / 2 * np.sinh(u)),
@@ -51,7 +56,9 @@ class Grid:
         return float((self.mass * value).sum() / self.mass.sum())
 
     def moments(self, problem: Schools) -> tuple[Array, Array]:
-        """Mean and variance of every coordinate, [D] and [D]; those of eta and theta by the laws of total expectation."""
+        """Mean and variance of every coordinate, [D] and [D]; those of eta and theta by the laws of
+        total expectation.
+        """
         mu, tau, t = self.mu[None, :], self.tau[:, None], self.t[:, None]
         values = [(mu + 0 * t, 0.0), (t + 0 * mu, 0.0)]
         for y, s in zip(self.y, self.sigma, strict=True):

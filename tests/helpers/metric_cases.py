@@ -74,7 +74,9 @@ PAIRS = {"shift": shifted, "scale": scaled, "correlation": correlated, "same": s
 
 @dataclass(frozen=True)
 class StandardNormal(Problem):
-    """A standard normal target whose density lacks a constant; its halves by the sign of z_1 are its modes."""
+    """A standard normal target whose density lacks a constant; its halves by the sign of z_1 are
+    its modes.
+    """
 
     dim: int = 2
     log_z: float = 1.5
@@ -113,7 +115,9 @@ class Affine(Pushforward):
 
 @dataclass(frozen=True, eq=False)
 class Folded(Pushforward):
-    """z_1 = |eps_1|, the rest as it is: a half-normal, every point of which has two preimages of equal weight."""
+    """z_1 = |eps_1|, the rest as it is: a half-normal, every point of which has two preimages of
+    equal weight.
+    """
 
     noise_dim: int = 2
 

@@ -1,4 +1,6 @@
-"""Ingredients of the tests of references: chains with a known memory, runs to check, and ways to harm a stored one."""
+"""Ingredients of the tests of references: chains with a known memory, runs to check, and ways to
+harm a stored one.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,8 @@ from bench.reference.run import Run
 from problems.parts.stored import draws_hash, files, read, seal
 from tests.helpers.exact_problems import seeded
 
-building = importlib.import_module(
-    RefusedError.__module__
-)  # the package has a function of that name, too
+# the package has a function of that name, too
+building = importlib.import_module(RefusedError.__module__)
 NEAR = "mixture-2d:separation=0.3"  # two named modes that chains walk between
 ZEROS, UNIT = torch.zeros(2, dtype=torch.float64), torch.eye(2, dtype=torch.float64)
 

@@ -1,4 +1,6 @@
-"""The problems that only simulation can tell the truth of, as shipped and with other settings, each model written out anew."""
+"""The problems that only simulation can tell the truth of, as shipped and with other settings, each
+model written out anew.
+"""
 
 from __future__ import annotations
 

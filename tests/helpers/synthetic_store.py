@@ -1,4 +1,6 @@
-"""A store that looks like a real run, made of closed forms in half a second, for the tests of the report to look at."""
+"""A store that looks like a real run, made of closed forms in half a second, for the tests of the
+report to look at.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,9 @@ REASONS: dict[tuple[str, str, int], tuple[Status, str]] = {
 
 @dataclass(frozen=True)
 class Fit:
-    """How one method ends on one problem: divergence, kind, cost, its draws, and ``gap`` to an upper bound, if there is one."""
+    """How one method ends on one problem: divergence, kind, cost, its draws, and ``gap`` to an
+    upper bound, if there is one.
+    """
 
     kl: float
     kind: str
@@ -87,7 +91,9 @@ def signed(n: int, rng: np.random.Generator) -> Array:
 def gaussian(
     truth: Callable[[int, np.random.Generator], Array], *, full: bool, side: int | None
 ) -> Callable[..., Array]:
-    """The Gaussian of the truth's own moments, or of one side of it where coordinate ``side`` is positive."""
+    """The Gaussian of the truth's own moments, or of one side of it where coordinate ``side`` is
+    positive.
+    """
 
     def draw(n: int, rng: np.random.Generator) -> Array:
         known = truth(20_000, np.random.default_rng(0))
@@ -99,7 +105,9 @@ def gaussian(
 
 
 def bridged(truth: Callable[[int, np.random.Generator], Array]) -> Callable[..., Array]:
-    """Nearly the truth, some of its draws on straight lines between others: as a network that maps noise continuously."""
+    """Nearly the truth, some of its draws on straight lines between others: as a network that maps
+    noise continuously.
+    """
 
     def draw(n: int, rng: np.random.Generator) -> Array:
         a, b, t = truth(n, rng), truth(n, rng), rng.random((n, 1))
@@ -171,7 +179,9 @@ def posteriors() -> dict[str, tuple[tuple[str, ...], Callable[..., Array], dict[
 def build(
     folder: Path, *, only_failures: bool = False, exact: bool = True, names: Collection[str] = NAMES
 ) -> Store:
-    """Write the run of the problems named; ``exact``: whether with a noise floor; ``only_failures``: nothing was measured."""
+    """Write the run of the problems named; ``exact``: whether with a noise floor;
+    ``only_failures``: nothing was measured.
+    """
     store = Store(folder)
     store.note(INFO)
     for name, (coordinates, truth, fits) in posteriors().items():
@@ -235,9 +245,23 @@ def cell(
         else None
     )
     budget = {"seconds": 30.0, "checkpoints": CHECKPOINTS}
-    return CellRecord(
-        key, problem, {}, method, settings, seed, budget, status, reason, seconds, gradients, health
-    ), rows
+    return (
+        CellRecord(
+            key,
+            problem,
+            {},
+            method,
+            settings,
+            seed,
+            budget,
+            status,
+            reason,
+            seconds,
+            gradients,
+            health,
+        ),
+        rows,
+    )
 
 
 def checkpoint(
@@ -316,7 +340,9 @@ def further(
 
 
 def wide(folder: Path, *, problems: int = 35, exact: bool = True) -> Store:
-    """A run of many problems and three methods, measured once; draws are kept for the first problem only."""
+    """A run of many problems and three methods, measured once; draws are kept for the first problem
+    only.
+    """
     store = Store(folder)
     store.note(INFO | {"title": "wide", "metrics": {"own": {"unit": "nats", "ideal": 1.0}}})
     fits = next(iter(posteriors().values()))[2]

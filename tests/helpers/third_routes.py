@@ -1,4 +1,6 @@
-"""Two posteriors reached in ways that no reference was made in: conditional draws and quadrature, with no density shared."""
+"""Two posteriors reached in ways that no reference was made in: conditional draws and quadrature,
+with no density shared.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ WARM_UP = 100  # sweeps
 def horseshoe_means(
     problem: Horseshoe, centre: Tensor, chains: int, sweeps: int, generator: Generator
 ) -> Tensor:
-    """Average of (beta, log lambda, log tau, log sigma) and of their squared distances from a centre [22], by Gibbs sampling.
+    """Average of (beta, log lambda, log tau, log sigma) and of their squared distances from a
+    centre [22], by Gibbs sampling.
 
     Args:
         problem: whose settings count.
@@ -38,16 +41,16 @@ def horseshoe_means(
 def _gibbs(problem: Horseshoe, chains: int, generator: Generator) -> Iterator[Tensor]:
     """Sweep after sweep, [chains, 22].
 
-    A half-Cauchy is an inverse gamma whose rate is one, too; so all but sigma, half-normal, is drawn from its conditional.
-    Source: E. Makalic, D. F. Schmidt, A simple sampler for the horseshoe estimator, 2016, arXiv:1508.03884.
+    A half-Cauchy is an inverse gamma whose rate is one, too; so all but sigma, half-normal, is
+    drawn from its conditional. Source: E. Makalic, D. F. Schmidt, A simple sampler for the
+    horseshoe estimator, 2016, arXiv:1508.03884.
     """
     data = unit(raw("diabetes"))
     x, y = data[:, :-1], data[:, -1]
     rows, count = x.shape
     guess = problem.relevant / (count - problem.relevant) / math.sqrt(rows)
-    local, t2, s2 = (
-        torch.ones(chains, k, dtype=torch.float64) for k in (count, 1, 1)
-    )  # lambda^2, t^2, sigma^2
+    # lambda^2, t^2, sigma^2
+    local, t2, s2 = (torch.ones(chains, k, dtype=torch.float64) for k in (count, 1, 1))
     local_rate, t2_rate = local, t2
     while True:
         beta = _weights(x.T @ x, x.T @ y, guess**2 * t2 * local, s2, generator)

@@ -1,4 +1,6 @@
-"""AVB's gradients are those of its objective, its map has the Jacobian it says, and what it trains finds the posterior."""
+"""AVB's gradients are those of its objective, its map has the Jacobian it says, and what it trains
+finds the posterior.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +79,9 @@ def gaussian_log_prob(z: Tensor, loc: Tensor, covariance: Tensor) -> Tensor:
 def divergence(
     approximation: Pushforward, problem: Problem, log_z: float, n: int = 20_000
 ) -> tuple[float, float, float]:
-    """KL(q||p) by the Jacobian, its standard error, and the share of draws on which det J is positive."""
+    """KL(q||p) by the Jacobian, its standard error, and the share of draws on which det J is
+    positive.
+    """
     eps = normal(n, problem.dim, seed=9)
     sign, log_det = torch.linalg.slogdet(approximation.jacobian(eps))
     log_q = -0.5 * eps.square().sum(-1) - 0.5 * problem.dim * math.log(2 * math.pi) - log_det
@@ -159,7 +163,9 @@ def test_every_variant_runs(contrast: Any, informed: bool, noise_dim: int | None
 def test_gradients_are_those_of_the_objective(
     contrast: Any, informed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both players' hand-made gradients against autograd through every part, halfway in the annealing, with a tight knee."""
+    """Both players' hand-made gradients against autograd through every part, halfway in the
+    annealing, with a tight knee.
+    """
     monkeypatch.setattr("methods.avb.KNEE", KNEE)
     problem = Tilted()
     method = AVB(**SMALL, contrast=contrast, informed=informed, scale=1.3, lookahead=0.7)

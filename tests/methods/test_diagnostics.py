@@ -1,4 +1,6 @@
-"""The figures of chains: right where the answer is known, the worst where coordinates differ, and NaN where there is none."""
+"""The figures of chains: right where the answer is known, the worst where coordinates differ, and
+NaN where there is none.
+"""
 
 from __future__ import annotations
 

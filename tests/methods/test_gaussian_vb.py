@@ -1,4 +1,6 @@
-"""Gaussian VB finds the best Gaussian of its family, from any seed, and the Gaussian it yields is one."""
+"""Gaussian VB finds the best Gaussian of its family, from any seed, and the Gaussian it yields is
+one.
+"""
 
 from __future__ import annotations
 
@@ -227,7 +229,10 @@ def test_draws_have_the_mean_and_covariance(scale: Tensor) -> None:
         (
             LOC,
             FACTOR[:2],
-            r"takes loc \[D\] and scale_tril \[D\] or \[D, D\], got loc \[3\] and scale_tril \[2, 3\]",
+            (
+                r"takes loc \[D\] and scale_tril \[D\] or \[D, D\], got loc \[3\] and scale_tril"
+                r" \[2, 3\]"
+            ),
         ),
         (LOC.unsqueeze(0), FACTOR, r"got loc \[1, 3\]"),
         (LOC, -FACTOR, "a positive diagonal"),

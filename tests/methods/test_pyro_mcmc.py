@@ -1,4 +1,6 @@
-"""Pyro's samplers under the contract: right moments, figures that mean what they say, and nothing global disturbed."""
+"""Pyro's samplers under the contract: right moments, figures that mean what they say, and nothing
+global disturbed.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,9 @@ class Normal(Problem):
 
 
 class Half(Problem):
-    """A normal law of which only z[0] > edge is left: no density, and no slope, on the other side."""
+    """A normal law of which only z[0] > edge is left: no density, and no slope, on the
+    other side.
+    """
 
     name: ClassVar[str] = "half"
     truth: Any = None
@@ -131,9 +135,8 @@ def test_first_the_later_halves_then_only_what_follows_the_warm_up(kind: type[Sa
     assert torch.equal(yielded[-1].chains, newest[:, 12:])
     assert yielded[-1].chains.dtype == torch.float64
     assert len(set(newest[..., 0].flatten().tolist())) > 40  # the chains move
-    few = sample(
-        Normal((1.0, 1.0)), kind(**SHORT)
-    )  # a warm-up longer than what follows is still left out in the end
+    # a warm-up longer than what follows is still left out in the end
+    few = sample(Normal((1.0, 1.0)), kind(**SHORT))
     assert few[-1].chains.shape == (2, 8, 2)
     assert few[-2].chains.shape == (2, 10, 2)
 
@@ -229,7 +232,10 @@ def test_starts_where_the_density_is_finite_and_stays_there(method: Sampler) -> 
 
 @both
 def test_a_density_that_is_finite_at_no_start_is_refused(kind: type[Sampler]) -> None:
-    message = rf"{kind.__name__}\(radius=2.0\): the density is finite at none of 100 starting points .* change radius"
+    message = (
+        rf"{kind.__name__}\(radius=2.0\): the density is finite at none of 100 starting points .*"
+        r" change radius"
+    )
     with pytest.raises(ValueError, match=message):
         sample(Half(3.0), kind(**SHORT))
     first = next(

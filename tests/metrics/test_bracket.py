@@ -1,4 +1,6 @@
-"""The search for preimages, and what it proves about a density: held against maps whose preimages are known."""
+"""The search for preimages, and what it proves about a density: held against maps whose preimages
+are known.
+"""
 
 from __future__ import annotations
 
@@ -127,7 +129,9 @@ def test_upper_bound_holds_for_a_search_that_misses_much(
 
 
 def test_chance_to_be_found_blindly_is_a_probability() -> None:
-    """For a one-to-one map every start leads to the one preimage, so the chance is 1 however it is estimated."""
+    """For a one-to-one map every start leads to the one preimage, so the chance is 1 however it is
+    estimated.
+    """
     affine = Affine(torch.zeros(3, dtype=torch.float64), torch.eye(3, dtype=torch.float64))
     eps = normal(rng(0), 40, 3)
     centres = normal(rng(1), 40, 6, 3)

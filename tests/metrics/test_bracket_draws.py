@@ -1,4 +1,6 @@
-"""Lower bounds on KL(q||p) from draws alone: density models and classifiers, held against pairs whose divergence is known."""
+"""Lower bounds on KL(q||p) from draws alone: density models and classifiers, held against pairs
+whose divergence is known.
+"""
 
 from __future__ import annotations
 

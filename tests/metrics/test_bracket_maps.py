@@ -1,4 +1,6 @@
-"""Brackets on KL(q||p) of maps: both ends, their kinds and their standard errors, against divergences that are known."""
+"""Brackets on KL(q||p) of maps: both ends, their kinds and their standard errors, against
+divergences that are known.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Effective sizes against the closed form for autoregressive chains, and the corners where there is nothing to estimate."""
+"""Effective sizes against the closed form for autoregressive chains, and the corners where there is
+nothing to estimate.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The other rulers against every hazard: a finite figure or a reason, never NaN, never clamped, and no change with units."""
+"""The other rulers against every hazard: a finite figure or a reason, never NaN, never clamped, and
+no change with units.
+"""
 
 from __future__ import annotations
 
@@ -103,9 +105,8 @@ def test_units_do_not_matter(name: str, shift: float, scale: float) -> None:
         found(RULERS[name](draws, truth)),
         found(RULERS[name](draws * scales + shift, truth * scales + shift)),
     )
-    slack = (
-        0.2 * plain.stderr if name == "c2st" else 1e-9
-    )  # rounding moves draws across the bins of the trees
+    # rounding moves draws across the bins of the trees
+    slack = 0.2 * plain.stderr if name == "c2st" else 1e-9
     assert moved.value == pytest.approx(plain.value, rel=1e-4, abs=slack)
     assert moved.stderr == pytest.approx(plain.stderr, rel=1e-2 if name == "c2st" else 1e-4)
 
@@ -166,10 +167,8 @@ def test_weights(ruler) -> None:  # type: ignore[no-untyped-def]
     assert isinstance(ruler(torch.cat([torch.zeros(200), torch.ones(200)])), Estimate | Skipped)
 
 
-EVIDENCE = (
-    LogZError(),
-    LogZErrorReverse(),
-)  # the only ones to which the kind of truth makes a difference
+# the only ones to which the kind of truth makes a difference
+EVIDENCE = (LogZError(), LogZErrorReverse())
 CASES = [
     (metric, problem)
     for metric in METRICS

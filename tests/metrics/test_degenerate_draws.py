@@ -1,4 +1,6 @@
-"""Every metric against every hazard: a finite figure or a reason, never NaN, never clamped, and no change with units."""
+"""Every metric against every hazard: a finite figure or a reason, never NaN, never clamped, and no
+change with units.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Divergences and ELBO against closed forms: values, kinds, intervals, and what is said where there is no figure."""
+"""Divergences and ELBO against closed forms: values, kinds, intervals, and what is said where there
+is no figure.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The nearest-neighbour divergence: no bias where q = p, honest scatter, repeated and correlated draws seen through."""
+"""The nearest-neighbour divergence: no bias where q = p, honest scatter, repeated and correlated
+draws seen through.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,9 @@ def test_repeated_rows_are_one_place(direction: str, dim: int) -> None:
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize("memory", [0, 2])
 def test_equation(k: int, memory: int) -> None:
-    """Against the formula by whole distance matrices: 60 places, the first 20 of them visited three times in a row."""
+    """Against the formula by whole distance matrices: 60 places, the first 20 of them visited three
+    times in a row.
+    """
     places, truth = (
         cases.normal(cases.rng(0), 60, 2) + 0.5,
         cases.normal(cases.rng(1), 80, 2) * torch.tensor([1.0, 50.0]),

@@ -1,4 +1,6 @@
-"""The maximum mean discrepancy against its closed form for Gaussians: unbiased, negative at times, with intervals that hold."""
+"""The maximum mean discrepancy against its closed form for Gaussians: unbiased, negative at times,
+with intervals that hold.
+"""
 
 from __future__ import annotations
 

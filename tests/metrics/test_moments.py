@@ -1,4 +1,6 @@
-"""Errors of moments and of mode shares: values in the stated units, and intervals that hold although the worst is chosen."""
+"""Errors of moments and of mode shares: values in the stated units, and intervals that hold
+although the worst is chosen.
+"""
 
 from __future__ import annotations
 

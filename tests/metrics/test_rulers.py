@@ -1,4 +1,6 @@
-"""The rulers of distance, weight and interval against closed forms: what each reads where the answer is known."""
+"""The rulers of distance, weight and interval against closed forms: what each reads where the
+answer is known.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,12 @@ from bench.metrics.sliced_wasserstein import SlicedWasserstein, sliced_wasserste
 from tests.helpers import metric_cases as cases
 from tests.helpers.metric_cases import Affine, Folded, StandardNormal, compare, found, within
 
+# the normal's, at the ends of central intervals
 QUANTILES = {
     0.5: 0.674490,
     0.9: 1.644854,
     0.95: 1.959964,
-}  # the normal's, at the ends of central intervals
+}
 
 
 def phi(z: float) -> float:

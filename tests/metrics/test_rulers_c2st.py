@@ -1,4 +1,6 @@
-"""The classifier test against the best accuracy there is, and against what may be learnt that is no difference."""
+"""The classifier test against the best accuracy there is, and against what may be learnt that is no
+difference.
+"""
 
 from __future__ import annotations
 

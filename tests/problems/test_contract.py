@@ -1,4 +1,6 @@
-"""The first five problems held to the contract: density, gradient, batches, coordinates and settings."""
+"""The first five problems held to the contract: density, gradient, batches, coordinates and
+settings.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The exact problems to calibrate on: each held to the contract, and its truth to a formula or quadrature of another kind."""
+"""The exact problems to calibrate on: each held to the contract, and its truth to a formula or
+quadrature of another kind.
+"""
 
 from __future__ import annotations
 
@@ -94,7 +96,9 @@ def test_a_problem_made_in_inference_mode_has_gradients_later(problem: Problem) 
 
 @every_problem
 def test_draws_obey_steins_identities(problem: Problem) -> None:
-    """E[g_j] = 0 and E[z_i g_j] = -[i = j], with g the gradient of log p: z_i g_j is bounded even in a Student-t's tails."""
+    """E[g_j] = 0 and E[z_i g_j] = -[i = j], with g the gradient of log p: z_i g_j is bounded even
+    in a Student-t's tails.
+    """
     z = draws(problem).clone().requires_grad_()
     (g,) = torch.autograd.grad(problem.log_density(z).sum(), z)
     z = torch.cat((torch.ones(N, 1, dtype=torch.float64), z.detach()), 1)
@@ -108,7 +112,9 @@ def test_draws_obey_steins_identities(problem: Problem) -> None:
 
 @every_problem
 def test_draws_are_as_spread_as_the_density_is_curved(problem: Problem) -> None:
-    """E[(v'g)^2 + v'Hv] = 0, with H the Hessian, along axes or a few directions: sharper across a thin ridge."""
+    """E[(v'g)^2 + v'Hv] = 0, with H the Hessian, along axes or a few directions: sharper across a
+    thin ridge.
+    """
     z = draws(problem).clone().requires_grad_()
     (g,) = torch.autograd.grad(problem.log_density(z).sum(), z, create_graph=True)
     directions = torch.randn(4, problem.dim, generator=seeded(9), dtype=torch.float64)
@@ -136,7 +142,9 @@ def test_variances_of_the_gaussians_span_the_condition(problem: Any) -> None:
 
 @some(Gaussian2, Gaussian100, LinearRegression, GPRegression, StateSpace)
 def test_log_z_is_that_of_the_parabola(problem: Problem) -> None:
-    """A quadratic log density integrates by its value and curvature at the top, one Newton step from anywhere."""
+    """A quadratic log density integrates by its value and curvature at the top, one Newton step
+    from anywhere.
+    """
     start = scattered(problem)
     hessian = torch.func.jacrev(torch.func.grad(problem.log_density))(start)
     gradient = torch.func.grad(problem.log_density)(start)
@@ -165,11 +173,12 @@ def test_density_is_the_change_of_variables_of_the_map(problem: Any) -> None:
     )
 
 
+# points along an axis of the plane; others 400
 GRID = {
     "gaussian-2": 1200,
     "gaussian-mixture-2": 350,
     "funnel": 1200,
-}  # points along an axis of the plane; others 400
+}
 THIN_TAILS = [
     p for p in SHIPPED + ALTERED if p.dim <= 3 and not isinstance(p, StudentT | StudentMixture)
 ]
@@ -275,7 +284,10 @@ def test_parameters_and_labels_are_those_of_the_model() -> None:
         ),
         (
             lambda: Gaussian100(dim=0),
-            r"Gaussian100\(dim=\.\.\.\) must be a whole number, 1 or more, got 0; the default is 100",
+            (
+                r"Gaussian100\(dim=\.\.\.\) must be a whole number, 1 or more, got 0; the default"
+                r" is 100"
+            ),
         ),
         (
             lambda: StudentT(dof=2.5),

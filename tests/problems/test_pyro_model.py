@@ -1,4 +1,6 @@
-"""A Pyro model as a problem: its density, coordinates and truth, against ours and against Pyro's own."""
+"""A Pyro model as a problem: its density, coordinates and truth, against ours and against Pyro's
+own.
+"""
 
 from __future__ import annotations
 

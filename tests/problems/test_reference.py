@@ -1,4 +1,6 @@
-"""The problems without an exact truth: their densities against models written out in torch.distributions, and the contract."""
+"""The problems without an exact truth: their densities against models written out in
+torch.distributions, and the contract.
+"""
 
 from __future__ import annotations
 
@@ -222,13 +224,14 @@ def test_counts_are_drawn_from_the_model() -> None:
     assert_mean(counts.y, rate)
     assert_mean(counts.x * counts.y, 0.5 * rate)
     assert_mean(counts.y * (counts.y - 1), rate**2 * math.exp(0.5**2 + 0.8**2))
-    assert_mean(
-        counts.y.prod(-1, keepdim=True), rate**2 * math.exp(0.8**2)
-    )  # two of one group share its effect
+    # two of one group share its effect
+    assert_mean(counts.y.prod(-1, keepdim=True), rate**2 * math.exp(0.8**2))
 
 
 def test_labels_are_drawn_from_the_model() -> None:
-    """How often labels a distance apart agree, at a = 3, l = 0.3: E[y y'] = E[tanh(f / 2) tanh(f' / 2)]."""
+    """How often labels a distance apart agree, at a = 3, l = 0.3: E[y y'] = E[tanh(f / 2) tanh(f' /
+    2)].
+    """
     labels = torch.stack([GPClassification(inputs=21, seed=seed).labels for seed in range(1000)])
     assert set(labels.flatten().tolist()) == {-1.0, 1.0}
     assert_mean(labels, 0.0)
@@ -263,7 +266,10 @@ def test_the_seed_decides_the_data(kind: Any) -> None:
         ),
         (
             lambda: Horseshoe(relevant=-1.0),
-            r"Horseshoe\(relevant=\.\.\.\) must be positive and finite, got -1\.0; the default is 3\.0",
+            (
+                r"Horseshoe\(relevant=\.\.\.\) must be positive and finite, got -1\.0; the default"
+                r" is 3\.0"
+            ),
         ),
         (
             lambda: PoissonEffects(groups=0),

@@ -1,4 +1,6 @@
-"""The truth of the first five problems held against their densities, and against quadratures other than its own."""
+"""The truth of the first five problems held against their densities, and against quadratures other
+than its own.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +34,9 @@ from tests.helpers.exact_problems import (
 )
 from tests.helpers.grid import Grid
 
-# In the neck of the funnel the gradient holds eta / tau, and E[1 / tau^2] is infinite; so is the variance of importance
-# ratios. That the centred schools are the others in new coordinates is tested to rounding instead.
+# In the neck of the funnel the gradient holds eta / tau, and E[1 / tau^2] is infinite; so is the
+# variance of importance ratios. That the centred schools are the others in new coordinates is
+# tested to rounding instead.
 without_the_funnel = [p for p in PROBLEMS if not isinstance(p, EightSchoolsCentred)]
 but_the_funnel = pytest.mark.parametrize("problem", without_the_funnel, ids=label)
 
@@ -55,7 +58,9 @@ def test_no_number_is_drawn_twice(problem: Problem) -> None:
 
 @but_the_funnel
 def test_draws_obey_the_density_by_steins_identities(problem: Problem) -> None:
-    """E[g_i] = 0, E[z_i g_i] = -1 and E[g_i^2 + d g_i / d z_i] = 0, where g is the gradient of log p."""
+    """E[g_i] = 0, E[z_i g_i] = -1 and E[g_i^2 + d g_i / d z_i] = 0, where g is the gradient of log
+    p.
+    """
     z = draws(problem).clone().requires_grad_()
     (gradient,) = torch.autograd.grad(problem.log_density(z).sum(), z, create_graph=True)
     curvature = [
@@ -70,7 +75,9 @@ def test_draws_obey_the_density_by_steins_identities(problem: Problem) -> None:
 
 @but_the_funnel
 def test_log_z_agrees_with_importance_sampling(problem: Problem) -> None:
-    """Proposals from Student's t, centred on the truth or, where that has modes, on each in turn."""
+    """Proposals from Student's t, centred on the truth or, where that has modes, on each in
+    turn.
+    """
     z = draws(problem)
     side = torch.zeros(N, dtype=torch.long) if problem.modes is None else problem.modes.label(z)
     parts = [z[side == k].numpy() for k in side.unique()]
@@ -141,7 +148,9 @@ def test_centred_and_non_centred_are_one_posterior(fields: dict[str, Any]) -> No
 
 @every_school
 def test_log_z_by_two_other_quadratures(problem: Schools) -> None:
-    """tanh-sinh x trapezoid over (t, mu); and adaptive Gauss-Kronrod over t on one J-dimensional normal density of y."""
+    """tanh-sinh x trapezoid over (t, mu); and adaptive Gauss-Kronrod over t on one J-dimensional
+    normal density of y.
+    """
     signed, n = isinstance(problem, SignedEightSchools), len(problem.y)
 
     def joint(t: float) -> float:
@@ -174,7 +183,9 @@ def test_draws_have_the_moments_of_the_quadrature(problem: Schools) -> None:
 
 @every_school
 def test_draws_of_tau_follow_its_law_down_to_the_thousandth(problem: Schools) -> None:
-    """Their shares under a CDF computed another way are uniform, and so are the thousandths of the shares: no grid."""
+    """Their shares under a CDF computed another way are uniform, and so are the thousandths of the
+    shares: no grid.
+    """
     low, high = (-9.0, 9.0) if isinstance(problem, SignedEightSchools) else (-22.0, 9.0)
     t = np.linspace(low, high, 3001)
     density = Grid(problem, t, np.ones_like(t)).mass.sum(1)

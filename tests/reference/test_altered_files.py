@@ -1,4 +1,6 @@
-"""Every way a stored reference can go wrong is caught, named with the way out, and keeps it from being used."""
+"""Every way a stored reference can go wrong is caught, named with the way out, and keeps it from
+being used.
+"""
 
 from __future__ import annotations
 

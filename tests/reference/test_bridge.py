@@ -1,4 +1,6 @@
-"""Log Z by bridge sampling, and the mixture it bridges to, against densities whose integral is known."""
+"""Log Z by bridge sampling, and the mixture it bridges to, against densities whose integral is
+known.
+"""
 
 from __future__ import annotations
 

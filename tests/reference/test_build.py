@@ -1,4 +1,6 @@
-"""Building a reference from end to end: certified and stored when all is sound, refused and named when anything is not."""
+"""Building a reference from end to end: certified and stored when all is sound, refused and named
+when anything is not.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""`postbench reference`: what is printed says where, what is wrong and what to do, and fits the terminal."""
+"""`postbench reference`: what is printed says where, what is wrong and what to do, and fits the
+terminal.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,8 @@ def test_each_place_is_named_above_what_was_found_there(
     assert lines.index(f"{SHIPPED}:") == 7
     (fault,) = [line for line in lines if "fail " in line]
     assert fault.startswith(
-        "  fail    horseshoe: certificate: the certificate was changed after it was sealed; put both"
+        "  fail    horseshoe: certificate: the certificate was changed after it was sealed; put"
+        " both"
     )
     assert lines[-1] == f"{6 * len(stems(SHIPPED)) + 1} passed, 1 failed"
 

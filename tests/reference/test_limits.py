@@ -1,4 +1,6 @@
-"""The checks of a reference: sound chains pass, and each kind of harm is seen by the one that looks for it."""
+"""The checks of a reference: sound chains pass, and each kind of harm is seen by the one that looks
+for it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Stored references: what ships is intact and true, and files are named and written so that nothing is mixed up or lost."""
+"""Stored references: what ships is intact and true, and files are named and written so that nothing
+is mixed up or lost.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What a ranking does not believe: neighbours that saturate, and seeds that are left when others gave nothing."""
+"""What a ranking does not believe: neighbours that saturate, and seeds that are left when others
+gave nothing.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,8 @@ def test_neighbours_above_the_floor_put_no_exact_rival_out() -> None:
         "draws": "tied",
         "density": "tied",
     }
-    other = rank(
-        {"draws": read, "density": known}, NOISE, astray=False
-    )  # a ruler that does not saturate
+    # a ruler that does not saturate
+    other = rank({"draws": read, "density": known}, NOISE, astray=False)
     assert other["draws"].rank == "best"
 
 

@@ -73,9 +73,8 @@ def test_estimates_below_the_floor_stand_on_it(results: Results) -> None:
 
 def awkward(folder: Path, draws: Mapping[str, np.ndarray], values: Mapping[str, float]) -> Store:
     store, dim = Store(folder), next(iter(draws.values())).shape[1]
-    labels = [
-        rf"$\frac{{{i}$ 漢" for i in range(dim)
-    ]  # broken mathematics, which must be shown as it is
+    # broken mathematics, which must be shown as it is
+    labels = [rf"$\frac{{{i}$ 漢" for i in range(dim)]
     store.save_draws("truth-p", np.random.default_rng(0).normal(size=(400, dim)), labels)
     for method, x in draws.items():
         rows = [Row(0, True, 0.0, 0, 0, len(x), "kl_qp", values.get(method, 0.5), 0.1, "exact")]

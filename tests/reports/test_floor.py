@@ -1,4 +1,6 @@
-"""The noise floor stands in every table and picture, and inside it no method is put above another."""
+"""The noise floor stands in every table and picture, and inside it no method is put above
+another.
+"""
 
 from __future__ import annotations
 

@@ -148,7 +148,10 @@ def test_a_run_cut_short_shows_what_there_is(tmp_path: Path) -> None:
 
 
 def test_importing_the_page_loads_neither_torch_nor_pyplot() -> None:
-    code = "import sys, reports.page, reports.tables; print(*({'torch', 'matplotlib.pyplot'} & set(sys.modules)))"
+    code = (
+        "import sys, reports.page, reports.tables; print(*({'torch', 'matplotlib.pyplot'} &"
+        " set(sys.modules)))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

@@ -1,4 +1,6 @@
-"""Runs of many problems, terminals of few columns, and metrics that the report has never heard of."""
+"""Runs of many problems, terminals of few columns, and metrics that the report has never
+heard of.
+"""
 
 from __future__ import annotations
 

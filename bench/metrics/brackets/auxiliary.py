@@ -1,20 +1,25 @@
-r"""The density of a map with more noise than coordinates: give it the coordinates that it lacks, and integrate them out again.
+r"""The density of a map with more noise than coordinates: give it the coordinates that it lacks,
+and integrate them out again.
 
-With K noise dimensions for D coordinates, keep K - D of the noise, a = V^T eps. Then F(eps) = (f(eps), a) is square and has a
-density q(z, a), and for every conditional density s(a | z) and a_k ~ s
+With K noise dimensions for D coordinates, keep K - D of the noise, a = V^T eps. Then F(eps) =
+(f(eps), a) is square and has a density q(z, a), and for every conditional density s(a | z) and a_k
+~ s
 
 .. math:: E \log \frac 1 M \sum_{k=1}^M \frac{q(z, a_k)}{s(a_k | z)} \;\le\; \log q(z) \;\le\;
    E \log \frac{1}{M + 1} \sum_{k=0}^M \frac{q(z, a_k)}{s(a_k | z)}
 
-where a_0 is the one behind z = f(eps_0), an exact draw of q(a | z). The first is Jensen's inequality; the second holds because
-the average weight over q(z) is the density of M + 1 draws, one exact and hidden among M from s, relative to M + 1 draws from s,
-and a relative entropy is not negative. V spans what f ignores most; s is the conditional of a Gaussian mixture of (z, a).
-Of q(z, a) the weights hold what a search for preimages finds. Above, that bounds the density of what can be found; a draw whose
-noise cannot be is named one by one, and which of the two it is costs -log(1 - lambda) or -log lambda, as in ``upper``.
+where a_0 is the one behind z = f(eps_0), an exact draw of q(a | z). The first is Jensen's
+inequality; the second holds because the average weight over q(z) is the density of M + 1 draws, one
+exact and hidden among M from s, relative to M + 1 draws from s, and a relative entropy is not
+negative. V spans what f ignores most; s is the conditional of a Gaussian mixture of (z, a). Of q(z,
+a) the weights hold what a search for preimages finds. Above, that bounds the density of what can be
+found; a draw whose noise cannot be is named one by one, and which of the two it is costs -log(1 -
+lambda) or -log lambda, as in ``upper``.
 
-Sources: Burda, Grosse & Salakhutdinov, "Importance weighted autoencoders" (2016), arXiv 1509.00519; Yin & Zhou, "Semi-implicit
-variational inference" (2018), arXiv 1805.11183; Grosse, Ghahramani & Adams (2015), arXiv 1511.02543. Unlike in semi-implicit
-inference no noise is added to z: q(z | a) is itself the density of a square map.
+Sources: Burda, Grosse & Salakhutdinov, "Importance weighted autoencoders" (2016), arXiv 1509.00519;
+Yin & Zhou, "Semi-implicit variational inference" (2018), arXiv 1805.11183; Grosse, Ghahramani &
+Adams (2015), arXiv 1511.02543. Unlike in semi-implicit inference no noise is added to z: q(z | a)
+is itself the density of a square map.
 """
 
 from __future__ import annotations
@@ -110,7 +115,8 @@ class Bounds:
     Args:
         points: z, [n, D].
         log_q: log q_1(z, a_0) - log s(a_0 | z), a_0 by the noise behind z, nats, [n].
-        lower, upper: bounds on what log q has above that, at the last m points, nats, [m]; -inf where no weight could be had.
+        lower, upper: bounds on what log q has above that, at the last m points, nats, [m]; -inf
+            where no weight could be had.
         missed: share of those m whose noise the search overlooked.
     """
 
@@ -160,7 +166,9 @@ def bounds(
 def _weights(
     square: Augmented, z: Tensor, conditional: Conditional, atlas: Atlas, generator: Generator
 ) -> Tensor:
-    """Log q(z, a_k) - log s(a_k | z) of a_k from s, q as far as preimages were found: [m, D] -> [m, M]."""
+    """Log q(z, a_k) - log s(a_k | z) of a_k from s, q as far as preimages were found: [m, D] -> [m,
+    M].
+    """
     many = z.repeat_interleave(PROPOSALS, 0)
     proposed = conditional.sample(many, generator)
     found = search(square, torch.cat([many, proposed], -1), atlas)

@@ -4,9 +4,9 @@ With q_1 a density that is known at every draw, by the noise behind it,
 
 .. math:: KL(q \| p) = E_q[\log q_1 - \log p] + \log Z + E_q[\log q - \log q_1]
 
-The first part is an average over many draws. The excess, 0 for a map that does not fold, is bounded from both sides at fewer of
-them, because every preimage has to be looked for: see ``preimages`` and ``upper``. Maps of more noise than coordinates are made
-square first: see ``auxiliary``.
+The first part is an average over many draws. The excess, 0 for a map that does not fold, is bounded
+from both sides at fewer of them, because every preimage has to be looked for: see ``preimages`` and
+``upper``. Maps of more noise than coordinates are made square first: see ``auxiliary``.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Bracket:
     """Bounds on KL(q||p).
 
     Args:
-        lower: kind ``exact`` where q has a density, or is a map and nothing speaks against its being one-to-one; else
-            ``lower bound``.
+        lower: kind ``exact`` where q has a density, or is a map and nothing speaks against its
+            being one-to-one; else ``lower bound``.
         upper: kind ``exact`` where q has a density, else ``upper bound``.
     """
 
@@ -50,7 +50,8 @@ class Bracket:
 
 @dataclass(frozen=True, eq=False)
 class MapDraws:
-    """Draws of a map and what is known of its density there, of all preimages at the last m of them.
+    """Draws of a map and what is known of its density there, of all preimages at the last m of
+    them.
 
     Args:
         points: [n, D]; log_q: log q_1, nats, [n].
@@ -78,14 +79,16 @@ class Searching(Metric):
     def __post_init__(self) -> None:
         if self.searched < LEAST:
             raise ValueError(
-                f"{type(self).__name__}(searched=...) must be at least {LEAST}, got {self.searched}."
+                f"{type(self).__name__}(searched=...) must be at least {LEAST}, got"
+                f" {self.searched}."
             )
 
 
 def bracket(
     comparison: Comparison, evidence: tuple[float, float], searched: int = SEARCHED
 ) -> Bracket | Skipped:
-    """Bounds on E_q[log q - log p] + log Z by way of densities; both ends are one figure where q can be asked for its own.
+    """Bounds on E_q[log q - log p] + log Z by way of densities; both ends are one figure where q
+    can be asked for its own.
 
     Args:
         evidence: log Z and its standard error, nats; (0, 0) leaves minus the ELBO.
@@ -112,7 +115,9 @@ def bracket(
 def _with_excess(
     first: Estimate, ratio: Tensor, more: Tensor, more_stderr: float
 ) -> Estimate | Skipped:
-    """The average of the ratio, [n], plus that of the excess, [m], which is known at the last m draws."""
+    """The average of the ratio, [n], plus that of the excess, [m], which is known at the last m
+    draws.
+    """
     lost = int((~more.isfinite()).sum())
     if lost:
         return Skipped(f"No bound was found at {lost} of {len(more)} draws.")
@@ -129,7 +134,9 @@ def _with_excess(
 @kept
 @torch.no_grad()
 def own_densities(comparison: Comparison) -> tuple[Tensor, Tensor] | None:
-    """Log q and log p at the shared draws, [n] each, or None where q cannot be asked for its density."""
+    """Log q and log p at the shared draws, [n] each, or None where q cannot be asked for its
+    density.
+    """
     log_q = comparison.approximation.log_prob(comparison.draws)
     return (
         None
@@ -150,14 +157,17 @@ def log_density_at(comparison: Comparison, searched: int) -> Tensor:
 @kept
 @torch.no_grad()
 def known_draws(comparison: Comparison, searched: int) -> MapDraws | Skipped:
-    """Fresh draws of a map of at least as much noise as coordinates, or why its density is out of reach."""
+    """Fresh draws of a map of at least as much noise as coordinates, or why its density is out of
+    reach.
+    """
     approximation, dim = comparison.approximation, comparison.problem.dim
     if not isinstance(approximation, Pushforward):
         return Skipped("The approximation is draws alone, without a density.")
     noise, generator = approximation.noise_dim, comparison.generator()
     if noise < dim:
         return Skipped(
-            f"The map has {noise} noise dimensions for {dim} coordinates: it has no density, and KL(q||p) is infinite."
+            f"The map has {noise} noise dimensions for {dim} coordinates: it has no density, and"
+            " KL(q||p) is infinite."
         )
     count = max(len(comparison.draws), FEWEST)
     if noise == dim:
@@ -189,7 +199,8 @@ def _of_square_map(
 
 def _flat(singular: int, count: int) -> Skipped:
     return Skipped(
-        f"The map is singular at {singular} of {count} draws: it has no density there, and KL(q||p) is infinite."
+        f"The map is singular at {singular} of {count} draws: it has no density there, and KL(q||p)"
+        " is infinite."
     )
 
 
@@ -199,25 +210,36 @@ def _judged(approximation: Pushforward, atlas: Atlas, behind: Excess) -> tuple[K
     positive = float((signs > 0).double().mean())
     per_draw, overlooked = float(behind.found.count.double().mean()), int(behind.missed.sum())
     each = "one preimage" if per_draw == 1 else f"{per_draw:.4g} preimages"
-    search = f"a search found {each} of each of {searched} draws and overlooked the known one of {overlooked}"
+    search = (
+        f"a search found {each} of each of {searched} draws and overlooked the known one of"
+        f" {overlooked}"
+    )
     if 0 < positive < 1:
         share = min(positive, 1 - positive)
         return (
             "lower bound",
-            f"The map folds: det J has the rarer sign on {share:.2%} of {len(signs)} draws; {search}.",
+            (
+                f"The map folds: det J has the rarer sign on {share:.2%} of {len(signs)} draws;"
+                f" {search}."
+            ),
         )
     if int((behind.found.count != 1).sum()) or overlooked:
         return "lower bound", f"det J has one sign on all {len(signs)} draws, yet {search}."
     if not grows(approximation, atlas):
         return (
             "lower bound",
-            f"The map does not grow in all directions, so it may reach a point twice, although {search}.",
+            (
+                "The map does not grow in all directions, so it may reach a point twice, although"
+                f" {search}."
+            ),
         )
     return "exact", f"{UNLESS}det J has one sign on all {len(signs)} draws, and {search}."
 
 
 def grows(approximation: Pushforward, atlas: Atlas) -> bool:
-    """Whether f(eps) moves away as eps does, as seen far out in the directions of the draws: then f is proper."""
+    """Whether f(eps) moves away as eps does, as seen far out in the directions of the draws: then f
+    is proper.
+    """
     far = FAR * torch.nn.functional.normalize(atlas.eps[:FEWEST], dim=-1)
     reached = torch.linalg.vector_norm(atlas.whiten(approximation.forward(far).double()), dim=-1)
     return bool((reached > FAR * SLOWEST).all())
@@ -232,7 +254,8 @@ def _of_wide_map(
             "The map is singular at some draws, together with the noise that it ignores most."
         )
     note = (
-        f"The map has {approximation.noise_dim} noise dimensions for {dim} coordinates; the rest is integrated out at "
-        f"{counts[1]} draws. The search overlooked the noise of {found.missed:.2%}."
+        f"The map has {approximation.noise_dim} noise dimensions for {dim} coordinates; the rest is"
+        f" integrated out at {counts[1]} draws. The search overlooked the noise of"
+        f" {found.missed:.2%}."
     )
     return MapDraws(found.points, found.log_q, found.lower, found.upper, "lower bound", note)

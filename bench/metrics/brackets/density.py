@@ -1,4 +1,6 @@
-"""Where the log density of an approximation can be had, and what it is worth there: exact, or a bound."""
+"""Where the log density of an approximation can be had, and what it is worth there: exact, or a
+bound.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def at_draws(comparison: Comparison) -> Known | Skipped:
 
 
 def at_truth(comparison: Comparison) -> Known | Skipped:
-    """Densities at draws of the truth. For a map all preimages of a given point would have to be found first."""
+    """Densities at draws of the truth. For a map all preimages of a given point would have to be
+    found first.
+    """
     with torch.no_grad():
         log_q = comparison.approximation.log_prob(comparison.truth)
         if log_q is not None:
@@ -50,12 +54,15 @@ def at_truth(comparison: Comparison) -> Known | Skipped:
 
 
 def _of_map(comparison: Comparison) -> Known | Skipped:
-    """All draws with the one preimage of each where the map is one-to-one, else those whose preimages were looked for."""
+    """All draws with the one preimage of each where the map is one-to-one, else those whose
+    preimages were looked for.
+    """
     approximation = comparison.approximation
     if isinstance(approximation, Pushforward) and approximation.noise_dim > comparison.problem.dim:
         noise, dim = approximation.noise_dim, comparison.problem.dim
         return Skipped(
-            f"The map has {noise} noise dimensions for {dim} coordinates: its density has no closed form."
+            f"The map has {noise} noise dimensions for {dim} coordinates: its density has no closed"
+            " form."
         )
     found = known_draws(comparison, SEARCHED)
     if isinstance(found, Skipped):

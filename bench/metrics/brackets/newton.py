@@ -1,10 +1,11 @@
-r"""Newton's method for many systems at once: from a point and a guess to the noise that a sampler network made it from.
+r"""Newton's method for many systems at once: from a point and a guess to the noise that a sampler
+network made it from.
 
 .. math:: \epsilon \leftarrow \epsilon - \alpha J^{-1} (f(\epsilon) - z), \quad J = J_f(\epsilon)
 
-A step is taken where the next one, by the same J, would be shorter: the natural monotonicity test, which does not depend on the
-units of z. Else alpha is halved. Source: Deuflhard, "Newton Methods for Nonlinear Problems" (2004), section 3.3,
-doi 10.1007/978-3-642-23899-4.
+A step is taken where the next one, by the same J, would be shorter: the natural monotonicity test,
+which does not depend on the units of z. Else alpha is halved. Source: Deuflhard, "Newton Methods
+for Nonlinear Problems" (2004), section 3.3, doi 10.1007/978-3-642-23899-4.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ from methods.base import Pushforward
 
 ROWS = 500  # systems held at a time, for the sake of the [rows, D, D] inverses
 TRIES = 60  # evaluations of the map per system
-CLOSE = (
-    1e-6  # correction at which one last full step ends the search: convergence is quadratic there
-)
+# correction at which one last full step ends the search: convergence is quadratic there
+CLOSE = 1e-6
 LONGEST = 2.0  # step, in standard deviations of the noise
 SHORTEST = 1e-3  # alpha at which a start is given up
 
 
 def solve(approximation: Pushforward, points: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
-    """A preimage of each point, where the start leads to one: a function of the row's point and start alone.
+    """A preimage of each point, where the start leads to one: a function of the row's point and
+    start alone.
 
     Args:
         approximation: a square map, R^D -> R^D.

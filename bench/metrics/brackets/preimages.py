@@ -1,9 +1,11 @@
-r"""All the noise that a folding map could have made a point from, as far as it can be found without being told.
+r"""All the noise that a folding map could have made a point from, as far as it can be found without
+being told.
 
 .. math:: q(z) = \sum_{\epsilon: f(\epsilon) = z} \frac{N(\epsilon; 0, I)}{|\det J_f(\epsilon)|}
 
-Newton's method starts from the noise of other draws that landed near z, on either side of a fold. It never sees the noise
-that made z; so how often it comes back to it is a fair test of what it overlooks (see ``upper``).
+Newton's method starts from the noise of other draws that landed near z, on either side of a fold.
+It never sees the noise that made z; so how often it comes back to it is a fair test of what it
+overlooks (see ``upper``).
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ class Atlas:
         self._white = self.whiten(known.points)
 
     def starts(self, points: Tensor, count: int) -> Tensor:
-        """Noise of draws that landed near each of m points, nearest first and the signs of det J in turn: [m, S, D].
+        """Noise of draws that landed near each of m points, nearest first and the signs of det J in
+        turn: [m, S, D].
 
         S is at most ``count`` from each side of the fold.
         """
@@ -107,7 +110,8 @@ class Preimages:
     def balanced(self) -> Tensor:
         """Whether the signs of det J add up to what they do for most points, [n].
 
-        That sum, the degree of the map, is the same for all points of a proper map: where it differs, some are missing.
+        That sum, the degree of the map, is the same for all points of a proper map: where it
+        differs, some are missing.
         """
         total = self.sign.sum(-1)
         return total == total.mode().values
@@ -120,7 +124,9 @@ class Preimages:
         return torch.where(near.any(-1), near.double().argmax(-1), -1)
 
     def add(self, approximation: Pushforward, rows: Tensor, eps: Tensor) -> Preimages:
-        """With preimages eps, [k, D], of the points in k different rows, those left out that are there already."""
+        """With preimages eps, [k, D], of the points in k different rows, those left out that are
+        there already.
+        """
         new = self.column(rows, eps) < 0
         if not new.any():
             return self
@@ -146,8 +152,9 @@ class Preimages:
 def search(approximation: Pushforward, points: Tensor, atlas: Atlas) -> Preimages:
     """Look for every preimage of each point, [n, D].
 
-    What is found depends on the points and the atlas alone. Every point is given the starts of the first round. Further
-    rounds go to points on folds until one brings nothing new, and to points whose signs do not balance until they do.
+    What is found depends on the points and the atlas alone. Every point is given the starts of the
+    first round. Further rounds go to points on folds until one brings nothing new, and to points
+    whose signs do not balance until they do.
     """
     found = Preimages.none(len(points), points.shape[1])
     starts = atlas.starts(points, FIRST + ROUNDS * LATER)

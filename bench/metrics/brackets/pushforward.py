@@ -1,4 +1,6 @@
-"""Densities of sampler networks: where a map has as many inputs as outputs, its Jacobian tells how it spreads the noise."""
+"""Densities of sampler networks: where a map has as many inputs as outputs, its Jacobian tells how
+it spreads the noise.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ BLOCK = 1000  # rows of Jacobians held at a time
 class Branch:
     r"""The part of a pushforward's density that one known preimage of each point accounts for.
 
-    .. math:: \log q_1(f(\epsilon)) = \log N(\epsilon; 0, I) - \log |\det J_f(\epsilon)| \le \log q(f(\epsilon))
+    .. math::
+        \log q_1(f(\epsilon)) = \log N(\epsilon; 0, I) - \log |\det J_f(\epsilon)| \le \log
+        q(f(\epsilon))
 
     with equality where the point has no other preimage; q is the sum of this term over all of them.
 
@@ -33,7 +37,9 @@ class Branch:
 
 
 def branch(approximation: Pushforward, eps: Tensor) -> Branch:
-    """Push noise [n, D] through a square map and account for the density by the preimage that is known."""
+    """Push noise [n, D] through a square map and account for the density by the preimage that is
+    known.
+    """
     points, log_dets, signs = [], [], []
     with torch.no_grad():
         for start in range(0, len(eps), BLOCK):

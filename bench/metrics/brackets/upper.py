@@ -1,26 +1,32 @@
-r"""How large the density of a folding map can be at most: by how many nats it takes to name the noise behind a draw.
+r"""How large the density of a folding map can be at most: by how many nats it takes to name the
+noise behind a draw.
 
-A map makes z of noise eps_0, and other noise may make the same z. Call q_1 the density that eps_0 alone accounts for, and
-r(eps | z) the chance that the noise was eps. Then
+A map makes z of noise eps_0, and other noise may make the same z. Call q_1 the density that eps_0
+alone accounts for, and r(eps | z) the chance that the noise was eps. Then
 
 .. math:: \log q(z) = \log q_1(z) - \log r(\epsilon_0 | z), \qquad
    E[-\log r(\epsilon_0 | z)] \le E[-\log s(\epsilon_0 | z)]
 
-for every distribution s over the preimages of z that is made without a look at eps_0: Gibbs' inequality, equality for s = r.
-The one used here knows the set S that a search from elsewhere has found, and doubts it with probability lambda:
+for every distribution s over the preimages of z that is made without a look at eps_0: Gibbs'
+inequality, equality for s = r. The one used here knows the set S that a search from elsewhere has
+found, and doubts it with probability lambda:
 
 .. math:: s(\epsilon | z) = (1 - \lambda)\, q_\epsilon / \textstyle\sum_S q \;\text{ in } S, \qquad
    \lambda\, t(\epsilon | z) \;\text{ elsewhere,}
 
-where t is the chance that Newton's method ends in eps when it starts blindly, from u ~ g. Starts near eps_0 tell what that is:
+where t is the chance that Newton's method ends in eps when it starts blindly, from u ~ g. Starts
+near eps_0 tell what that is:
 
-.. math:: \hat t = \frac 1 M \sum_k \frac{g(u_k)}{l(u_k)}\, 1\{u_k \to \epsilon_0\}, \quad u_k \sim l(\cdot | \epsilon_0),
-   \qquad E[-\log \hat t] \ge -\log t,
+.. math::
+    \hat t = \frac 1 M \sum_k \frac{g(u_k)}{l(u_k)}\, 1\{u_k \to \epsilon_0\}, \quad u_k \sim
+    l(\cdot | \epsilon_0), \qquad E[-\log \hat t] \ge -\log t,
 
-so the bound holds in expectation however much the search has overlooked. Lambda is the share overlooked in the other half of
-the draws. That noise which is known to lie behind a draw is an exact draw of the posterior, and bounds from above, is the idea
-of Grosse, Ghahramani & Adams, "Sandwiching the marginal likelihood using bidirectional Monte Carlo" (2015), arXiv 1511.02543;
-the bound with an auxiliary s that of Ranganath, Tran & Blei, "Hierarchical variational models" (2016), arXiv 1511.02386.
+so the bound holds in expectation however much the search has overlooked. Lambda is the share
+overlooked in the other half of the draws. That noise which is known to lie behind a draw is an
+exact draw of the posterior, and bounds from above, is the idea of Grosse, Ghahramani & Adams,
+"Sandwiching the marginal likelihood using bidirectional Monte Carlo" (2015), arXiv 1511.02543; the
+bound with an auxiliary s that of Ranganath, Tran & Blei, "Hierarchical variational models" (2016),
+arXiv 1511.02386.
 """
 
 from __future__ import annotations
@@ -40,10 +46,9 @@ from methods.base import Pushforward
 RADII = tuple(4.0**-j for j in range(8))  # of the starts about a preimage that was overlooked
 SOLVES = 20_000  # starts spent on all of them
 FEWEST, MOST = 3, 40  # starts per preimage and radius
-LOCAL, WIDTH = (
-    6,
-    0.5,
-)  # g is half N(0, I), half Gaussians of that width about the noise of as many draws near by, of each sign
+# g is half N(0, I), half Gaussians of that width about the noise of as many draws near by, of each
+# sign of det J
+LOCAL, WIDTH = 6, 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +96,9 @@ def excess(approximation: Pushforward, eps: Tensor, atlas: Atlas, generator: Gen
 
 
 def shares(missed: Tensor, kinds: Sequence[Tensor]) -> Tensor:
-    """Lambda of each point, [n]: the share missed in the other half of the points of its kind, each a mask, [n]."""
+    """Lambda of each point, [n]: the share missed in the other half of the points of its kind, each
+    a mask, [n].
+    """
     share, half = torch.zeros(len(missed), dtype=torch.float64), torch.arange(len(missed)) % 2 == 0
     for kind in kinds:
         for side in (half, ~half):
@@ -127,7 +134,9 @@ def _log_chance(
 
 
 def _log_normals(points: Tensor, centres: Tensor, width: float) -> Tensor:
-    """Log density of an equal mixture of Gaussians about k centres: [n, m, D], [n, k, D] -> [n, m]."""
+    """Log density of an equal mixture of Gaussians about k centres: [n, m, D], [n, k, D] ->
+    [n, m].
+    """
     squares = torch.cdist(points, centres, compute_mode="donot_use_mm_for_euclid_dist").square()
     constant = points.shape[-1] * (math.log(width) + 0.5 * math.log(2 * math.pi)) + math.log(
         centres.shape[1]

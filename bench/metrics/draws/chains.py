@@ -1,4 +1,6 @@
-"""What order tells about draws: how many independent ones a chain is worth, and how long it remembers."""
+"""What order tells about draws: how many independent ones a chain is worth, and how long it
+remembers.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +17,26 @@ from bench.metrics.base import Comparison, kept
 from methods.base import Draws
 
 SHORTEST = 4  # draws per chain below which no autocorrelation can be told
-LONGEST_MEMORY = 50  # rows; beyond that a chain is close enough to independence for the rulers, whatever its slowest coordinate
+# rows; beyond that a chain is close enough to independence for the rulers, whatever its slowest
+# coordinate
+LONGEST_MEMORY = 50
 
 
 def ess_mean(chains: Tensor) -> Tensor:
     """Effective number of draws for the mean of each coordinate: [chains, draws, D] -> [D].
 
-    Split chains, autocovariances summed by Geyer's initial monotone sequence, variance between chains included: Vehtari,
-    Gelman, Simpson, Carpenter & Buerkner, "Rank-normalization, folding, and localization" (2021), arXiv 1903.08008, as
-    ArviZ computes it. Where chains are shorter than four draws, the number of chains.
+    Split chains, autocovariances summed by Geyer's initial monotone sequence, variance between
+    chains included: Vehtari, Gelman, Simpson, Carpenter & Buerkner, "Rank-normalization, folding,
+    and localization" (2021), arXiv 1903.08008, as ArviZ computes it. Where chains are shorter than
+    four draws, the number of chains.
     """
     return _ess(chains, "mean")
 
 
 def ess_sd(chains: Tensor) -> Tensor:
-    """Effective number of draws for the standard deviation of each coordinate: [chains, draws, D] -> [D]."""
+    """Effective number of draws for the standard deviation of each coordinate: [chains, draws, D]
+    -> [D].
+    """
     return _ess(chains, "sd")
 
 
@@ -45,9 +52,8 @@ def _ess(chains: Tensor, method: Literal["mean", "sd"]) -> Tensor:
 
     ess: Callable[..., NDArray[np.float64]] = array_stats.ess
     flat = chains.double().flatten(0, 1)
-    unit = (flat - flat.mean(0)) / flat.std(0).where(
-        flat.std(0) > 0, 1.0
-    )  # ArviZ takes a range below 1e-15 for a constant
+    # ArviZ takes a range below 1e-15 for a constant
+    unit = (flat - flat.mean(0)) / flat.std(0).where(flat.std(0) > 0, 1.0)
     with np.errstate(all="ignore"):  # a chain that never moves has no variance within
         found = ess(unit.reshape(chains.shape).numpy(), chain_axis=0, draw_axis=1, method=method)
     return torch.as_tensor(np.asarray(found, dtype=np.float64)).nan_to_num(nan=1.0).clamp(min=1.0)
@@ -55,7 +61,9 @@ def _ess(chains: Tensor, method: Literal["mean", "sd"]) -> Tensor:
 
 @kept
 def effective(comparison: Comparison) -> Tensor:
-    """Effective number of draws for the mean of each coordinate, [D]: n for independent draws, less for chains."""
+    """Effective number of draws for the mean of each coordinate, [D]: n for independent draws, less
+    for chains.
+    """
     n = len(comparison.draws)
     if not isinstance(comparison.approximation, Draws):
         return torch.full((comparison.draws.shape[1],), float(n), dtype=torch.float64)
@@ -68,11 +76,13 @@ def autocorrelation_time(series: Tensor) -> float:
 
 
 def memory(comparison: Comparison) -> int:
-    """How many rows apart two draws may be and still be taken for one and the same walk; 0 for independent draws.
+    """How many rows apart two draws may be and still be taken for one and the same walk; 0 for
+    independent draws.
 
-    Twice the excess of the autocorrelation time of the slowest coordinate, at most ``LONGEST_MEMORY``. Rulers that compare
-    draws with one another leave out such pairs, as Theiler did for time series: "Spurious dimension from correlation
-    algorithms applied to limited time-series data" (1986), doi 10.1103/PhysRevA.34.2427.
+    Twice the excess of the autocorrelation time of the slowest coordinate, at most
+    ``LONGEST_MEMORY``. Rulers that compare draws with one another leave out such pairs, as Theiler
+    did for time series: "Spurious dimension from correlation algorithms applied to limited
+    time-series data" (1986), doi 10.1103/PhysRevA.34.2427.
     """
     if not isinstance(comparison.approximation, Draws):
         return 0
@@ -81,6 +91,8 @@ def memory(comparison: Comparison) -> int:
 
 
 def partners(n: int, memory: int) -> Tensor:
-    """How many rows each of n may be compared with, [n]: not itself, nor those up to ``memory`` rows apart."""
+    """How many rows each of n may be compared with, [n]: not itself, nor those up to ``memory``
+    rows apart.
+    """
     at = torch.arange(n, dtype=torch.float64)
     return n - 1 - at.clamp(max=memory) - (n - 1 - at).clamp(max=memory)

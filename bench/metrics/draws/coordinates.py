@@ -1,4 +1,6 @@
-"""What figures per coordinate share: when to refuse, how many draws a quantile is worth, and the worst of many errors."""
+"""What figures per coordinate share: when to refuse, how many draws a quantile is worth, and the
+worst of many errors.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from methods.base import Draws
 
 
 def refused(draws: Tensor, truth: Tensor) -> Skipped | None:
-    """Why samples [n, D] and [m, D] cannot be compared coordinate by coordinate, or None where they can.
+    """Why samples [n, D] and [m, D] cannot be compared coordinate by coordinate, or None where they
+    can.
 
     Raises:
         ValueError: if they are not both matrices with the same number of columns.
@@ -24,27 +27,33 @@ def refused(draws: Tensor, truth: Tensor) -> Skipped | None:
     found = unfit(draws, truth)
     if found is None and (constant := constant_coordinates(truth)):
         return Skipped(
-            f"Coordinate {constant[0]} is constant in the draws of the truth: there is no scale to measure it by."
+            f"Coordinate {constant[0]} is constant in the draws of the truth: there is no scale to"
+            " measure it by."
         )
     return found
 
 
 def unstretched(draws: Tensor, count: int) -> Tensor:
-    r"""Draws [n, D] on the scale of the covariance S of ``count`` others, less what that scale stretches them by.
+    r"""Draws [n, D] on the scale of the covariance S of ``count`` others, less what that scale
+    stretches them by.
 
     .. math:: E[S^{-1}] = \frac{m - 1}{m - D - 2} \Sigma^{-1}
 
-    for m normal draws (the inverse Wishart law). The m draws themselves have covariance I in these coordinates, exactly, and
-    fresh ones of the same law have more: 1.03 times at D = 30, m = 1,000. A distance between the two would count that.
+    for m normal draws (the inverse Wishart law). The m draws themselves have covariance I in these
+    coordinates, exactly, and fresh ones of the same law have more: 1.03 times at D = 30, m = 1,000.
+    A distance between the two would count that.
 
-    Source: Hartlap, Simon & Schneider, "Why your model parameter confidences might be too optimistic - unbiased estimation of
-    the inverse covariance matrix" (2007), arXiv astro-ph/0608064.
+    Source: Hartlap, Simon & Schneider, "Why your model parameter confidences might be too
+    optimistic - unbiased estimation of the inverse covariance matrix" (2007), arXiv
+    astro-ph/0608064.
     """
     return draws * math.sqrt(max(count - draws.shape[1] - 2, 1) / (count - 1))
 
 
 def quantiles(sample: Tensor, levels: Tensor) -> Tensor:
-    """Quantiles of each coordinate, linear between order statistics: [n, D], levels [P, D] -> [P, D]."""
+    """Quantiles of each coordinate, linear between order statistics: [n, D], levels [P, D] -> [P,
+    D].
+    """
     found = [
         np.quantile(sample[:, j].numpy(), levels[:, j].numpy()) for j in range(sample.shape[1])
     ]
@@ -52,7 +61,9 @@ def quantiles(sample: Tensor, levels: Tensor) -> Tensor:
 
 
 def effective_at(comparison: Comparison, levels: Tensor) -> Tensor:
-    """Independent draws that the share below each quantile is worth: levels [P] -> [P, D]; n unless the draws are chains."""
+    """Independent draws that the share below each quantile is worth: levels [P] -> [P, D]; n unless
+    the draws are chains.
+    """
     draws = comparison.draws
     n, dim = draws.shape
     plain = torch.full((len(levels), dim), float(n), dtype=torch.float64)
@@ -76,8 +87,8 @@ def spread(levels: Tensor, effective: Tensor | float) -> Tensor:
 def worst(error: Tensor, stderr: Tensor, labels: Sequence[str]) -> Estimate:
     """The largest of many absolute errors [K], with a standard error that allows for the choice.
 
-    All K errors lie within ``reach`` standard errors of the truth at once in 95% of cases (Sidak), so that the largest one
-    does, too.
+    All K errors lie within ``reach`` standard errors of the truth at once in 95% of cases (Sidak),
+    so that the largest one does, too.
 
     Args:
         labels: of the errors, for the note.

@@ -9,7 +9,8 @@ from torch import Tensor
 from bench.metrics.base import Estimate, Kind, Skipped
 from bench.metrics.draws.samples import unfit_alone
 
-HEAVY = 0.1  # share of the sum of squares that one draw may carry before the interval is called too short
+# share of the sum of squares that one draw may carry before the interval is called too short
+HEAVY = 0.1
 MANY = 100  # of fewer draws than this one may well carry a tenth
 
 
@@ -18,13 +19,17 @@ def average(values: Tensor, kind: Kind, *, more_stderr: float = 0.0, note: str =
 
     Args:
         kind: of the figure; note: the reason for it.
-        more_stderr: standard error of a constant that was added to every value (an estimated log Z).
+        more_stderr: standard error of a constant that was added to every value (an estimated log
+            Z).
     """
     n, squares = len(values), (values - values.mean()).square()
     total = float(squares.sum())
     heaviest = float(squares.max()) / total if total > 0 else 0.0
     if n >= MANY and heaviest > HEAVY:
-        note = f"{note} One of {n} draws carries {heaviest:.0%} of the variance: the interval is too short.".strip()
+        note = (
+            f"{note} One of {n} draws carries {heaviest:.0%} of the variance: the interval is too"
+            " short.".strip()
+        )
     return Estimate(
         float(values.mean()), math.hypot(math.sqrt(total / (n - 1) / n), more_stderr), kind, note
     )
@@ -37,7 +42,8 @@ def divergence(
 
     .. math:: KL(a \| b) = E_a[\log a - \log b]
 
-    Nothing is clamped: where b has no mass at a draw of a the divergence is infinite, and the reason says so.
+    Nothing is clamped: where b has no mass at a draw of a the divergence is infinite, and the
+    reason says so.
 
     Args:
         names: of a and b, for the reason.
@@ -46,7 +52,8 @@ def divergence(
     if infinite:
         a, b = names
         return Skipped(
-            f"KL({a}||{b}) is infinite: the density of {b} is 0 at {infinite} of {len(log_b)} draws of {a}."
+            f"KL({a}||{b}) is infinite: the density of {b} is 0 at {infinite} of {len(log_b)} draws"
+            f" of {a}."
         )
     ratio = log_a - log_b
     refused = unfit_alone(ratio, "log density ratios")

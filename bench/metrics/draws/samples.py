@@ -1,4 +1,6 @@
-"""What every ruler does first: refuse draws that it cannot judge, and put the truth on unit scale."""
+"""What every ruler does first: refuse draws that it cannot judge, and put the truth on unit
+scale.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from bench.metrics.base import Skipped
 
 FEWEST = 10  # a standard error from fewer draws is itself a guess
 LARGEST = 1e70  # the fourth power of anything larger does not fit into float64
-DEPENDENT = 1e-6  # share of a coordinate's spread that the others leave unexplained, below which it adds no dimension
+# share of a coordinate's spread that the others leave unexplained, below which it adds no dimension
+DEPENDENT = 1e-6
 
 
 def unfit(draws: Tensor, truth: Tensor) -> Skipped | None:
@@ -22,7 +25,8 @@ def unfit(draws: Tensor, truth: Tensor) -> Skipped | None:
     """
     if draws.ndim != 2 or truth.ndim != 2 or draws.shape[1] != truth.shape[1]:
         raise ValueError(
-            f"Expected draws [n, D] and truth [m, D], got {list(draws.shape)} and {list(truth.shape)}."
+            f"Expected draws [n, D] and truth [m, D], got {list(draws.shape)} and"
+            f" {list(truth.shape)}."
         )
     return unfit_alone(draws, "draws") or unfit_alone(truth, "draws of the truth")
 
@@ -46,7 +50,9 @@ def unfit_alone(sample: Tensor, name: str) -> Skipped | None:
 
 
 def constant_coordinates(sample: Tensor) -> list[int]:
-    """Coordinates of [n, D] in which all draws agree, counted from 1 as the labels ``z[1], z[2], ...`` are."""
+    """Coordinates of [n, D] in which all draws agree, counted from 1 as the labels
+    ``z[1], z[2], ...`` are.
+    """
     same = sample.amax(0) == sample.amin(0)
     return [j + 1 for j in range(sample.shape[1]) if bool(same[j])]
 
@@ -55,7 +61,9 @@ def constant_coordinates(sample: Tensor) -> list[int]:
 class Scale:
     r"""The map that gives a sample mean 0 and covariance I.
 
-    .. math:: z \mapsto L^{-1} ((z - \bar y) / s), \quad L L^T = \mathrm{cov}(y / s), \quad s = \mathrm{sd}(y)
+    .. math::
+        z \mapsto L^{-1} ((z - \bar y) / s), \quad L L^T = \mathrm{cov}(y / s), \quad s =
+        \mathrm{sd}(y)
 
     Args:
         centre, sd: [D]; factor: L, [D, D].
@@ -73,7 +81,9 @@ class Scale:
 
     @property
     def root(self) -> Tensor:
-        """The lower factor of the covariance, [D, D]: a gradient times it is one in the new coordinates."""
+        """The lower factor of the covariance, [D, D]: a gradient times it is one in the new
+        coordinates.
+        """
         return self.sd.unsqueeze(1) * self.factor
 
 
@@ -85,7 +95,8 @@ def scale_of(draws: Tensor, truth: Tensor) -> Scale | Skipped:
     truth = truth.double()
     if constant := constant_coordinates(truth):
         return Skipped(
-            f"Coordinate {constant[0]} is constant in the draws of the truth: there is no scale to measure it by."
+            f"Coordinate {constant[0]} is constant in the draws of the truth: there is no scale to"
+            " measure it by."
         )
     centre, sd = truth.mean(0), truth.std(0)
     unit = (truth - centre) / sd
@@ -103,7 +114,8 @@ def scale_of(draws: Tensor, truth: Tensor) -> Scale | Skipped:
 def standardise(draws: Tensor, truth: Tensor) -> tuple[Tensor, Tensor] | Skipped:
     """Both samples on the scale of the truth's draws, float64: [n, D], [m, D].
 
-    A divergence between densities does not change under it, while distances stop depending on the units of a coordinate.
+    A divergence between densities does not change under it, while distances stop depending on the
+    units of a coordinate.
     """
     scale = scale_of(draws, truth)
     return scale if isinstance(scale, Skipped) else (scale.apply(draws), scale.apply(truth))

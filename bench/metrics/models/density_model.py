@@ -1,10 +1,12 @@
-r"""The divergence of an approximation that can only be drawn from: fit a density to its draws, and judge it by others.
+r"""The divergence of an approximation that can only be drawn from: fit a density to its draws, and
+judge it by others.
 
 .. math:: KL(q \| p) \ge E_q[\log \hat q - \log p] + \log Z \quad \text{for every density } \hat q,
 
-because the two differ by KL(q || q-hat), which is not negative. q-hat is a mixture of Gaussians or, on demand, a neural spline
-flow; a classifier between draws of q and of p stands for the model p e^T. Of these the one that proves most on draws set apart
-is judged on the rest. How far the bound stays below the truth is how badly the best model fits.
+because the two differ by KL(q || q-hat), which is not negative. q-hat is a mixture of Gaussians or,
+on demand, a neural spline flow; a classifier between draws of q and of p stands for the model p
+e^T. Of these the one that proves most on draws set apart is judged on the rest. How far the bound
+stays below the truth is how badly the best model fits.
 """
 
 from __future__ import annotations
@@ -40,14 +42,18 @@ class Model:
     normalised: bool
 
     def proves(self, split: Split) -> float:
-        """The bound on the draws set apart, where the average of e^T over p is 1 for every model."""
+        """The bound on the draws set apart, where the average of e^T over p is 1 for every
+        model.
+        """
         return float(self.score(split.q.choose).mean())
 
     def judged(self, split: Split) -> tuple[Tensor, Tensor]:
-        """T at the draws of q and of p that judge; 0 for the latter where its average needs no measuring."""
+        """T at the draws of q and of p that judge; 0 for the latter where its average needs no
+        measuring.
+        """
         at_q = self.score(split.q.test)
-        return at_q, torch.zeros_like(split.p.test[:, 0]) if self.normalised else self.score(
-            split.p.test
+        return at_q, (
+            torch.zeros_like(split.p.test[:, 0]) if self.normalised else self.score(split.p.test)
         )
 
 
@@ -79,7 +85,8 @@ def modelled(comparison: Comparison, flow_steps: int) -> Estimate | Skipped:
     infinite = int(sum((values == math.inf).sum() for values in at_q))
     if infinite:
         return Skipped(
-            f"KL(q||p) is infinite: the density of p is 0 at {infinite} of {len(comparison.draws)} draws of q."
+            f"KL(q||p) is infinite: the density of p is 0 at {infinite} of {len(comparison.draws)}"
+            " draws of q."
         )
     found = bound(at_q, at_p, comparison)
     if isinstance(found, Skipped):
@@ -123,6 +130,7 @@ def _refused(comparison: Comparison, flow_steps: int) -> Skipped | None:
         return scaled
     if constant := constant_coordinates(comparison.draws):
         return Skipped(
-            f"Coordinate {constant[0]} is the same in all draws: they have no density, and KL is infinite."
+            f"Coordinate {constant[0]} is the same in all draws: they have no density, and KL is"
+            " infinite."
         )
     return None

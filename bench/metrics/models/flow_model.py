@@ -1,4 +1,6 @@
-"""A neural spline flow as density model: sees finer than a Gaussian mixture, and takes its time. Needs the library zuko."""
+"""A neural spline flow as density model: sees finer than a Gaussian mixture, and takes its time.
+Needs the library zuko.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +28,11 @@ def available() -> bool:
 def fit(
     sample: Tensor, other: Tensor, steps: int, generator: Generator
 ) -> Callable[[Tensor], Tensor]:
-    """A flow fitted to a sample, [n, D], as it was when it found other draws likeliest: its log density, [m, D] -> [m], nats.
+    """A flow fitted to a sample, [n, D], as it was when it found other draws likeliest: its log
+    density, [m, D] -> [m], nats.
 
-    Durkan, Bekasov, Murray & Papamakarios, "Neural spline flows" (2019), arXiv 1906.04032, as zuko has it.
+    Durkan, Bekasov, Murray & Papamakarios, "Neural spline flows" (2019), arXiv 1906.04032, as zuko
+    has it.
     """
     centre, scale = sample.mean(0), sample.std(0)
     unit, apart = (((part - centre) / scale).float() for part in (sample, other))

@@ -1,10 +1,11 @@
-r"""A mixture of Gaussians fitted by expectation maximisation: the density model that needs nothing but draws.
+r"""A mixture of Gaussians fitted by expectation maximisation: the density model that needs nothing
+but draws.
 
 .. math:: \hat q(z) = \sum_k w_k N(z; m_k, S_k)
 
-Source: Dempster, Laird & Rubin, "Maximum likelihood from incomplete data via the EM algorithm" (1977),
-doi 10.1111/j.2517-6161.1977.tb01600.x; started from the seeds of Arthur & Vassilvitskii, "k-means++: the advantages of careful
-seeding" (2007).
+Source: Dempster, Laird & Rubin, "Maximum likelihood from incomplete data via the EM algorithm"
+(1977), doi 10.1111/j.2517-6161.1977.tb01600.x; started from the seeds of Arthur & Vassilvitskii,
+"k-means++: the advantages of careful seeding" (2007).
 """
 
 from __future__ import annotations
@@ -40,9 +41,8 @@ class GaussianMixture:
         count, dim = self.means.shape
         inverse = torch.linalg.inv(self.factors)
         shift = torch.einsum("kij,kj->ki", inverse, self.means)
-        white = (z @ inverse.flatten(0, 1).T).reshape(
-            len(z), count, dim
-        ) - shift  # one matrix product for all components
+        # one matrix product for all components
+        white = (z @ inverse.flatten(0, 1).T).reshape(len(z), count, dim) - shift
         scale = self.factors.diagonal(dim1=-2, dim2=-1).log().sum(-1) + 0.5 * dim * math.log(
             2 * math.pi
         )
@@ -61,7 +61,9 @@ class GaussianMixture:
 
 
 def fit(sample: Tensor, components: int, generator: Generator) -> GaussianMixture:
-    """The mixture that EM climbs to from k-means++ seeds; sample [n, D], float64, no coordinate constant."""
+    """The mixture that EM climbs to from k-means++ seeds; sample [n, D], float64, no coordinate
+    constant.
+    """
     centre, scale = sample.mean(0), sample.std(0)
     unit = (sample - centre) / scale
     mixture, before = _maximise(unit, _seeded(unit, components, generator)), -math.inf
@@ -78,7 +80,9 @@ def fit(sample: Tensor, components: int, generator: Generator) -> GaussianMixtur
 def choose(
     sample: Tensor, other: Tensor, components: Sequence[int], generator: Generator
 ) -> GaussianMixture:
-    """Of mixtures fitted to a sample the one that other draws find likeliest; tried in turn while it pays."""
+    """Of mixtures fitted to a sample the one that other draws find likeliest; tried in turn while
+    it pays.
+    """
     best, best_value = None, -math.inf
     for count in components:
         if best is not None and count * sample.shape[1] ** 2 > LARGEST:
@@ -93,7 +97,9 @@ def choose(
 
 
 def _seeded(unit: Tensor, components: int, generator: Generator) -> Tensor:
-    """Each draw's share of each component to begin with, [n, K]: all in that of the nearest seed."""
+    """Each draw's share of each component to begin with, [n, K]: all in that of the nearest
+    seed.
+    """
     rows = torch.randint(len(unit), (1,), generator=generator)
     squares = torch.cdist(unit, unit[rows]).square()
     for _ in range(components - 1):

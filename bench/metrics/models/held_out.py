@@ -1,4 +1,6 @@
-"""Draws for three purposes that must not mix: to fit a model, to choose between models, and to judge the one chosen."""
+"""Draws for three purposes that must not mix: to fit a model, to choose between models, and to
+judge the one chosen.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,8 @@ from bench.metrics.draws.samples import unfit
 from methods.base import Draws
 from problems.base import Exact
 
-FIT, CHOOSE = (
-    20_000,
-    5_000,
-)  # fresh draws of a kind at most, where draws cost nothing; else five for each one shared
+# fresh draws of a kind at most, where draws cost nothing; else five for each one shared
+FIT, CHOOSE = (20_000, 5_000)
 FOLDS = 4  # of draws that cannot be had afresh: two to fit, one to choose, one to judge, in turn
 FEWEST = 400  # draws, below which a fold is too small to judge by
 
@@ -38,7 +38,8 @@ class Split:
 
 
 def splits(comparison: Comparison, generator: Generator) -> list[Split] | Skipped:
-    """One split where both sides can be drawn afresh, judged by all of the shared draws; else one for each fold of these.
+    """One split where both sides can be drawn afresh, judged by all of the shared draws; else one
+    for each fold of these.
 
     A fold is a run of successive draws: the neighbours in a chain stay together.
     """
@@ -48,7 +49,8 @@ def splits(comparison: Comparison, generator: Generator) -> list[Split] | Skippe
         return refused
     if min(len(draws), len(truth)) < FEWEST:
         return Skipped(
-            f"{len(draws)} draws are too few to fit a model and judge it; at least {FEWEST} are needed."
+            f"{len(draws)} draws are too few to fit a model and judge it; at least {FEWEST} are"
+            " needed."
         )
     if _overlap(draws, truth):
         return Skipped(

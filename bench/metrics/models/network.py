@@ -13,7 +13,9 @@ WIDTH = 64  # of its two hidden layers
 
 
 def first_weights(inputs: int, generator: Generator) -> list[Tensor]:
-    """Weights and biases of its three layers, the last of them 0, so that the network starts as 0."""
+    """Weights and biases of its three layers, the last of them 0, so that the network
+    starts as 0.
+    """
     layers = [
         (torch.randn(a, b, generator=generator) / math.sqrt(a), torch.zeros(b))
         for a, b in itertools.pairwise((inputs, WIDTH, WIDTH))

@@ -1,4 +1,6 @@
-"""A small network that tells two samples apart: curved differences in many coordinates, which trees and Gaussians miss."""
+"""A small network that tells two samples apart: curved differences in many coordinates, which trees
+and Gaussians miss.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,6 @@ def network(
             descend(adam, loss)
     with torch.no_grad():
         odds = output(weights, z)
-    guesses: NDArray[np.bool_] = (
-        odds > math.log(share / (1 - share))
-    ).numpy()  # copies may unbalance a split
+    # copies may unbalance a split
+    guesses: NDArray[np.bool_] = (odds > math.log(share / (1 - share))).numpy()
     return guesses

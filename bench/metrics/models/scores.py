@@ -1,4 +1,5 @@
-r"""Functions that tell two samples apart: log odds of q against p, by formula or by a small network.
+r"""Functions that tell two samples apart: log odds of q against p, by formula or by a small
+network.
 
 The logistic loss of a score T over draws of both is least at T = log q - log p.
 """
@@ -25,19 +26,24 @@ BATCH = 256  # draws of each kind in a step
 RATE = 2e-3  # Adam's, falling to zero
 EVERY = 100  # steps between two looks at the draws set apart
 PATIENCE = 4  # looks without a gain, after which training ends
-HIGHEST = 10.0  # a score above log n proves nothing more with n draws, and makes E_p[e^T] a matter of luck
+# a score above log n proves nothing more with n draws, and makes E_p[e^T] a matter of luck
+HIGHEST = 10.0
 
 
 def proved(at_q: Tensor, at_p: Tensor) -> float:
-    """The bound on KL(q||p) that a score proves by its values at draws of q, [n], and of p, [m], the best shift included."""
+    """The bound on KL(q||p) that a score proves by its values at draws of q, [n], and of p, [m],
+    the best shift included.
+    """
     return float(at_q.mean() - at_p.logsumexp(0)) + math.log(len(at_p))
 
 
 def best_score(split: Split, log_density: Score, generator: Generator) -> Score:
-    """Of three scores the one that proves most on the draws set apart, shifted so that the average of e^T over p is 1 there.
+    """Of three scores the one that proves most on the draws set apart, shifted so that the average
+    of e^T over p is 1 there.
 
-    Two come from Gaussians fitted to both samples, with a common covariance (T is linear) and without (quadratic). The third is
-    a network of the standardised coordinates and of log p, added to the better of those, or to 0 where that proves nothing.
+    Two come from Gaussians fitted to both samples, with a common covariance (T is linear) and
+    without (quadratic). The third is a network of the standardised coordinates and of log p, added
+    to the better of those, or to 0 where that proves nothing.
     """
     formulas = [_gaussian(split, common=True), _gaussian(split, common=False)]
     values = [_on_choose(formula, split) for formula in formulas]
@@ -82,7 +88,8 @@ class _Network:
     """A network that learns the log odds left over of a base score.
 
     Args:
-        split: the draws; log_density: of the problem; base: a score; generator: of first weights and batches.
+        split: the draws; log_density: of the problem; base: a score; generator: of first weights
+            and batches.
     """
 
     def __init__(self, split: Split, log_density: Score, base: Score, generator: Generator) -> None:
@@ -110,7 +117,9 @@ class _Network:
         return torch.cat([white, torch.asinh(level).unsqueeze(-1)], -1).float()
 
     def train(self) -> Score:
-        """Down the logistic loss, and back to the weights that proved most on the draws set apart."""
+        """Down the logistic loss, and back to the weights that proved most on the draws set
+        apart.
+        """
         sides = [
             (self._features(part.fit), self.base(part.fit).float())
             for part in (self.split.q, self.split.p)
@@ -173,7 +182,8 @@ def bound(at_q: list[Tensor], at_p: list[Tensor], comparison: Comparison) -> Est
 
 
 def walk(series: Tensor, comparison: Comparison) -> float:
-    """How many successive draws are worth one, for the mean of a series of values at them; 1 for independent draws.
+    """How many successive draws are worth one, for the mean of a series of values at them; 1 for
+    independent draws.
 
     The longer of the series' own autocorrelation time and that of the slowest coordinate.
     """

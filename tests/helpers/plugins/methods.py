@@ -1,4 +1,6 @@
-"""Sound methods, and copies that are broken in one way each; the test says which check must see it."""
+"""Sound methods, and copies that are broken in one way each; the test says which check must
+see it.
+"""
 
 from __future__ import annotations
 

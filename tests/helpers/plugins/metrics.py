@@ -1,4 +1,6 @@
-"""A sound metric, and copies that are broken in one way each; the test says which check must see it."""
+"""A sound metric, and copies that are broken in one way each; the test says which check must see
+it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Sound problems, and copies that are broken in one way each; the test says which check must see it."""
+"""Sound problems, and copies that are broken in one way each; the test says which check must see
+it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ LOG_Z = 1.5
 
 
 class Slope(Problem):
-    """z1 ~ N(0, 1), and z2 given z1 ~ N(z1 / 2, 1/4), times a constant; the second parameter is exp(z2)."""
+    """z1 ~ N(0, 1), and z2 given z1 ~ N(z1 / 2, 1/4), times a constant; the second parameter is
+    exp(z2).
+    """
 
     name: ClassVar[str] = "sound"
 

@@ -1,4 +1,6 @@
-"""Methods that go wrong, each in one way, and a small sound problem and method to run beside them."""
+"""Methods that go wrong, each in one way, and a small sound problem and method to run
+beside them.
+"""
 
 import ctypes
 import math
@@ -60,7 +62,9 @@ class Shifted(Approximation):
 
 @dataclass(frozen=True)
 class Walk(Method):
-    """Halves its distance to the truth at every step, one gradient each; sleeps ``nap`` seconds a step."""
+    """Halves its distance to the truth at every step, one gradient each; sleeps ``nap`` seconds a
+    step.
+    """
 
     steps: int = 20
     nap: float = 0.0
