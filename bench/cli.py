@@ -45,7 +45,8 @@ Methods = Annotated[
 Metrics = Annotated[
     list[str] | None,
     typer.Option(
-        "--metric", help="Metric to measure; repeat for more. Default: all that are registered."
+        "--metric",
+        help="Metric to measure; repeat for more. Default: a few that say most; all: every one.",
     ),
 ]
 Folder = Annotated[
@@ -69,7 +70,10 @@ def run(
         int | None,
         typer.Option(help="How many seeds per problem and method, for all of them.", min=1),
     ] = None,
-    seconds: Annotated[float | None, typer.Option(help="Fitting time per cell.")] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(help="Fitting time per cell; then figures depend on the machine."),
+    ] = None,
     gradients: Annotated[int | None, typer.Option(help="Gradient evaluations per cell.")] = None,
     checkpoints: Annotated[
         int | None, typer.Option(help="Measure at that many log-spaced points of the budget.")

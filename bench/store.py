@@ -17,7 +17,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Status = Literal["ok", "failed", "timed-out", "crashed", "diverged", "skipped"]
+# cut-short: a guard of seconds ended a fit that plans by gradients or by its own steps.
+# partial: some draws were not finite.
+# The figures of both are kept and set apart: not averaged, not ranked.
+Status = Literal[
+    "ok", "partial", "cut-short", "failed", "timed-out", "crashed", "diverged", "skipped"
+]
 FILE = "results.sqlite"
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS info (name TEXT PRIMARY KEY, value TEXT NOT NULL);

@@ -50,14 +50,17 @@ class Budget:
         seconds: time of fitting, measuring excluded.
         gradients: rows of gradient evaluations.
         checkpoints: how often quality is measured on the way, at log-spaced points of the budget.
+        guard: seconds of fitting after which the harness stops a method that plans by gradients or
+            by its own steps; a safety net and nothing to plan by.
     """
 
     seconds: float | None = None
     gradients: int | None = None
     checkpoints: int = 1
+    guard: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("seconds", "gradients"):
+        for name in ("seconds", "gradients", "guard"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(

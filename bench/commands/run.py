@@ -14,7 +14,7 @@ from bench.commands.progress import Board
 from bench.errors import UserError
 from bench.running import executors
 from bench.running.collect import collect, describe, finish, missing
-from bench.running.matrix import Cell, expand, overridden, read
+from bench.running.matrix import Cell, expand, left_out, overridden, read
 from bench.store import Store
 
 
@@ -25,6 +25,8 @@ def run_matrix(
     console = terminal.console()
     matrix = overridden(read(source), changes)
     cells = expand(matrix)
+    for reason in left_out(matrix):
+        console.print(f"Left out: {reason}", style="yellow", markup=False, soft_wrap=True)
     store = _store(out or Path("results") / matrix.title)
     todo = missing(cells, store, retry=retry)
     if todo:

@@ -69,3 +69,6 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "quantile_error": "bench.metrics.quantiles:QuantileError",
     },
 }
+
+# What a matrix that names no metrics is measured by, beside the metrics of installed plugins.
+STANDARD = ("kl_qp", "kl_upper", "kl_pq", "mean_error", "sd_error", "mmd", "mode_balance")

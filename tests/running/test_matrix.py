@@ -7,8 +7,13 @@ import pytest
 
 from bench.errors import UserError
 from bench.plugins import spec
-from bench.running.matrix import expand, presets, read, validated
+from bench.plugins.built_in import BUILT_IN, STANDARD
+from bench.running.matrix import Matrix, expand, metrics_of, presets, read, validated
 from tests.helpers.cells import NORMAL, OFFSET, cells, own
+
+
+def matrix(**more: object) -> Matrix:
+    return validated({"problems": [NORMAL], "methods": ["exact"], **more}, where="test")
 
 
 def keys(*methods: str, **more: object) -> list[str]:
@@ -43,7 +48,7 @@ def test_what_does_not_decide_the_result_does_not() -> None:
     assert (
         keys(own("Walk"))
         == keys(own("Walk:steps=20"))
-        == keys(own("Walk"), title="other", budget={"wall": 99, "memory": 9})
+        == keys(own("Walk"), title="other", budget={"wall": 99, "memory": 9, "guard": 9})
     )
     assert keys(own("Walk")) != keys(own("Walk:steps=21"))
 
@@ -106,6 +111,26 @@ MISTAKES = {
     ),
     "no methods": ({"methods": []}, r"methods: list should have at least 1 item"),
     "draws": ({"draws": 2}, r"draws: .*greater than or equal to 10, got 2"),
+    "no seeds": ({"seeds": 0}, r"seeds: expected a number of seeds, .*got 0"),
+    "negative seeds": ({"seeds": -3}, r"seeds: expected .*got -3"),
+    "an empty list of seeds": ({"seeds": []}, r"seeds: expected .*at least one seed.*got \[\]"),
+    "a seed that the store cannot hold": ({"seeds": [2**63]}, r"seeds: expected .*2\^63 - 1"),
+    "a negative seed": ({"seeds": [-1]}, r"seeds: expected .*got \[-1\]"),
+    "a thousand million seeds": ({"seeds": 10**9}, r"seeds: expected .*got 1000000000"),
+    "a seed of a method": ({"methods": [{"name": "exact", "seeds": []}]}, r"seeds: expected"),
+    "seeds that are words": ({"seeds": "three"}, r"seeds: expected .*got 'three'"),
+    "endless fitting": ({"budget": {"seconds": float("inf")}}, r"seconds: .*got inf"),
+    "longer than timers count": ({"budget": {"seconds": 2e6}}, r"seconds: .*1000000"),
+    "endless wall": ({"budget": {"wall": float("inf")}}, r"wall: .*got inf"),
+    "no guard": ({"budget": {"guard": 0}}, r"guard: .*greater than 0, got 0"),
+    "gradients past all counting": ({"budget": {"gradients": 10**30}}, r"gradients: "),
+    "a title that leads elsewhere": ({"title": "../../x"}, r"title: expected .*no / or"),
+    "a title that is a path": ({"title": "/abs/x"}, r"title: expected .*no / or"),
+    "an empty title": ({"title": ""}, r"title: expected .*not empty"),
+    "a title of dots": ({"title": ".."}, r"title: expected"),
+    "NUL in a title": ({"title": "a\0b"}, r"title: expected .*no control characters"),
+    "a surrogate in a title": ({"title": "a\udc80b"}, r"title: expected"),
+    "a title of a thousand letters": ({"title": "a" * 1000}, r"title: expected .*200 bytes"),
 }
 
 
@@ -116,6 +141,34 @@ def test_a_mistake_names_itself_and_the_way_out(mistake: str) -> None:
     with pytest.raises(UserError) as caught:
         expand(validated(content, where="test"))
     assert re.search(message, str(caught.value), re.DOTALL), str(caught.value)
+
+
+def test_a_mistake_in_the_seeds_is_told_once() -> None:
+    with pytest.raises(UserError) as caught:
+        validated({"problems": [NORMAL], "methods": ["exact"], "seeds": "many"}, where="test")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_without_words_a_few_metrics_are_measured_and_all_means_all() -> None:
+    few, every = (
+        [metric.name for metric in metrics_of(matrix(metrics=chosen))] for chosen in (None, ["all"])
+    )
+    assert set(few) >= set(STANDARD)
+    assert set(few) & set(BUILT_IN["metrics"]) == set(STANDARD)
+    assert set(every) >= set(BUILT_IN["metrics"])
+
+
+def test_all_and_one_more_are_all_and_one_more() -> None:
+    found = [metric.name for metric in metrics_of(matrix(metrics=["all", OFFSET, "kl_qp"]))]
+    assert len(found) == len(set(found)) > len(BUILT_IN["metrics"])
+
+
+def test_without_words_a_method_runs_to_its_own_end_under_a_guard() -> None:
+    (cell,) = cells(["exact"], budget={})
+    assert (cell.budget.seconds, cell.budget.gradients, cell.budget.guard) == (None, None, 900)
+    assert cell.wall == 2 * 900 + 120
+    (cell,) = cells(["exact"], budget={"seconds": 3, "guard": 2})
+    assert cell.wall == 2 * 3 + 120
 
 
 @pytest.mark.parametrize(
