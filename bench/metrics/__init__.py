@@ -4,6 +4,6 @@
 made of.
 """
 
-from bench.metrics.base import Comparison, Estimate, Kind, Metric, Skipped
+from bench.metrics.base import Comparison, Estimate, Kind, Metric, Skipped, Worse
 
-__all__ = ["Comparison", "Estimate", "Kind", "Metric", "Skipped"]
+__all__ = ["Comparison", "Estimate", "Kind", "Metric", "Skipped", "Worse"]

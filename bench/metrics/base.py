@@ -8,6 +8,7 @@ import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, ClassVar, Concatenate, Literal, ParamSpec, TypeVar
 
 from torch import Generator, Tensor
@@ -18,6 +19,7 @@ from problems.base import Exact, Problem, Truth
 P = ParamSpec("P")
 T = TypeVar("T")
 Kind = Literal["exact", "lower bound", "upper bound", "estimate"]
+Worse = Literal["above", "below", "both"]  # the side of the ideal on which a figure is worse
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,14 @@ class Estimate:
             quantity, up to ``stderr``; ``estimate``: consistent, but biased at a finite number of
             draws: compare with the noise floor.
         note: one sentence for the reader where the kind needs a reason.
+        draws: how many draws the figure rests on where they are not those of the comparison.
     """
 
     value: float
     stderr: float
     kind: Kind
     note: str = ""
+    draws: int | None = None
 
 
 @dataclass(frozen=True)
@@ -95,11 +99,50 @@ class Metric(ABC):
 
     To add one: make a frozen dataclass that derives from ``Metric``; set ``name``, ``unit`` and
     ``ideal`` (the value of a perfect approximation, None where there is none); write ``measure``.
+    The words below are what a page says of it.
+
+    Args:
+        name: by which tables and command lines call it.
+        unit: of the figure; empty where it has none.
+        ideal: the value of a perfect approximation; None where methods are not ranked by it, and
+            ``unranked`` says why.
+        heading: of its column, the unit after a comma; empty: made of name and unit.
+        meaning: what it says of an approximation, in one sentence.
+        worse: on which side of the ideal a figure is worse.
+        density: whether it is made of log q - log p alone, so that it reads its ideal without
+            noise where q = p.
+        astray: whether an estimate below the noise floor has been misled.
+        unranked: why methods are not ranked by it where it has no ideal.
+        costly: whether it takes far longer than the fit that it judges may have taken: it is then
+            measured at the last checkpoint alone.
     """
 
     name: ClassVar[str]
     unit: ClassVar[str] = ""
     ideal: ClassVar[float | None] = 0.0
+    heading: ClassVar[str] = ""
+    meaning: ClassVar[str] = "A metric added by a plugin."
+    worse: ClassVar[Worse] = "both"
+    density: ClassVar[bool] = False
+    astray: ClassVar[bool] = False
+    unranked: ClassVar[str] = "the plugin names no ideal value"
+    costly: ClassVar[bool] = False
+
+    @classmethod
+    def described(cls) -> dict[str, str | float | bool | None]:
+        """What a page must know of it: plain values, by name."""
+        named = f"{cls.name}, {cls.unit}" if cls.unit else cls.name
+        ideal = float(cls.ideal) if isinstance(cls.ideal, Real) else None
+        return {
+            "unit": cls.unit,
+            "ideal": ideal,
+            "heading": cls.heading or named,
+            "meaning": cls.meaning,
+            "worse": cls.worse,
+            "density": cls.density,
+            "astray": cls.astray,
+            "unranked": cls.unranked if ideal is None else "",
+        }
 
     @abstractmethod
     def measure(self, comparison: Comparison) -> Estimate | Skipped:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.metrics.base import Comparison, Estimate, Metric, Skipped
+from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
 from bench.metrics.draws import chains
 from bench.metrics.draws.samples import standardise
 from bench.metrics.models.network_classifier import network
@@ -215,6 +215,13 @@ class C2st(Metric):
 
     name: ClassVar[str] = "c2st"
     ideal: ClassVar[float | None] = 0.5
+    heading: ClassVar[str] = "C2ST accuracy"
+    meaning: ClassVar[str] = (
+        "Share of draws that the best of three classifiers sorts rightly into q and p: 0.5 is"
+        " guessing. A bound from below on what any classifier could do, so that a small one is no"
+        " praise."
+    )
+    worse: ClassVar[Worse] = "above"
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         return c2st(comparison.draws, comparison.truth, memory=chains.memory(comparison))

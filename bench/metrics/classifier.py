@@ -22,7 +22,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bench.metrics.base import Comparison, Estimate, Metric, Skipped
+from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
 from bench.metrics.draws.samples import standardise
 from bench.metrics.models.held_out import Split, splits
 from bench.metrics.models.scores import best_score, bound
@@ -65,6 +65,12 @@ class KlClassifier(Metric):
 
     name: ClassVar[str] = "kl_classifier"
     unit: ClassVar[str] = "nats"
+    heading: ClassVar[str] = "KL(q‖p) by a classifier, nats"
+    meaning: ClassVar[str] = (
+        "A lower bound on KL(q‖p) from how well a classifier tells draws of q from those of p:"
+        " one ruler for every method."
+    )
+    worse: ClassVar[Worse] = "above"
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         return classified(comparison)

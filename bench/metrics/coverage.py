@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bench.metrics.base import Comparison, Estimate, Metric, Skipped
+from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
 from bench.metrics.draws.coordinates import effective_at, quantiles, refused, spread, worst
 
 CLAIMS = (0.5, 0.9, 0.95)
@@ -95,6 +95,12 @@ class Coverage(Metric):
     """
 
     name: ClassVar[str] = "coverage"
+    heading: ClassVar[str] = "Coverage error"
+    meaning: ClassVar[str] = (
+        "By how much the central 50, 90 and 95% intervals of q miss that share of p; worst"
+        " coordinate."
+    )
+    worse: ClassVar[Worse] = "above"
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         effective = effective_at(comparison, torch.tensor(ENDS, dtype=torch.float64))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from bench.metrics.base import Comparison, Estimate, Kind, Skipped, log_evidence
+from bench.metrics.base import Comparison, Estimate, Kind, Skipped, Worse, log_evidence
 from bench.metrics.brackets.bracket import Bracket, Searching, bracket
 
 OPPOSITE: dict[Kind, Kind] = {"lower bound": "upper bound", "upper bound": "lower bound"}
@@ -30,6 +30,16 @@ class Elbo(Searching):
     name: ClassVar[str] = "elbo"
     unit: ClassVar[str] = "nats"
     ideal: ClassVar[float | None] = None
+    heading: ClassVar[str] = "ELBO, nats"
+    meaning: ClassVar[str] = (
+        "Evidence lower bound, which variational methods maximise: at most log Z, the log of the"
+        " evidence."
+    )
+    worse: ClassVar[Worse] = "above"
+    unranked: ClassVar[str] = (
+        "its ideal is log Z, which is another for every problem; the ELBO gap is the distance"
+        " from it"
+    )
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         ends = bracket(comparison, (0.0, 0.0), self.searched)
@@ -55,6 +65,12 @@ class ElboGap(Searching):
 
     name: ClassVar[str] = "elbo_gap"
     unit: ClassVar[str] = "nats"
+    heading: ClassVar[str] = "ELBO gap, nats"
+    meaning: ClassVar[str] = (
+        "log Z, the log of the evidence, less the ELBO: KL(q‖p) once more, by densities only."
+    )
+    worse: ClassVar[Worse] = "above"
+    density: ClassVar[bool] = True
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         evidence = log_evidence(comparison.problem.truth)

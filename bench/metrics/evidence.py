@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bench.metrics.base import Comparison, Estimate, Metric, Skipped, log_evidence
+from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse, log_evidence
 from bench.metrics.brackets.density import Known, at_draws, at_truth
 from bench.metrics.draws.monte_carlo import HEAVY, MANY
 from bench.metrics.draws.samples import FEWEST
@@ -95,6 +95,13 @@ class LogZError(Metric):
 
     name: ClassVar[str] = "log_z_error"
     unit: ClassVar[str] = "nats"
+    heading: ClassVar[str] = "log Z error, nats"
+    meaning: ClassVar[str] = (
+        "Error of log Z, the log of the evidence, when draws of q are weighted to p; mostly"
+        " negative, since missed mass adds no weight."
+    )
+    worse: ClassVar[Worse] = "both"
+    density: ClassVar[bool] = True
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         log_z = log_evidence(comparison.problem.truth)
@@ -121,6 +128,13 @@ class LogZErrorReverse(Metric):
 
     name: ClassVar[str] = "log_z_error_reverse"
     unit: ClassVar[str] = "nats"
+    heading: ClassVar[str] = "log Z error, reverse, nats"
+    meaning: ClassVar[str] = (
+        "The same from draws of p, weighted to q: mostly positive; with the error above it"
+        " brackets log Z."
+    )
+    worse: ClassVar[Worse] = "both"
+    density: ClassVar[bool] = True
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         log_z = log_evidence(comparison.problem.truth)

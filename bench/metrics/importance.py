@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.metrics.base import Comparison, Estimate, Metric, Skipped
+from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
 from bench.metrics.brackets.density import Known, at_draws
 
 FEWEST = 25  # draws; the tail is a fifth of them, and a tail of fewer than five cannot be fitted
@@ -144,6 +144,13 @@ class PsisKhat(Metric):
 
     name: ClassVar[str] = "psis_khat"
     ideal: ClassVar[float | None] = None
+    heading: ClassVar[str] = "Pareto k-hat"
+    meaning: ClassVar[str] = (
+        "Tail of the weights p/q: above 0.7 weighting does not repair the approximation; blind to"
+        " modes that q leaves out."
+    )
+    worse: ClassVar[Worse] = "above"
+    unranked: ClassVar[str] = "no value is ideal; what counts is whether it is below 0.7"
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         ratios = _log_ratios(comparison)
@@ -169,6 +176,13 @@ class ImportanceEss(Metric):
 
     name: ClassVar[str] = "importance_ess"
     ideal: ClassVar[float | None] = 1.0
+    heading: ClassVar[str] = "Importance ESS"
+    meaning: ClassVar[str] = (
+        "Share of q's draws that is left after weighting them to p; blind to mass that q leaves"
+        " out."
+    )
+    worse: ClassVar[Worse] = "below"
+    density: ClassVar[bool] = True
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         ratios = _log_ratios(comparison)

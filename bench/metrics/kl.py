@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from bench.metrics.base import Comparison, Estimate, Metric, Skipped, log_evidence
+from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse, log_evidence
 from bench.metrics.brackets.bracket import Searching, bracket
 from bench.metrics.brackets.density import at_truth
 from bench.metrics.draws.chains import memory
@@ -37,6 +37,13 @@ class KlQP(Searching):
 
     name: ClassVar[str] = "kl_qp"
     unit: ClassVar[str] = "nats"
+    heading: ClassVar[str] = "KL(q‖p), nats"
+    meaning: ClassVar[str] = (
+        "Kullback–Leibler divergence from the approximation q to the true posterior p, in units"
+        " of the natural logarithm: large where q puts mass that p lacks."
+    )
+    worse: ClassVar[Worse] = "above"
+    astray: ClassVar[bool] = True
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         evidence = log_evidence(comparison.problem.truth)
@@ -70,6 +77,13 @@ class KlPQ(Metric):
 
     name: ClassVar[str] = "kl_pq"
     unit: ClassVar[str] = "nats"
+    heading: ClassVar[str] = "KL(p‖q), nats"
+    meaning: ClassVar[str] = (
+        "The same in the other direction; large where q misses mass that p has, a lost mode for"
+        " example."
+    )
+    worse: ClassVar[Worse] = "above"
+    astray: ClassVar[bool] = True
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         known, evidence = at_truth(comparison), log_evidence(comparison.problem.truth)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bench.metrics.base import Comparison, Estimate, Skipped, log_evidence
+from bench.metrics.base import Comparison, Estimate, Skipped, Worse, log_evidence
 from bench.metrics.brackets.bracket import Bracket, Searching, bracket
 from bench.metrics.models.density_model import modelled
 from methods.base import Approximation, Pushforward
@@ -37,6 +37,12 @@ class KlLower(Searching):
     flow_steps: int = 0
     name: ClassVar[str] = "kl_lower"
     unit: ClassVar[str] = "nats"
+    heading: ClassVar[str] = "KL(q‖p) at least, nats"
+    meaning: ClassVar[str] = (
+        "The most KL(q‖p) that can be shown: by the density, by all preimages of a map, or by a"
+        " model fitted to other draws."
+    )
+    worse: ClassVar[Worse] = "above"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,6 +84,13 @@ class KlUpper(Searching):
 
     name: ClassVar[str] = "kl_upper"
     unit: ClassVar[str] = "nats"
+    heading: ClassVar[str] = "KL(q‖p) at most, nats"
+    meaning: ClassVar[str] = (
+        "The smallest upper bound on KL(q‖p) to be had; draws alone have none, as mass that no"
+        " draw has reached may be anywhere."
+    )
+    worse: ClassVar[Worse] = "above"
+    density: ClassVar[bool] = True
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         evidence = log_evidence(comparison.problem.truth)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from bench.metrics.base import Comparison, Estimate, Metric, Skipped, kept
+from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse, kept
 from bench.metrics.draws import chains
 from bench.metrics.draws.samples import FEWEST, constant_coordinates, standardise
 
@@ -208,6 +208,13 @@ class KlKnn(Metric):
     k: int = NEIGHBOURS
     name: ClassVar[str] = "kl_knn"
     unit: ClassVar[str] = "nats"
+    heading: ClassVar[str] = "KL by neighbours, nats"
+    meaning: ClassVar[str] = (
+        "KL(q‖p) estimated from draws alone by nearest neighbours: the same ruler for every"
+        " method, biased when far from 0."
+    )
+    worse: ClassVar[Worse] = "above"
+    astray: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.k < 1:

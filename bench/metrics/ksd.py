@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bench.metrics.base import Comparison, Estimate, Metric, Skipped
+from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
 from bench.metrics.draws import chains
 from bench.metrics.draws.samples import scale_of
 from bench.metrics.mmd import BLOCK, SUBSET, median_distance
@@ -181,6 +181,12 @@ class Ksd(Metric):
 
     name: ClassVar[str] = "ksd"
     unit: ClassVar[str] = "sd^-2"
+    heading: ClassVar[str] = "KSD², sd⁻²"
+    meaning: ClassVar[str] = (
+        "Squared kernel Stein discrepancy: draws held against the gradient of log p, not against"
+        " draws of the truth; nearly blind to the shares of modes that lie apart."
+    )
+    worse: ClassVar[Worse] = "above"
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         refused = scale_of(comparison.draws, comparison.truth)

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bench.metrics.base import Comparison, Estimate, Metric, Skipped
+from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
 from bench.metrics.draws import chains
 from bench.metrics.draws.coordinates import unstretched
 from bench.metrics.draws.samples import standardise
@@ -158,6 +158,12 @@ class Mmd(Metric):
     """
 
     name: ClassVar[str] = "mmd"
+    heading: ClassVar[str] = "MMD²"
+    meaning: ClassVar[str] = (
+        "Squared maximum mean discrepancy: a distance between two distributions by a kernel, 0"
+        " where they are equal."
+    )
+    worse: ClassVar[Worse] = "above"
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         return mmd(comparison.draws, comparison.truth, memory=chains.memory(comparison))

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bench.metrics.base import Comparison, Estimate, Metric, Skipped
+from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
 from bench.metrics.draws.chains import ess_mean
 from bench.metrics.draws.samples import unfit_alone
 from methods.base import Draws
@@ -78,6 +78,11 @@ class ModeBalance(Metric):
     """
 
     name: ClassVar[str] = "mode_balance"
+    heading: ClassVar[str] = "Mode balance"
+    meaning: ClassVar[str] = (
+        "How far the shares of the posterior's named modes are from the true shares."
+    )
+    worse: ClassVar[Worse] = "above"
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         modes = comparison.problem.modes

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bench.metrics.base import Comparison, Estimate, Metric, Skipped
+from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
 from bench.metrics.draws.chains import effective, ess_sd
 from bench.metrics.draws.coordinates import refused, worst
 from methods.base import Draws
@@ -92,6 +92,12 @@ class MeanError(Metric):
 
     name: ClassVar[str] = "mean_error"
     unit: ClassVar[str] = "sd"
+    heading: ClassVar[str] = "Mean error, sd"
+    meaning: ClassVar[str] = (
+        "Error of the posterior mean in the worst coordinate, in units of the true standard"
+        " deviation."
+    )
+    worse: ClassVar[Worse] = "above"
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         return mean_error(
@@ -115,6 +121,12 @@ class SdError(Metric):
 
     name: ClassVar[str] = "sd_error"
     unit: ClassVar[str] = "sd"
+    heading: ClassVar[str] = "SD error, sd"
+    meaning: ClassVar[str] = (
+        "Error of the posterior standard deviation in the worst coordinate, in units of the true"
+        " one."
+    )
+    worse: ClassVar[Worse] = "above"
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         effective = None

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bench.metrics.base import Comparison, Estimate, Metric, Skipped
+from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
 from bench.metrics.draws.coordinates import effective_at, quantiles, refused, spread, worst
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -69,6 +69,12 @@ class QuantileError(Metric):
 
     name: ClassVar[str] = "quantile_error"
     unit: ClassVar[str] = "sd"
+    heading: ClassVar[str] = "Quantile error, sd"
+    meaning: ClassVar[str] = (
+        "Error of the 5, 25, 50, 75 and 95% quantiles in standard deviations of the truth; the"
+        " worst of all."
+    )
+    worse: ClassVar[Worse] = "above"
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         effective = effective_at(comparison, torch.tensor(LEVELS, dtype=torch.float64))

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from bench.metrics.base import Comparison, Estimate, Metric, Skipped
+from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
 from bench.metrics.draws import chains
 from bench.metrics.draws.coordinates import effective_at, unstretched
 from bench.metrics.draws.samples import standardise
@@ -170,6 +170,12 @@ class SlicedWasserstein(Metric):
 
     name: ClassVar[str] = "sliced_wasserstein"
     unit: ClassVar[str] = "sd^2"
+    heading: ClassVar[str] = "Sliced Wasserstein², sd²"
+    meaning: ClassVar[str] = (
+        "Mean squared way that mass has to move along random lines, in squared standard"
+        " deviations of the truth."
+    )
+    worse: ClassVar[Worse] = "above"
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         return sliced_wasserstein(

@@ -90,10 +90,10 @@ def describe(matrix: Matrix, store: Store) -> None:
     )
 
 
-def _measured(matrix: Matrix) -> dict[str, dict[str, str | float | None]]:
-    """Unit and ideal of each metric, by which a report ranks those of plugins too."""
+def _measured(matrix: Matrix) -> dict[str, dict[str, str | float | bool | None]]:
+    """What each metric says of itself: by that a report words it and ranks by it."""
     metrics = [metric.build() for metric in metrics_of(matrix)]
-    return {metric.name: {"unit": metric.unit, "ideal": metric.ideal} for metric in metrics}
+    return {metric.name: metric.described() for metric in metrics}
 
 
 def finish(store: Store) -> None:
