@@ -22,7 +22,8 @@ MODULES = {
 FLOORS = (
     ("problems",),
     ("methods",),
-    ("bench.errors", "bench.seeds", "bench.provenance", "bench.store"),
+    ("bench.errors",),
+    ("bench.seeds", "bench.provenance", "bench.store"),
     ("bench.plugins", "bench.fitting", "bench.metrics"),
     ("bench.running", "bench.checks", "bench.calibration"),
     ("bench.reference",),

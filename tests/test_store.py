@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench.running.collect import missing
-from bench.store import CellRecord, Row, Store, label
+from bench.store import CellRecord, Row, Store, StoreError, label
 from tests.helpers.cells import cells, own, run
 
 CELL = CellRecord(
@@ -62,7 +62,7 @@ def test_draws_under_any_label(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_results_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="holds no results"):
+    with pytest.raises(StoreError, match="holds no results"):
         Store(tmp_path / "absent", create=False)
     assert not (tmp_path / "absent").exists()
 

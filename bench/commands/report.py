@@ -17,7 +17,7 @@ def write_report(folder: Path, html: Path | None, markdown: Path | None) -> None
 
     if html is None and markdown is None:
         html, markdown = folder / "report.html", folder / "report.md"
-    write(_results(folder), html=html, markdown=markdown)
+    write(Store(folder, create=False), html=html, markdown=markdown)
     for path in (html, markdown):
         if path is not None:
             terminal.console().print(str(path), soft_wrap=True, highlight=False)
@@ -28,14 +28,7 @@ def export_rows(folder: Path, to: Path) -> None:
     from reports.frame import export
 
     try:
-        export(_results(folder), to)
+        export(Store(folder, create=False), to)
     except (ValueError, OSError) as error:
         raise UserError(f"--to {to}: {error}") from None
     terminal.console().print(str(to), soft_wrap=True, highlight=False)
-
-
-def _results(folder: Path) -> Store:
-    try:
-        return Store(folder, create=False)
-    except FileNotFoundError as error:
-        raise UserError(str(error)) from None

@@ -11,7 +11,6 @@ from rich.console import Console
 
 from bench.commands import terminal
 from bench.commands.progress import Board
-from bench.errors import UserError
 from bench.running import executors
 from bench.running.collect import collect, describe, finish, missing
 from bench.running.matrix import Cell, expand, left_out, overridden, read
@@ -27,7 +26,7 @@ def run_matrix(
     cells = expand(matrix)
     for reason in left_out(matrix):
         console.print(f"Left out: {reason}", style="yellow", markup=False, soft_wrap=True)
-    store = _store(out or Path("results") / matrix.title)
+    store = Store(out or Path("results") / matrix.title)
     todo = missing(cells, store, retry=retry)
     if todo:
         if len(todo) < len(cells):
@@ -44,15 +43,6 @@ def run_matrix(
             " failed."
         )
     _conclude(store, console)
-
-
-def _store(folder: Path) -> Store:
-    try:
-        return Store(folder)
-    except OSError as error:
-        raise UserError(
-            f"--out {folder}: cannot be written ({error.strerror or error}); choose another folder."
-        ) from None
 
 
 def _run(cells: Sequence[Cell], store: Store, jobs: int, console: Console) -> None:

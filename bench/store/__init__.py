@@ -1,0 +1,23 @@
+"""The results of a run on disk: one SQLite file of tidy rows, one transaction a cell, and the draws
+beside it.
+"""
+
+from bench.store.database import FILE
+from bench.store.lock import Lock
+from bench.store.records import CellRecord, Row, Status, label
+from bench.store.store import Store
+from bench.store.trouble import StoreError
+from bench.store.values import number, plain
+
+__all__ = [
+    "FILE",
+    "CellRecord",
+    "Lock",
+    "Row",
+    "Status",
+    "Store",
+    "StoreError",
+    "label",
+    "number",
+    "plain",
+]

@@ -1,0 +1,130 @@
+"""Draws on disk, one compressed file a cell and a problem: whole or not there, and never the reason
+that figures are lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zipfile import BadZipFile
+
+if TYPE_CHECKING:  # a run that does nothing does not wait for numpy
+    import numpy as np
+    from numpy.typing import NDArray
+
+LONGEST = 120  # letters of a file's name, of the 255 that file systems allow
+# of the spread of a coordinate: how far single precision may move a draw
+TOLERANCE = 1e-4
+# what archives raise that were cut short or hold something else
+BROKEN = (
+    ValueError,
+    KeyError,
+    OSError,
+    EOFError,
+    RuntimeError,
+    BadZipFile,
+    zlib.error,
+    MemoryError,
+)
+
+
+class DrawsFolder:
+    """The draws of one run.
+
+    Args:
+        path: the folder; made by the first draws that are kept.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def file(self, name: str) -> Path:
+        """The file of a cell's key or of ``truth-<problem label>``; a name that is long, or that
+        loses letters as a file's, ends in a hash of itself.
+        """
+        stem = _stem(name)
+        if stem == name and len(stem) <= LONGEST:
+            return self.path / f"{stem}.npz"
+        digest = hashlib.sha256(name.encode("utf-8", "backslashreplace")).hexdigest()[:16]
+        return self.path / f"{stem[: LONGEST - 20]}-{digest}.npz"
+
+    def found(self, name: str) -> Path | None:
+        """The file, under today's name or that of older versions; None where there is none."""
+        old = self.path / f"{_stem(name)[:250]}.npz"
+        return next((path for path in (self.file(name), old) if path.is_file()), None)
+
+    def save(self, name: str, draws: NDArray[np.float64], coordinates: Sequence[str]) -> str:
+        """Keep draws [n, D]; the file appears whole or not at all.
+
+        Returns:
+            Why they could not be kept; empty where they are.
+        """
+        import numpy as np
+
+        path = self.file(name)
+        part = path.with_name(f".{os.getpid()}-{path.name}")
+        labels = [str(label).encode("utf-8", "backslashreplace").decode() for label in coordinates]
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as file:
+                np.savez_compressed(file, draws=_compact(draws), coordinates=np.array(labels))
+            part.replace(path)
+        except OSError as error:
+            return f"The draws could not be kept in {path}: {error.strerror or error}."
+        finally:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+        return ""
+
+    def load(self, name: str) -> tuple[NDArray[np.float64], list[str]] | str | None:
+        """Draws [n, D] and the coordinates' labels; None where none were kept, the reason as text
+        where the file cannot be used.
+        """
+        import numpy as np
+
+        path = self.found(name)
+        if path is None:
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                draws, labels = data["draws"], [str(label) for label in data["coordinates"].flat]
+        except BROKEN as error:
+            return f"{path} cannot be read ({type(error).__name__}: {error})."
+        except AttributeError:  # one array in place of an archive of several
+            return f"{path} cannot be read (it is no archive of draws)."
+        if draws.ndim != 2 or draws.dtype.kind not in "fiu" or 0 in draws.shape:
+            return (
+                f"{path} holds an array of shape {list(draws.shape)} and type {draws.dtype}; draws"
+                " are numbers, [n, D]."
+            )
+        if len(labels) != draws.shape[1]:
+            return f"{path} names {len(labels)} coordinates of {draws.shape[1]}."
+        return draws.astype(np.float64), labels
+
+
+def _stem(name: str) -> str:
+    return re.sub(r"[^0-9A-Za-z.=_-]+", "-", name)
+
+
+def _compact(draws: NDArray[np.float64]) -> NDArray[np.float32] | NDArray[np.float64]:
+    """Single precision where that keeps the draws and their spread, double where it would not: far
+    from zero, and beyond 3.4e38.
+    """
+    import numpy as np
+
+    wide = np.asarray(draws, dtype=np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        narrow = wide.astype(np.float32)
+        finite = np.isfinite(wide)
+        if (np.isfinite(narrow) != finite).any():
+            return wide
+        usable = np.where(finite, wide, 0.0)
+        moved = np.abs(np.where(finite, narrow, 0.0) - usable).max(0, initial=0.0)
+        spread = np.subtract(*np.percentile(usable, [75, 25], axis=0)) if len(wide) else moved
+    return narrow if (moved <= TOLERANCE * spread).all() else wide
