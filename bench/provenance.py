@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 
+@functools.cache
 def version() -> str:
     """As installed; ``not installed`` where the packages are only on the path."""
     try:

@@ -16,23 +16,11 @@ from typing import Literal, get_args
 from bench.commands import terminal
 from bench.errors import UserError, unknown
 from bench.plugins.built_in import BUILT_IN, Group
+from bench.plugins.sources import RESERVED
 
 Kind = Literal["method", "problem", "metric"]
 GROUP: dict[Kind, Group] = {"method": "methods", "problem": "problems", "metric": "metrics"}
 LONGEST = 30
-TAKEN = {
-    "bench",
-    "methods",
-    "problems",
-    "reports",
-    "tests",
-    "torch",
-    "pyro",
-    "numpy",
-    "scipy",
-    "pandas",
-    "matplotlib",
-}
 
 
 def new(kind: Kind, name: str, folder: Path) -> Path:
@@ -105,7 +93,7 @@ def _must_be_sensible(kind: Kind, name: str) -> None:
             " one table."
         )
     module = _module(name)
-    if keyword.iskeyword(module) or module in TAKEN or module in sys.stdlib_module_names:
+    if keyword.iskeyword(module) or module in RESERVED or module in sys.stdlib_module_names:
         raise UserError(
             f"{name!r} would make a file {module}.py, which stands in the way of Python's"
             f" {module!r}; choose another."

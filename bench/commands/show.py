@@ -15,8 +15,7 @@ from rich.table import Table
 from bench.commands import terminal
 from bench.errors import PluginError, unknown
 from bench.plugins import registry, spec
-from bench.plugins.built_in import GROUPS, Group
-from bench.plugins.registry import Entry
+from bench.plugins.built_in import GROUPS, Entry, Group
 from bench.running.matrix import presets, read
 from problems.base import Exact
 

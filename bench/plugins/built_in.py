@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 Group = Literal["problems", "methods", "metrics"]
 
 GROUPS: tuple[Group, ...] = ("problems", "methods", "metrics")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a name leads.
+
+    Args:
+        group: what kind of thing it is.
+        name: as typed on the command line; for a file, ``path/to/file.py:Class`` with the path made
+            absolute.
+        reference: ``module:Class``, or ``FILE.py:Class``.
+        package: the distribution it came from and its version, for blame and credit.
+        distribution: the name of that distribution alone; empty for ours and for files.
+    """
+
+    group: Group
+    name: str
+    reference: str
+    package: str
+    distribution: str = ""
+
 
 BUILT_IN: dict[Group, dict[str, str]] = {
     "problems": {

@@ -6,37 +6,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import importlib
-import importlib.util
 import inspect
-import sys
 from collections import Counter
 from importlib import metadata
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from bench.errors import PluginError, UserError, unknown
-from bench.plugins.built_in import BUILT_IN, GROUPS, Group
-
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """Where a name leads.
-
-    Args:
-        group: what kind of thing it is.
-        name: as typed on the command line; for a file, ``path/to/file.py:Class`` with the path made
-            absolute.
-        reference: ``module:Class``, or ``FILE.py:Class``.
-        package: the distribution it came from, for blame and credit.
-    """
-
-    group: Group
-    name: str
-    reference: str
-    package: str
+from bench.plugins.built_in import BUILT_IN, GROUPS, Entry, Group
+from bench.plugins.files import load_file
 
 
 @functools.cache
@@ -70,7 +49,7 @@ def entries(group: Group) -> tuple[dict[str, Entry], dict[str, str]]:
 
 def _entry(group: Group, point: metadata.EntryPoint) -> Entry:
     package = f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown package"
-    return Entry(group, point.name, point.value, package)
+    return Entry(group, point.name, point.value, package, point.dist.name if point.dist else "")
 
 
 def find(group: Group, name: str) -> Entry:
@@ -166,7 +145,7 @@ def _resolve(entry: Entry) -> Any:
     module, _, attribute = entry.reference.rpartition(":")
     try:
         home = (
-            _from_file(Path(module)) if module.endswith(".py") else importlib.import_module(module)
+            load_file(Path(module)) if module.endswith(".py") else importlib.import_module(module)
         )
         return functools.reduce(getattr, attribute.split("."), home)
     except (
@@ -186,20 +165,3 @@ def _base(group: Group) -> type[Any]:
         "metrics": ("bench.metrics.base", "Metric"),
     }[group]
     return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
-
-
-def _from_file(path: Path) -> ModuleType:
-    name = f"postbench_file_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up here
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import inspect
 import json
 import tomllib
 import typing
@@ -18,12 +17,9 @@ import pydantic
 
 from bench.errors import UserError, unknown
 from bench.plugins import registry
-from bench.plugins.built_in import Group
-from bench.plugins.registry import Entry
+from bench.plugins.built_in import Entry, Group
+from bench.plugins.sources import code_places, data_of
 from bench.provenance import code_of
-
-# their files share helpers, so a change of one may matter to all
-ROOMS = ("methods", "problems", "bench.metrics")
 
 
 class Word(str):
@@ -39,16 +35,25 @@ class Spec:
     Args:
         entry: where the name leads.
         settings: the fields that differ from their defaults, JSON-able.
-        content: hash of the class's name, of all its fields, and of the code that it runs.
+        content: hash of the class's name, of all its fields, of the code that it runs and of the
+            files that its fields name.
+        shown: how it is called where ``file.py:Class`` would mean two; empty otherwise.
+        places: files and folders of code that ``content`` was made of.
+        data: files of data that it was made of.
     """
 
     entry: Entry
     settings: Mapping[str, Any]
     content: str
+    shown: str = ""
+    places: frozenset[Path] = dataclasses.field(default=frozenset(), compare=False, repr=False)
+    data: frozenset[Path] = dataclasses.field(default=frozenset(), compare=False, repr=False)
 
     @property
     def name(self) -> str:
         """For people: the registered name, or ``file.py:Class``."""
+        if self.shown:
+            return self.shown
         return Path(self.entry.name).name if ".py:" in self.entry.name else self.entry.name
 
     def build(self) -> Any:
@@ -93,12 +98,24 @@ def make(group: Group, name: str, settings: Mapping[str, Any]) -> Spec:
         instance = cls(**values)
     except (ValueError, TypeError) as error:
         raise UserError(f"{name}: {error} `postbench show {name}` lists its fields.") from error
-    fields = {f.name: _plain(getattr(instance, f.name)) for f in dataclasses.fields(cls) if f.init}
+    fields = {name: _plain(value) for name, value in _own(instance).items()}
     defaults = {f.name: _plain(_default(f)) for f in dataclasses.fields(cls) if f.init}
     changed = {field: value for field, value in fields.items() if value != defaults[field]}
     identity = Path(entry.reference).name  # a file that moves is still the same plugin
-    text = json.dumps([identity, fields, _code(cls)], sort_keys=True)
-    return Spec(entry, changed, hashlib.sha256(text.encode()).hexdigest())
+    places, data = code_places(entry, cls), data_of(entry, instance, _own(instance))
+    parts: list[Any] = [identity, fields, code_of(places)]
+    if entry.distribution:
+        parts.append(entry.package)
+    if data:
+        parts.append({name: digest for name, (_, digest) in data.items()})
+    text = json.dumps(parts, sort_keys=True)
+    content = hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
+    return Spec(entry, changed, content, "", places, frozenset(path for path, _ in data.values()))
+
+
+def _own(instance: Any) -> dict[str, Any]:
+    """The values of an instance's fields, by name."""
+    return {f.name: getattr(instance, f.name) for f in dataclasses.fields(instance) if f.init}
 
 
 def _split_name(text: str) -> tuple[str, str]:
@@ -163,24 +180,3 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value, default=repr))
-
-
-def _code(cls: type[Any]) -> str:
-    """What decides a class's behaviour beside its fields: the sources of the modules of its bases,
-    or of their rooms.
-    """
-    return code_of({place for base in cls.__mro__ if (place := _home(base)) is not None})
-
-
-def _home(base: type[Any]) -> Path | None:
-    """The file of a class; of one in a room of the suite the whole room, whose files share
-    helpers.
-    """
-    try:
-        file = Path(inspect.getfile(base))
-    except (TypeError, OSError):
-        return None
-    for room in ROOMS:
-        if base.__module__.startswith(f"{room}."):
-            return file.parents[base.__module__.removeprefix(f"{room}.").count(".")]
-    return file

@@ -8,18 +8,19 @@ import hashlib
 import itertools
 import json
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pydantic
 
-from bench.errors import PluginError, UserError
+from bench.errors import UserError
 from bench.plugins import spec
-from bench.plugins.built_in import BUILT_IN, STANDARD, Group
-from bench.plugins.registry import entries
+from bench.plugins.built_in import Group
 from bench.plugins.spec import Spec
 from bench.provenance import version
+from bench.running.chosen import chosen_metrics
 from bench.running.matrix_file import (
     Item,
     Limits,
@@ -31,6 +32,8 @@ from bench.running.matrix_file import (
     validated,
 )
 from methods.base import Budget
+
+Chosen = tuple[Spec, Item | None]  # a problem or a method, and what its line in the matrix says
 
 __all__ = [
     "Cell",
@@ -45,7 +48,6 @@ __all__ = [
     "read",
     "validated",
 ]
-ALL = "all"  # every metric there is, named as a metric
 
 
 @dataclass(frozen=True)
@@ -74,50 +76,26 @@ class Cell:
         """
         return {**self.problem.settings, **({"truth": "reference"} if self.reference else {})}
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """Content hash, 24 hexadecimal digits."""
         parts = [self.problem.content, self.method.content, [m.content for m in self.metrics]]
         parts += [self.reference] if self.reference else []
-        budget = dataclasses.asdict(self.budget)
-        del budget["guard"]  # what it ends is cut-short, and no figure of a cell that it lets end
+        # not guard: what it ends is cut-short, and what it lets end does not depend on it
+        budget = {f.name: getattr(self.budget, f.name) for f in dataclasses.fields(self.budget)}
+        del budget["guard"]
         text = json.dumps([*parts, self.seed, self.draws, budget, version()])
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 def metrics_of(matrix: Matrix) -> tuple[Spec, ...]:
-    """The metrics that every cell is measured by.
-
-    Those chosen; every one there is where ``all`` is among them; ``STANDARD`` and those of
-    installed plugins where none is chosen. Plugins that cannot be used are left out unless chosen.
-    """
-    return _metrics(matrix)[0]
+    """The metrics that every cell is measured by."""
+    return chosen_metrics(matrix.metrics)[0]
 
 
 def left_out(matrix: Matrix) -> tuple[str, ...]:
     """Why metrics of installed plugins are left out of a matrix that does not name them."""
-    return _metrics(matrix)[1]
-
-
-def _metrics(matrix: Matrix) -> tuple[tuple[Spec, ...], tuple[str, ...]]:
-    named = [name for name in matrix.metrics or () if name != ALL]
-    found = {name: spec.parse("metrics", name) for name in named}
-    reasons: list[str] = []
-    if matrix.metrics is None or ALL in matrix.metrics:
-        usable, refused = entries("metrics")
-        reasons += refused.values()
-        for name in usable:
-            if name in found or (matrix.metrics is None and not _by_default(name)):
-                continue
-            try:
-                found[name] = spec.parse("metrics", name)
-            except PluginError as error:
-                reasons.append(str(error))
-    return tuple(found.values()), tuple(reasons)
-
-
-def _by_default(name: str) -> bool:
-    return name in STANDARD or name not in BUILT_IN["metrics"]
+    return chosen_metrics(matrix.metrics)[1]
 
 
 def expand(matrix: Matrix) -> list[Cell]:
@@ -128,35 +106,55 @@ def expand(matrix: Matrix) -> list[Cell]:
         UserError: an unknown name, field or value.
     """
     metrics = metrics_of(matrix)
-    problems, methods = (
-        list(_specs("problems", matrix.problems)),
-        list(_specs("methods", matrix.methods)),
-    )
+    problems = _told_apart(_specs("problems", matrix.problems))
+    methods = _told_apart(_specs("methods", matrix.methods))
     seals = {
         problem.content: _seal(problem) if matrix.truth == "reference" else ""
         for problem, _ in problems
     }
     cells = []
-    for problem, method in itertools.product(problems, methods):
+    for (problem, its), (method, own) in itertools.product(problems, methods):
+        items = [item for item in (its, own) if item]
         seeds = next(
-            (item.seeds for _, item in (method, problem) if item and item.seeds is not None),
-            matrix.seeds,
+            (item.seeds for item in reversed(items) if item.seeds is not None), matrix.seeds
         )
-        limits = _limits(matrix.budget, [item.budget for _, item in (problem, method) if item])
-        for seed in range(seeds) if isinstance(seeds, int) else seeds:
-            cells.append(
-                Cell(
-                    problem[0],
-                    method[0],
-                    metrics,
-                    seed,
-                    matrix.draws,
-                    *limits,
-                    seals[problem[0].content],
-                )
-            )
+        limits = _limits(matrix.budget, [item.budget for item in items])
+        seal = seals[problem.content]
+        cells += [
+            Cell(problem, method, metrics, seed, matrix.draws, *limits, seal)
+            for seed in (range(seeds) if isinstance(seeds, int) else seeds)
+        ]
     unique = {cell.key: cell for cell in cells}
     return sorted(unique.values(), key=lambda cell: cell.seed)
+
+
+def _told_apart(found: Iterable[Chosen]) -> list[Chosen]:
+    """The same, with those plugins of one name called by as much of their paths as tells them
+    apart.
+    """
+    chosen = list(found)
+    files = {spec.entry.name for spec, _ in chosen if ".py:" in spec.entry.name}
+    shown = {}
+    for name in files:
+        others = [other for other in files if Path(other).name == Path(name).name and other != name]
+        parts, most = Path(name).parts, max((len(Path(other).parts) for other in others), default=0)
+        shown[name] = next(
+            (
+                "/".join(parts[-length:])
+                for length in range(1, max(len(parts), most) + 1)
+                if all(Path(other).parts[-length:] != parts[-length:] for other in others)
+            ),
+            name,
+        )
+    return [
+        (
+            dataclasses.replace(spec, shown=shown[spec.entry.name])
+            if shown.get(spec.entry.name, spec.name) != spec.name
+            else spec,
+            item,
+        )
+        for spec, item in chosen
+    ]
 
 
 def _seal(problem: Spec) -> str:
@@ -169,7 +167,7 @@ def _seal(problem: Spec) -> str:
         raise UserError(f"--truth reference: {error}") from None
 
 
-def _specs(group: Group, items: Sequence[str | Item]) -> Iterator[tuple[Spec, Item | None]]:
+def _specs(group: Group, items: Sequence[str | Item]) -> Iterator[Chosen]:
     for item in items:
         if isinstance(item, str):
             yield spec.parse(group, item), None
@@ -182,9 +180,8 @@ def _limits(common: Limits, own: Sequence[Mapping[str, Any]]) -> tuple[Budget, f
     method says otherwise.
     """
     try:
-        limits = Limits.model_validate(
-            functools.reduce(operator.or_, map(dict, own), common.model_dump())
-        )
+        said: dict[str, Any] = functools.reduce(operator.or_, map(dict, own), {})
+        limits = Limits.model_validate(common.model_dump() | said) if said else common
     except pydantic.ValidationError as error:
         problems = ({**dict(e), "loc": ("budget", *e["loc"])} for e in error.errors())
         raise UserError("\n".join(explained("budget", problem) for problem in problems)) from None

@@ -1,0 +1,174 @@
+"""What decides how a class behaves beside its fields: the code that it runs and the data that it
+reads, as files whose content counts in the key of a cell.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from bench.errors import PluginError
+from bench.plugins.built_in import Entry
+
+# their files share helpers, so a change of one may matter to all
+ROOMS = ("methods", "problems", "bench.metrics")
+# names that no module beside a plugin takes away
+RESERVED = frozenset(
+    (
+        *("bench", "methods", "problems", "reports", "tests"),
+        *("torch", "pyro", "numpy", "scipy", "sklearn", "arviz_stats", "pandas", "pyarrow"),
+        *("pydantic", "typer", "rich", "jinja2", "matplotlib"),
+    )
+)
+# the attribute by which a plugin declares more files that it reads
+DATA = "data_files"
+
+
+def code_places(entry: Entry, cls: type[Any]) -> frozenset[Path]:
+    """The files and folders whose sources decide what a class does.
+
+    Those are the files of its bases, whole rooms for those of the suite; and of a plugin its whole
+    package, or the modules beside its file that it imports.
+    """
+    places = {place for base in cls.__mro__ if (place := _home(base)) is not None}
+    if ".py:" in entry.reference:
+        places |= siblings(Path(entry.reference.rpartition(":")[0]))
+    elif entry.distribution:
+        places |= set(_package(entry.reference.partition(":")[0]))
+        places |= set(_shipped(entry.distribution))
+    return frozenset(places)
+
+
+def siblings(file: Path) -> set[Path]:
+    """The modules and packages beside a plugin's file that it imports, directly or through each
+    other, found by reading its source.
+    """
+    found: set[Path] = set()
+    waiting = [file]
+    while waiting:
+        for name in _imports(waiting.pop()):
+            place = beside(file.parent, name)
+            if place is not None and place not in found and place != file:
+                found.add(place)
+                waiting += sorted(place.rglob("*.py")) if place.is_dir() else [place]
+    return found
+
+
+def beside(folder: Path, name: str) -> Path | None:
+    """The file or the package of that name in a folder; None where there is none, or the name is
+    Python's own, ours or of a library that we need.
+    """
+    if name in sys.stdlib_module_names or name in RESERVED:
+        return None
+    if (folder / name / "__init__.py").is_file():
+        return folder / name
+    file = folder / f"{name}.py"
+    return file if file.is_file() else None
+
+
+def _imports(file: Path) -> Iterator[str]:
+    """The first words of all that a file imports, wherever in it; of a file that is no Python,
+    none.
+    """
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            yield node.module.partition(".")[0]
+
+
+def data_of(entry: Entry, instance: Any, fields: Mapping[str, Any]) -> dict[str, tuple[Path, str]]:
+    """The files that an instance reads, with their hashes, by the words that name them.
+
+    Those are the fields whose value is the path of a file, and what the class declares as
+    ``data_files``, relative to its own folder.
+
+    Raises:
+        PluginError: if a declared file is not there, or a file cannot be read.
+    """
+    found = {name: Path(text) for name, text in _paths(fields)}
+    declared = getattr(instance, DATA, ())
+    for name in [declared] if isinstance(declared, str | Path) else declared:
+        path = _folder(type(instance)) / name
+        if not path.is_file():
+            raise PluginError(f"{entry.name} declares the data file {str(path)!r}; there is none.")
+        found[str(name)] = path
+    try:
+        return {name: (path.resolve(), _hash(path)) for name, path in found.items()}
+    except OSError as error:
+        raise PluginError(f"{entry.name}: a file that it reads cannot be read: {error}.") from None
+
+
+def _paths(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """The texts inside of fields that are paths of files, with the way to them."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _paths(item, f"{name}.{key}")
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            yield from _paths(item, f"{name}.{i}")
+    elif isinstance(value, str | Path) and _is_file(str(value)):
+        yield name, str(value)
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return bool(text) and Path(text).is_file()
+    except (OSError, ValueError):  # longer than a path may be, or with NUL
+        return False
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _folder(cls: type[Any]) -> Path:
+    try:
+        return Path(inspect.getfile(cls)).parent
+    except (TypeError, OSError):
+        return Path()
+
+
+def _package(module: str) -> Iterable[Path]:
+    """The folder of the package at the top of a module's name, as it was imported."""
+    top = sys.modules.get(module.partition(".")[0])
+    file = getattr(top, "__file__", None)
+    if file is None:  # no package of its own, but a share of a namespace: its own folder then
+        home = getattr(sys.modules.get(module), "__file__", None)
+        return [Path(home).parent] if home else []
+    return [Path(file).parent if Path(file).stem == "__init__" else Path(file)]
+
+
+def _shipped(distribution: str) -> Iterable[Path]:
+    """The Python files that a distribution put on the path by itself, outside of packages too."""
+    try:
+        files = metadata.files(distribution) or []
+    except metadata.PackageNotFoundError:
+        return []
+    paths = (Path(str(file.locate())) for file in files if file.suffix == ".py")
+    return [path for path in paths if path.is_file()]
+
+
+def _home(base: type[Any]) -> Path | None:
+    """The file of a class; of one in a room of the suite the whole room, whose files share
+    helpers.
+    """
+    try:
+        file = Path(inspect.getfile(base))
+    except (TypeError, OSError):
+        return None
+    for room in ROOMS:
+        if base.__module__.startswith(f"{room}."):
+            return file.parents[base.__module__.removeprefix(f"{room}.").count(".")]
+    return file
