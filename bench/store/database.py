@@ -5,6 +5,8 @@ missing.
 from __future__ import annotations
 
 import contextlib
+import json
+import secrets
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +40,7 @@ COLUMNS = {
         *("metric", "value", "stderr", "kind", "status", "reason"),
     },
 }
+TOKEN = "token"  # a fact by which a file is told from one that took its place
 PATIENCE = 60.0  # seconds that a write waits for another to end
 
 
@@ -61,9 +64,9 @@ class Database:
                 db.executescript(SCHEMA)
                 found = _columns(db)
             self._check(version, found)
-            if write and version == 0:
+            if write:
                 _stamp(db)
-        self._identity = _identity(file)
+            self._token = _token(db)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -80,13 +83,17 @@ class Database:
         """
         if not self.write:
             raise StoreError(f"{self.file} was opened to be read; nothing is written to it.")
-        if _identity(self.file) != self._identity:
-            raise StoreError(
-                f"{self.file} was removed or replaced while it was written to; what it held is"
-                " lost, and the same command begins anew."
-            )
-        with explained(self.file), self._connect() as db, db:
-            yield db
+        lost = StoreError(
+            f"{self.file} was removed or replaced while it was written to; what it held is lost,"
+            " and the same command begins anew."
+        )
+        if not self.file.is_file():
+            raise lost
+        with explained(self.file), self._connect() as db:
+            if _token(db) != self._token:
+                raise lost
+            with db:
+                yield db
 
     @contextlib.contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
@@ -134,15 +141,20 @@ def _quoted(name: str) -> str:
 
 
 def _stamp(db: sqlite3.Connection) -> None:
+    """Write the version of the tables, and a token that no other file has."""
     with contextlib.suppress(sqlite3.OperationalError):  # not ours to write: then it stays as it is
+        if int(db.execute("PRAGMA user_version").fetchone()[0]) == VERSION and _token(db):
+            return
+        db.execute(
+            "INSERT OR IGNORE INTO info VALUES (?, ?)", (TOKEN, json.dumps(secrets.token_hex(16)))
+        )
         db.execute(f"PRAGMA user_version = {VERSION}")
         db.commit()
 
 
-def _identity(file: Path) -> tuple[int, int] | None:
-    """What stays the same of a file as long as it is not replaced; None where it is gone."""
+def _token(db: sqlite3.Connection) -> str | None:
     try:
-        found = file.stat()
-    except OSError:
+        found = db.execute("SELECT value FROM info WHERE name = ?", (TOKEN,)).fetchone()
+    except sqlite3.OperationalError:  # made anew by someone else, without tables
         return None
-    return found.st_dev, found.st_ino
+    return None if found is None else str(found[0])

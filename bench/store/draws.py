@@ -24,7 +24,7 @@ TOLERANCE = 1e-4
 # what archives raise that were cut short or hold something else
 BROKEN = (
     ValueError,
-    KeyError,
+    LookupError,
     OSError,
     EOFError,
     RuntimeError,
@@ -92,12 +92,11 @@ class DrawsFolder:
         if path is None:
             return None
         try:
-            with np.load(path, allow_pickle=False) as data:
+            with path.open("rb") as file:
+                data = np.load(file, allow_pickle=False)
                 draws, labels = data["draws"], [str(label) for label in data["coordinates"].flat]
-        except BROKEN as error:
+        except BROKEN as error:  # of one array in place of an archive too: it has no such index
             return f"{path} cannot be read ({type(error).__name__}: {error})."
-        except AttributeError:  # one array in place of an archive of several
-            return f"{path} cannot be read (it is no archive of draws)."
         if draws.ndim != 2 or draws.dtype.kind not in "fiu" or 0 in draws.shape:
             return (
                 f"{path} holds an array of shape {list(draws.shape)} and type {draws.dtype}; draws"
@@ -126,5 +125,7 @@ def _compact(draws: NDArray[np.float64]) -> NDArray[np.float32] | NDArray[np.flo
             return wide
         usable = np.where(finite, wide, 0.0)
         moved = np.abs(np.where(finite, narrow, 0.0) - usable).max(0, initial=0.0)
-        spread = np.subtract(*np.percentile(usable, [75, 25], axis=0)) if len(wide) else moved
+        quarter = len(wide) // 4
+        ordered = np.sort(usable, axis=0)
+        spread = ordered[-1 - quarter] - ordered[quarter] if len(wide) else moved
     return narrow if (moved <= TOLERANCE * spread).all() else wide

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.store.database import FILE, Database
+from bench.store.database import FILE, TOKEN, Database
 from bench.store.draws import DrawsFolder
 from bench.store.records import CellRecord, Row, Status
 from bench.store.trouble import StoreError, full, no_room
@@ -117,7 +117,8 @@ class Store:
         """What ``note`` kept."""
         with self._database.reading() as db:
             return {
-                row["name"]: from_json(row["value"]) for row in db.execute("SELECT * FROM info")
+                row["name"]: from_json(row["value"])
+                for row in db.execute("SELECT * FROM info WHERE name != ?", (TOKEN,))
             }
 
     def keep_current(self, labels: Mapping[str, tuple[str, str]]) -> None:
