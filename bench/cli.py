@@ -4,13 +4,16 @@ instant.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bench.errors import UserError
+from bench.errors import StoppedError, UserError
+
+STOPPED = 130  # the exit status of what Ctrl-C has ended
 
 app = typer.Typer(
     name="postbench",
@@ -119,7 +122,8 @@ def run(
         "draws": draws,
         "truth": truth,
     }
-    run_matrix(source, {**matrix, "budget": budget}, jobs, out, retry)
+    if not run_matrix(source, {**matrix, "budget": budget}, jobs, out, retry):
+        raise typer.Exit(1)
 
 
 @app.command("list")
@@ -337,13 +341,39 @@ def _options(
 
 def main() -> None:
     """Run the command; a user's mistake ends in one sentence and exit status 2, Ctrl-C in 130."""
+    _prepare()
     try:
         app()
     except UserError as error:
-        typer.secho(f"postbench: {error}", err=True, fg="red")
+        _say(f"postbench: {error}")
         sys.exit(2)
+    except StoppedError as error:
+        _say(str(error))
+        sys.exit(STOPPED)
     except KeyboardInterrupt:
-        sys.exit(130)
+        _say("Stopped.")
+        sys.exit(STOPPED)
+    except SystemExit as ended:
+        if ended.code == STOPPED:  # typer's end of a Ctrl-C that no command caught
+            _say("Stopped.")
+        raise
+
+
+def _prepare() -> None:
+    """Let the output take every letter, a second Ctrl-C not disturb the clean-up after the first,
+    and sockets find room for their names.
+    """
+    from bench.commands import plainly
+
+    plainly.take_any_text()
+    plainly.stop_once()
+    plainly.shorten_temporary_folder()
+
+
+def _say(sentence: str) -> None:
+    """Print to standard error; where that is closed there is nobody to tell."""
+    with contextlib.suppress(OSError):
+        typer.secho(sentence, err=True, fg="red")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,10 @@ class UserError(Exception):
     """
 
 
+class StoppedError(Exception):
+    """Ctrl-C, with the sentence that says what is kept and how to go on."""
+
+
 class PluginError(UserError):
     """A plugin that cannot be used; the message names it and the package it came from."""
 

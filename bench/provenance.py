@@ -39,21 +39,25 @@ def processor() -> str:
     )
 
 
-def code_of(places: Iterable[Path]) -> str:
+def code_of(places: Iterable[Path], more: tuple[str, ...] = ()) -> str:
     """Hash of sources: of each file, and of all that decides something in each folder and below it.
 
     That is Python files and tables of data; what is compiled or cached does not count.
+
+    Args:
+        places: files and folders.
+        more: endings of further files in folders that count, such as ``.html``.
     """
     digest = hashlib.sha256()
-    for path in sorted({file for place in places for file in _sources(place)}):
+    for path in sorted({file for place in places for file in _sources(place, more)}):
         digest.update(_digest(path))
     return digest.hexdigest()
 
 
-def _sources(place: Path) -> list[Path]:
+def _sources(place: Path, more: tuple[str, ...]) -> list[Path]:
     if place.is_file():
         return [place]
-    return [path for path in place.rglob("*") if path.suffix in SOURCES and path.is_file()]
+    return [path for path in place.rglob("*") if path.suffix in SOURCES + more and path.is_file()]
 
 
 @functools.cache

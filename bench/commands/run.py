@@ -1,34 +1,91 @@
-"""What the commands do, once the words are parsed."""
+"""What `postbench run` does: expands the matrix, runs what is missing, and writes the report."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.text import Text
 
 from bench.commands import terminal
-from bench.commands.progress import Board
-from bench.running import executors
-from bench.running.collect import collect, describe, finish, missing
-from bench.running.matrix import Cell, expand, left_out, overridden, read
-from bench.store import Store
+from bench.errors import StoppedError, UserError
+from bench.running.matrix_file import Matrix, overridden, read
+from bench.running.remembered import remember, remembered
+from bench.store import FILE, Lock, Store
+
+if TYPE_CHECKING:  # a run that has nothing to do waits for none of them
+    from bench.running.matrix import Cell
+
+STOPPED = "Stopped. What had finished is kept; the same command again continues."
+SOUND = ("ok", "partial", "cut-short")  # the ends of cells that have figures
 
 
 def run_matrix(
     source: str, changes: Mapping[str, Any], jobs: int | None, out: Path | None, retry: bool
-) -> None:
-    """Run what is missing of a matrix, then print the table and the path of the report."""
+) -> bool:
+    """Run what is missing of a matrix, then print the table and the path of the report.
+
+    Returns:
+        Whether any cell has figures, and the report could be written.
+
+    Raises:
+        StoppedError: on Ctrl-C.
+    """
+    try:
+        matrix = overridden(read(source), changes)
+        folder = out or Path("results") / matrix.title
+        keys = None if retry else _nothing_to_run(folder, matrix)
+        if keys is None:
+            keys = _run_missing(folder, matrix, jobs, retry)
+        return _conclude(folder, keys)
+    except KeyboardInterrupt:
+        raise StoppedError(STOPPED) from None
+
+
+def _nothing_to_run(folder: Path, matrix: Matrix) -> list[str] | None:
+    """The keys of the matrix, where they are known from the last time and all have ended; None
+    where there may be something to do.
+    """
+    known = remembered(folder, matrix)
+    if known is None or not (folder / FILE).is_file():
+        return None
+    keys, reasons = known
+    store = Store(folder, create=False)
+    if store.current() != set(keys) or not set(keys) <= store.done().keys():
+        return None
     console = terminal.console()
-    matrix = overridden(read(source), changes)
+    _say_left_out(reasons, console)
+    _say_done(len(keys), console)
+    return keys
+
+
+def _run_missing(folder: Path, matrix: Matrix, jobs: int | None, retry: bool) -> list[str]:
+    """Expand the matrix and run what is missing; the keys of all its cells."""
+    from bench.running.collect import describe, finish, missing
+    from bench.running.matrix import expand, left_out
+
+    console, reasons = terminal.console(), left_out(matrix)
     cells = expand(matrix)
-    for reason in left_out(matrix):
-        console.print(f"Left out: {reason}", style="yellow", markup=False, soft_wrap=True)
-    store = Store(out or Path("results") / matrix.title)
-    todo = missing(cells, store, retry=retry)
-    if todo:
+    keys = [cell.key for cell in cells]
+    _say_left_out(reasons, console)
+    if (folder / FILE).is_file():
+        store = Store(folder, create=False)
+        if store.current() == set(keys) and not missing(cells, store, retry=retry):
+            _say_done(len(keys), console)
+            remember(folder, matrix, cells, reasons)
+            return keys
+    store = Store(folder)
+    with Lock(folder):
+        store.keep_current({cell.key: (cell.problem.name, cell.method.name) for cell in cells})
+        remember(folder, matrix, cells, reasons)
+        todo = missing(cells, store, retry=retry)
+        if not todo:
+            _say_done(len(keys), console)
+            return keys
         if len(todo) < len(cells):
             console.print(
                 f"{len(cells) - len(todo)} of {len(cells)} cells are done already; continuing with"
@@ -37,34 +94,62 @@ def run_matrix(
         describe(matrix, store)
         _run(todo, store, os.cpu_count() or 1 if jobs is None else jobs, console)
         finish(store)
-    else:
-        console.print(
-            f"All {len(cells)} cells are done already; nothing to run. Add --retry for those that"
-            " failed."
-        )
-    _conclude(store, console)
+    return keys
+
+
+def _say_left_out(reasons: Collection[str], console: Console) -> None:
+    for reason in reasons:
+        console.print(f"Left out: {terminal.words(reason)}", style="yellow", soft_wrap=True)
+
+
+def _say_done(count: int, console: Console) -> None:
+    console.print(
+        f"All {count} cells are done already; nothing to run. Add --retry for those that failed."
+    )
 
 
 def _run(cells: Sequence[Cell], store: Store, jobs: int, console: Console) -> None:
+    from bench.commands.progress import Board
+    from bench.running import executors
+    from bench.running.collect import collect
+
     with Board(len(cells), console) as board:
         if jobs == 0:
             collect(executors.inline(cells, store.folder), store, board.listen)
             return
         with executors.Isolated(store.folder, jobs) as executor:
-            try:
-                collect(executor.run(cells), store, board.listen)
-            except KeyboardInterrupt:
-                console.print(
-                    "Stopped. What had finished is kept; the same command again continues."
-                )
-                raise
+            collect(executor.run(cells), store, board.listen)
 
 
-def _conclude(store: Store, console: Console) -> None:
-    from reports import tables
-    from reports.page import write
+def _conclude(folder: Path, keys: Sequence[str]) -> bool:
+    """Print the table and write the pages, unless they are those of the same results already."""
+    from bench.commands import pages
 
-    console.print(tables.terminal(store))
-    html, markdown = store.folder / "report.html", store.folder / "report.md"
-    write(store, html=html, markdown=markdown)
-    console.print(f"Report: {html}\n        {markdown}", soft_wrap=True, highlight=False)
+    console, store = terminal.console(), Store(folder, create=False)
+    html, markdown = folder / "report.html", folder / "report.md"
+    whole = True
+    try:
+        console.print(Text.from_ansi(pages.table(store, console.width)))
+        pages.bring_up_to_date(store, html, markdown)
+        console.print(f"Report: {html}\n        {markdown}", soft_wrap=True)
+    except UserError as error:
+        console.print(f"No report: {error}", style="red", soft_wrap=True)
+        whole = False
+    except Exception as error:  # a page that fails costs no cell
+        _keep_traceback(store)
+        console.print(
+            f"No report: {type(error).__name__}: {terminal.words(error)}. The results are kept in"
+            f" {folder}; `postbench export {folder} --to rows.csv` gives the figures.",
+            style="red",
+            soft_wrap=True,
+        )
+        whole = False
+    done = store.done()
+    return whole and any(done.get(key) in SOUND for key in keys)
+
+
+def _keep_traceback(store: Store) -> None:
+    try:
+        (store.logs_folder / "report.txt").write_text(traceback.format_exc(), encoding="utf-8")
+    except OSError:
+        traceback.print_exc()

@@ -1,23 +1,25 @@
-"""What there is to run: `postbench list` and `postbench show`."""
+"""What there is to run: `postbench list` and `postbench show`.
+
+What ships is read from its source, so that neither waits for torch; a plugin is imported.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
-import typing
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from bench.commands import terminal
 from bench.errors import PluginError, unknown
-from bench.plugins import registry, spec
+from bench.plugins import facts, registry
 from bench.plugins.built_in import GROUPS, Entry, Group
-from bench.running.matrix import presets, read
-from problems.base import Exact
+from bench.plugins.facts import EXACT, Facts
+from bench.plugins.presets import presets
+from bench.plugins.prose import REQUIRED, FieldProse, Prose, prose
 
 
 def print_list(what: str) -> None:
@@ -35,16 +37,15 @@ def print_list(what: str) -> None:
             _print_group(group, console)
     if what in ("presets", "all"):
         table = _table("presets")
-        for name in presets():
-            table.add_row(name, escape(read(name).description), "")
+        for name, path in presets().items():
+            table.add_row(name, str(tomllib.loads(path.read_text("utf-8")).get("description", "")))
         console.print(table)
 
 
 def _table(title: str) -> Table:
     table = Table(
-        title=title,
+        title=Text(title, "bold"),
         title_justify="left",
-        title_style="bold",
         box=None,
         show_header=False,
         pad_edge=False,
@@ -59,16 +60,13 @@ def _print_group(group: Group, console: Console) -> None:
     table = _table(group)
     for name, entry in found.items():
         try:
-            table.add_row(
-                name,
-                escape(_sentence(entry, found)),
-                "" if entry.package == "postbench" else entry.package,
-            )
+            package = "" if entry.package == "postbench" else entry.package
+            table.add_row(*map(terminal.words, (name, _sentence(entry, found), package)))
         except PluginError as error:
             broken.append(str(error))
     console.print(table)
     for reason in broken:
-        console.print(f"  {reason}", style="red", markup=False, soft_wrap=True)
+        console.print(f"  {terminal.words(reason)}", style="red", soft_wrap=True)
     console.print()
 
 
@@ -76,13 +74,12 @@ def _sentence(entry: Entry, found: Mapping[str, Entry]) -> str:
     """The first sentence of the class; of its file, where that is one of ours and holds nothing
     else.
     """
-    cls = registry.load(entry)
-    home = entry.reference.rpartition(":")[0]
+    home, said = entry.reference.rpartition(":")[0], _said(entry)
     alone = (
         entry.package == "postbench"
         and sum(other.reference.startswith(f"{home}:") for other in found.values()) == 1
     )
-    text = inspect.getdoc(inspect.getmodule(cls) if alone else cls) or inspect.getdoc(cls) or ""
+    text = (said.module if alone else "") or said.text
     return " ".join(text.split("\n\n")[0].split())
 
 
@@ -94,65 +91,92 @@ def print_one(name: str) -> None:
     """
     console = terminal.console()
     if name in presets():
-        console.print(presets()[name].read_text(encoding="utf-8"), markup=False, highlight=False)
+        console.print(presets()[name].read_text(encoding="utf-8"))
         return
+    entry, fact = _found(name)
+    heading = Text.assemble(
+        (terminal.words(_title(entry)), "bold cyan"),
+        "  ",
+        (terminal.words(f"{entry.group[:-1]} of {entry.package}, {entry.reference}"), "dim"),
+    )
+    console.print(heading, soft_wrap=True)
+    said = _said(entry)
+    for text in dict.fromkeys((said.module, said.text)):
+        console.print(f"\n{_paragraphs(text)}")
+    if said.fields:
+        _print_fields(said.fields, console)
+    if fact is not None:
+        _print_truth(fact, console)
+
+
+def _title(entry: Entry) -> str:
+    return entry.name.rpartition("/")[2] if ".py:" in entry.name else entry.name
+
+
+def _paragraphs(text: str) -> str:
+    """A text of others of any length, its lines kept."""
+    return "\n".join(terminal.visible(line) for line in text.splitlines())
+
+
+def _found(name: str) -> tuple[Entry, Facts | None]:
+    """The entry of a name with its fields, perhaps, and for a problem the facts."""
+    shipped = registry.shipped(name)
+    if shipped is not None:
+        fact = facts.shipped(name) if shipped.group == "problems" else None
+        if fact is not None or shipped.group != "problems":
+            return shipped, fact
+    from bench.plugins import spec
+
     chosen = spec.parse(registry.group_of(spec.name_of(name)), name)
-    cls = registry.load(chosen.entry)
-    console.print(
-        f"[bold cyan]{escape(chosen.name)}[/]  {_origin(chosen.entry)}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    for text in (inspect.getdoc(inspect.getmodule(cls)), inspect.getdoc(cls)):
-        console.print(f"\n{text or ''}", markup=False, highlight=False)
-    _print_fields(cls, console)
-    if chosen.entry.group == "problems":
-        _print_truth(chosen.build(), console)
+    problem = chosen.entry.group == "problems"
+    return chosen.entry, facts.worked_out(chosen.build()) if problem else None
 
 
-def _origin(entry: Entry) -> str:
-    return f"[dim]{entry.group[:-1]} of {escape(entry.package)}, {escape(entry.reference)}[/]"
+def _said(entry: Entry) -> Prose:
+    """What a class says of itself: read where it is ours, imported where it is a plugin's."""
+    if entry.package == "postbench":
+        return prose(entry)
+    import inspect
+
+    cls = registry.load(entry)
+    module, text = inspect.getdoc(inspect.getmodule(cls)), inspect.getdoc(cls)
+    return Prose(module or "", text or "", tuple(_fields(cls)))
 
 
-def _print_fields(cls: type[Any], console: Console) -> None:
+def _fields(cls: type[Any]) -> Iterator[FieldProse]:
+    import dataclasses
+    import typing
+
     hints = typing.get_type_hints(cls)
-    fields = [field for field in dataclasses.fields(cls) if field.init]
-    if not fields:
-        return
-    table = Table(
-        title="\nfields",
-        title_justify="left",
-        title_style="bold",
-        box=None,
-        show_header=False,
-        pad_edge=False,
-    )
-    for field in fields:
-        default = field.default if field.default is not dataclasses.MISSING else "required"
-        table.add_row(
-            f"[cyan]{field.name}[/]",
-            f"= {escape(str(default))}",
-            f"[dim]{escape(_type_name(hints[field.name]))}[/]",
-        )
-    console.print(table)
+    for field in dataclasses.fields(cls):
+        if field.init:
+            default = REQUIRED if field.default is dataclasses.MISSING else str(field.default)
+            yield FieldProse(field.name, default, _type_name(hints[field.name]))
 
 
 def _type_name(hint: Any) -> str:
-    return (
-        hint.__name__
-        if isinstance(hint, type) and not typing.get_args(hint)
-        else str(hint).replace("typing.", "")
-    )
+    plain = isinstance(hint, type) and not hasattr(hint, "__args__")
+    return hint.__name__ if plain else str(hint).replace("typing.", "")
 
 
-def _print_truth(problem: Any, console: Console) -> None:
-    truth = problem.truth
-    kind = "exact" if isinstance(truth, Exact) else "certified reference draws"
-    log_z = "unknown" if truth.log_z is None else f"{truth.log_z:.8f} nats"
-    if not isinstance(truth, Exact) and truth.log_z is not None and truth.log_z_stderr is not None:
-        log_z = f"{truth.log_z:.4f} ± {truth.log_z_stderr:.4f} nats"
-    console.print(
-        f"\n[bold]dimension[/] {problem.dim}: {escape(', '.join(problem.coordinates))}",
-        highlight=False,
-    )
-    console.print(f"[bold]truth[/] {kind}; log Z = {log_z}", highlight=False)
+def _print_fields(fields: tuple[FieldProse, ...], console: Console) -> None:
+    console.print()
+    table = _table("fields")
+    for field in fields:
+        default = Text(f"= {terminal.words(field.default)}")
+        table.add_row(field.name, default, Text(terminal.words(field.kind), "dim"))
+    console.print(table)
+
+
+def _print_truth(fact: Facts, console: Console) -> None:
+    labels = terminal.words(", ".join(fact.coordinates))
+    console.print(Text.assemble(("\ndimension", "bold"), f" {fact.dim}: {labels}"))
+    if fact.without:
+        console.print(
+            Text.assemble(("truth", "bold"), f" none yet. {terminal.words(fact.without)}")
+        )
+        return
+    log_z = "unknown" if fact.log_z is None else f"{fact.log_z:.8f} nats"
+    if fact.kind != EXACT and fact.log_z is not None and fact.log_z_stderr is not None:
+        log_z = f"{fact.log_z:.4f} ± {fact.log_z_stderr:.4f} nats"
+    console.print(Text.assemble(("truth", "bold"), f" {fact.kind}; log Z = {log_z}"))

@@ -78,6 +78,16 @@ def find(group: Group, name: str) -> Entry:
     )
 
 
+def shipped(name: str) -> Entry | None:
+    """The entry of a name of the suite, in whichever group; None where there is none, or the name
+    has fields.
+    """
+    for group in GROUPS:
+        if name in BUILT_IN[group]:
+            return entries(group)[0][name]
+    return None
+
+
 def load(entry: Entry) -> type[Any]:
     """The class an entry leads to.
 

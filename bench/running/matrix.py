@@ -18,6 +18,7 @@ import pydantic
 from bench.errors import UserError
 from bench.plugins import spec
 from bench.plugins.built_in import Group
+from bench.plugins.presets import presets
 from bench.plugins.spec import Spec
 from bench.provenance import version
 from bench.running.chosen import chosen_metrics
@@ -27,7 +28,6 @@ from bench.running.matrix_file import (
     Matrix,
     explained,
     overridden,
-    presets,
     read,
     validated,
 )

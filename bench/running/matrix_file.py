@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +11,7 @@ import pydantic
 from pydantic import ConfigDict, Field
 
 from bench.errors import UserError, unknown
+from bench.plugins.presets import presets
 
 LONGEST = 1_000_000.0  # seconds, eleven days: beyond it timers of the system overflow
 MOST = 2**53  # the largest count that a double holds exactly
@@ -123,12 +123,6 @@ class Matrix(_Table):
         description="draws of the approximation and of the truth that the metrics compare",
     )
     budget: Limits = Limits()
-
-
-def presets() -> dict[str, Path]:
-    """The matrices that ship with the suite, by name."""
-    folder = Path(str(resources.files("bench") / "presets"))
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
 def read(source: str) -> Matrix:
