@@ -19,7 +19,7 @@ from bench.plugins import facts, registry
 from bench.plugins.built_in import GROUPS, Entry, Group
 from bench.plugins.facts import EXACT, Facts
 from bench.plugins.presets import presets
-from bench.plugins.prose import REQUIRED, FieldProse, Prose, prose
+from bench.plugins.prose import REQUIRED, FieldProse, Prose, opening, prose
 
 
 def print_list(what: str) -> None:
@@ -74,13 +74,11 @@ def _sentence(entry: Entry, found: Mapping[str, Entry]) -> str:
     """The first sentence of the class; of its file, where that is one of ours and holds nothing
     else.
     """
-    home, said = entry.reference.rpartition(":")[0], _said(entry)
-    alone = (
-        entry.package == "postbench"
-        and sum(other.reference.startswith(f"{home}:") for other in found.values()) == 1
-    )
-    text = (said.module if alone else "") or said.text
-    return " ".join(text.split("\n\n")[0].split())
+    home = entry.reference.rpartition(":")[0]
+    if entry.package == "postbench":
+        alone = sum(other.reference.startswith(f"{home}:") for other in found.values()) == 1
+        return opening(entry, of_file=alone)
+    return " ".join(_said(entry).text.split("\n\n")[0].split())
 
 
 def print_one(name: str) -> None:

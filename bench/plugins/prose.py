@@ -65,13 +65,46 @@ def prose(entry: Entry) -> Prose:
     )
 
 
+def opening(entry: Entry, of_file: bool) -> str:
+    """The first paragraph of what an entry that ships says of itself, or its file does, on one
+    line; found without reading the rest of the source.
+    """
+    module, _, name = entry.reference.partition(":")
+    lines = _source(module).splitlines(keepends=True)
+    if of_file:
+        first = next((i for i, line in enumerate(lines) if _imports(line)), len(lines))
+        part = "".join(lines[:first])
+    else:
+        first = next((i for i, line in enumerate(lines) if line.startswith(f"class {name}(")), 0)
+        rest = (i for i, line in enumerate(lines[first + 1 :], first + 1) if line[:1] not in " \n)")
+        part = "".join(lines[first : next(rest, len(lines))])
+    try:
+        tree = ast.parse(part)
+        text = ast.get_docstring(tree if of_file else tree.body[0])  # type: ignore[arg-type]
+    except (SyntaxError, TypeError, IndexError):  # cut in the wrong place
+        text = None
+    if not text:
+        said = prose(entry)
+        text = (said.module if of_file else "") or said.text
+    return " ".join(text.split("\n\n")[0].split())
+
+
+def _imports(line: str) -> bool:
+    return line.startswith(("from ", "import "))
+
+
 @functools.cache
-def _tree(module: str) -> ast.Module:
+def _source(module: str) -> str:
     path = SUITE.joinpath(*module.split("."))
     for file in (path.with_suffix(".py"), path / "__init__.py"):
         if file.is_file():
-            return ast.parse(file.read_text(encoding="utf-8"))
+            return file.read_text(encoding="utf-8")
     raise LookupError(f"There is no source of {module} in {SUITE}.")
+
+
+@functools.cache
+def _tree(module: str) -> ast.Module:
+    return ast.parse(_source(module))
 
 
 def _bases(module: str, name: str) -> list[tuple[str, ast.ClassDef]]:
