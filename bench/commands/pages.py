@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from bench.commands.report import terminal_table, write_pages
@@ -9,7 +10,7 @@ from bench.provenance import code_of
 from bench.running.remembered import SUITE, keep, recalled
 from bench.store import FILE, Store
 
-TABLE, PAGES = "table", "pages"  # what is remembered of each
+TABLE, PAGES, SECONDS = "table", "pages", "page_seconds"  # what is remembered of each
 
 
 def table(store: Store, width: int) -> str:
@@ -32,8 +33,11 @@ def bring_up_to_date(store: Store, html: Path, markdown: Path) -> None:
     """
     if recalled(store.folder).get(PAGES) == [*_state(store), *_trace(html), *_trace(markdown)]:
         return
+    since = time.monotonic()
     write_pages(store, html, markdown)
-    keep(store.folder, {PAGES: [*_state(store), *_trace(html), *_trace(markdown)]})
+    took = round(time.monotonic() - since, 3)
+    made = [*_state(store), *_trace(html), *_trace(markdown)]
+    keep(store.folder, {PAGES: made, SECONDS: took})
 
 
 def _state(store: Store) -> list[str | int]:

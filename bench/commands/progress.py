@@ -9,41 +9,48 @@ from collections.abc import Sequence
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from bench.commands.terminal import NARROW, words
 from bench.running.executors import Started
+from bench.running.forecast import Forecast
 from bench.running.matrix import Cell
 from bench.store import CellRecord, Row, label
 
-COLOURS = {"ok": "green", "skipped": "yellow"}
+COLOURS = {"ok": "green", "skipped": "yellow", "partial": "yellow", "cut-short": "yellow"}
+HEADINGS = ("status", "problem", "method", "seed", "seconds", "KL(q||p) ± 95%, nats, or the reason")
+HALF = 1.96  # standard errors in half of a 95% interval, as in the tables
 SHOWN = 15  # finished cells in the live table; a terminal is not taller
+LONGEST = 300  # letters of a reason
 
 
 class Board:
     """A live table of cells. Where the output is not a terminal, a line per finished cell instead.
 
     Use as a context; ``listen`` is the listener of ``bench.running.collect.collect``.
+
+    Args:
+        cells: that are to run.
+        console: to print on.
+        forecast: of how long they take; left out, what is learned while they run.
     """
 
-    def __init__(self, total: int, console: Console) -> None:
+    def __init__(
+        self, cells: Sequence[Cell], console: Console, forecast: Forecast | None = None
+    ) -> None:
         self._console = console
+        self._forecast = forecast or Forecast(cells, jobs=1)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
         )
-        self._task = self._bar.add_task("cells", total=total)
+        self._task = self._bar.add_task("cells", total=len(cells), left="")
+        self._total = len(cells)
         self._running: dict[str, tuple[Cell, float]] = {}
         self._finished: list[tuple[CellRecord, Sequence[Row]]] = []
         self._live = Live(
@@ -62,16 +69,20 @@ class Board:
 
     def listen(self, cell: Cell, event: Started | CellRecord, rows: Sequence[Row]) -> None:
         """Take note of a start or an end."""
+        now = time.monotonic()
         if isinstance(event, Started):
-            self._running[cell.key] = (cell, time.monotonic())
+            self._running[cell.key] = (cell, now)
+            self._forecast.started(cell, now)
             return
         self._running.pop(cell.key, None)
+        self._forecast.ended(cell, now)
         self._finished.append((event, rows))
         self._bar.advance(self._task)
         if not self._console.is_terminal:
-            done, total = len(self._finished), int(self._bar.tasks[0].total or 0)
+            left = self._forecast.left(now)
+            line = f"[{len(self._finished)}/{self._total}] " + "  ".join(_cells(event, rows))
             self._console.print(
-                Text(f"[{done}/{total}] " + "  ".join(_cells(event, rows))), soft_wrap=True
+                Text(f"{line.rstrip()}  ({left})" if left else line), soft_wrap=True
             )
 
     def _render(self) -> Group:
@@ -80,38 +91,43 @@ class Board:
             Text(f"  running  {_title(cell)}  {now - since:.0f} s", style="dim")
             for cell, since in self._running.values()
         ]
+        self._bar.update(self._task, left=self._forecast.left(now))
         return Group(self._table(self._finished[-SHOWN:]), *running, self._bar)
 
-    def _table(self, finished: Sequence[tuple[CellRecord, Sequence[Row]]]) -> Table:
+    def _table(self, finished: Sequence[tuple[CellRecord, Sequence[Row]]]) -> Table | Group:
+        if self._console.width < NARROW:  # no room for columns: a paragraph a cell
+            return Group(*(_paragraph(record, rows) for record, rows in finished))
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in (
-            "status",
-            "problem",
-            "method",
-            "seed",
-            "seconds",
-            "KL(q||p), nats, or the reason",
-        ):
-            table.add_column(heading, justify="right" if heading in ("seed", "seconds") else "left")
+        for heading in HEADINGS:
+            justify = "right" if heading in ("seed", "seconds") else "left"
+            table.add_column(heading, justify=justify)  # type: ignore[arg-type]
         for record, rows in finished:
             status, *rest = _cells(record, rows)
             table.add_row(Text(status, style=COLOURS.get(status, "red")), *map(Text, rest))
         return table
 
 
+def _paragraph(record: CellRecord, rows: Sequence[Row]) -> Text:
+    status, *rest = _cells(record, rows)
+    style = COLOURS.get(status, "red")
+    return Text(status, style=style, overflow="fold").append(f"  {'  '.join(rest)}", "default")
+
+
 def _title(cell: Cell) -> str:
     problem, method = (label(spec.name, spec.settings) for spec in (cell.problem, cell.method))
-    return f"{problem}  {method}  seed {cell.seed}"
+    return words(f"{problem}  {method}  seed {cell.seed}")
 
 
 def _cells(record: CellRecord, rows: Sequence[Row]) -> list[str]:
+    figures = record.status in ("ok", "partial", "cut-short")
+    last = " ".join(filter(None, [_divergence(rows) if figures else "", record.reason]))
     return [
         record.status,
-        label(record.problem, record.problem_settings),
-        label(record.method, record.settings),
+        words(label(record.problem, record.problem_settings), LONGEST),
+        words(label(record.method, record.settings), LONGEST),
         str(record.seed),
         "" if record.seconds is None else f"{record.seconds:.1f}",
-        record.reason if record.status != "ok" else _divergence(rows),
+        words(last, LONGEST),
     ]
 
 
@@ -119,4 +135,7 @@ def _divergence(rows: Sequence[Row]) -> str:
     found = next(
         (row for row in rows if row.final and row.metric == "kl_qp" and row.value is not None), None
     )
-    return "" if found is None else f"{found.value:.4f} ± {found.stderr:.4f} ({found.kind})"
+    if found is None:
+        return ""
+    error = "" if found.stderr is None else f" ± {HALF * found.stderr:.4f}"
+    return f"{found.value:.4f}{error}" + (f" ({found.kind})" if found.kind else "")

@@ -18,6 +18,7 @@ from bench.running.remembered import remember, remembered
 from bench.store import FILE, Lock, Store
 
 if TYPE_CHECKING:  # a run that has nothing to do waits for none of them
+    from bench.running.forecast import Forecast
     from bench.running.matrix import Cell
 
 STOPPED = "Stopped. What had finished is kept; the same command again continues."
@@ -110,15 +111,37 @@ def _say_done(count: int, console: Console) -> None:
 
 def _run(cells: Sequence[Cell], store: Store, jobs: int, console: Console) -> None:
     from bench.commands.progress import Board
-    from bench.running import executors
+    from bench.running import costs, executors
     from bench.running.collect import collect
 
-    with Board(len(cells), console) as board:
-        if jobs == 0:
-            collect(executors.inline(cells, store.folder), store, board.listen)
-            return
-        with executors.Isolated(store.folder, jobs) as executor:
-            collect(executor.run(cells), store, board.listen)
+    told = costs.forecast(cells, store.folder, jobs, os.cpu_count() or 1)
+    console.print(_plan(cells, told, jobs), soft_wrap=True)
+    try:
+        with Board(cells, console, told) as board:
+            if jobs == 0:
+                collect(executors.inline(cells, store.folder), store, board.listen)
+                return
+            with executors.Isolated(store.folder, jobs) as executor:
+                collect(executor.run(cells), store, board.listen)
+    finally:
+        costs.learn(store.folder, cells, told)
+
+
+def _plan(cells: Sequence[Cell], told: Forecast, jobs: int) -> str:
+    """How many cells there are to run, and how long they will take as far as it is known."""
+    from bench.running.forecast import worded
+
+    seconds, unknown = told.seconds(0.0), told.unknown()
+    side = f", {jobs} side by side" if jobs > 1 else ""
+    counted = f"{len(cells)} cell{'s' * (len(cells) != 1)} to run{side}"
+    if seconds is not None:
+        return f"{counted}: {worded(seconds)} on this machine, measuring and the report included."
+    methods = ", ".join(dict.fromkeys(terminal.words(cell.method.name) for cell in unknown))
+    return (
+        f"{counted}. How long they take is known when the first has ended: there are no earlier"
+        f" times of {methods}. No cell is fitted for longer than"
+        f" {worded(max(cell.budget.guard or 0.0 for cell in cells)).removeprefix('about ')}."
+    )
 
 
 def _conclude(folder: Path, keys: Sequence[str]) -> bool:

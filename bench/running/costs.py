@@ -1,0 +1,127 @@
+"""What cells take before any of them has run here: from earlier runs in the same folder, or from a
+table of what ships, brought to the speed of this machine by a probe of half a second.
+
+``python -m bench.running.costs DIR`` puts what the cells of a finished run took into the table.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+from bench.running.forecast import Forecast
+from bench.running.matrix import Cell
+from bench.running.remembered import keep, recalled
+from bench.store import label
+
+TABLE = Path(__file__).with_suffix(".json")
+WALLS, PAGE = "walls", "page_seconds"  # what is remembered in the folder of a run
+ROUNDS, STEPS = 5, 40  # of the probe
+FIRST_PAGE = (3.0, 2.0)  # seconds of a page at first, and of each problem on it, at speed 1
+
+
+def probe() -> float:
+    """Processor seconds of a fixed piece of work like that of the methods: small networks and
+    densities in torch, forward and back.
+
+    The median of a few rounds, so that what else runs on the machine matters little.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    weights = [
+        torch.randn(a, b, generator=generator, dtype=torch.float64, requires_grad=True)
+        for a, b in ((10, 64), (64, 64), (64, 1))
+    ]
+    x = torch.randn(128, 10, generator=generator, dtype=torch.float64)
+    rounds = []
+    for _ in range(ROUNDS):
+        since = time.process_time()
+        for _ in range(STEPS):
+            hidden = torch.nn.functional.silu(x @ weights[0])
+            value = (torch.nn.functional.silu(hidden @ weights[1]) @ weights[2]).square().sum()
+            torch.autograd.grad(value, weights)
+        rounds.append(time.process_time() - since)
+    return median(rounds)
+
+
+def forecast(cells: Sequence[Cell], folder: Path, jobs: int, cores: int) -> Forecast:
+    """What is known of a run before its first cell.
+
+    Args:
+        cells: that are to run.
+        folder: of the run, where earlier ones kept what theirs took.
+        jobs: side by side.
+        cores: of the machine; more jobs than cores wait for each other.
+    """
+    kept, shipped = recalled(folder), _shipped()
+    here = kept.get(WALLS) if isinstance(kept.get(WALLS), Mapping) else {}
+    names = {cell.key: _name(cell) for cell in cells}
+    speed = 1.0
+    if shipped and any(name in shipped["cells"] for name in names.values()):
+        speed = probe() / float(shipped["probe"])
+    crowd = max(1.0, jobs / max(1, cores))
+    expected = {}
+    for key, name in names.items():
+        if isinstance(here, Mapping) and isinstance(here.get(name), int | float):
+            expected[key] = float(here[name])
+        elif shipped and name in shipped["cells"]:
+            expected[key] = float(shipped["cells"][name]) * speed * crowd
+    for cell in cells:  # a plan by the clock bounds what it takes
+        if cell.budget.seconds is not None and cell.key not in expected:
+            expected[cell.key] = cell.budget.seconds
+    problems = len({cell.problem.content for cell in cells})
+    first = (FIRST_PAGE[0] + FIRST_PAGE[1] * problems) * speed
+    page = kept.get(PAGE)
+    return Forecast(cells, jobs, expected, float(page) if isinstance(page, int | float) else first)
+
+
+def learn(folder: Path, cells: Sequence[Cell], told: Forecast) -> None:
+    """Keep what the cells of a run took, for the next one in its folder."""
+    kept = recalled(folder).get(WALLS)
+    walls = dict(kept) if isinstance(kept, Mapping) else {}
+    for cell in cells:
+        if takes := told.taken.get((cell.problem.content, cell.method.content)):
+            walls[_name(cell)] = round(fmean(takes), 3)
+    keep(folder, {WALLS: walls})
+
+
+def _name(cell: Cell) -> str:
+    """What cells of the same cost have in common, across versions of the code."""
+    budget = cell.budget
+    words = [
+        label(cell.problem.name, cell.problem_settings),
+        label(cell.method.name, cell.method.settings),
+        f"{budget.seconds} s, {budget.gradients} gradients, {budget.checkpoints} checkpoints",
+        f"{cell.draws} draws",
+        " ".join(label(metric.name, metric.settings) for metric in cell.metrics),
+    ]
+    return " | ".join(words)
+
+
+def _shipped() -> dict[str, Any]:
+    """The table: the probe of the machine that it was made on, and seconds of cells by name."""
+    try:
+        found: dict[str, Any] = json.loads(TABLE.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def _write(folder: Path) -> None:
+    """Put what the cells of a run took into the table, at the speed that the table is of."""
+    found, speed = _shipped(), probe()
+    found.setdefault("probe", speed)
+    cells = found.setdefault("cells", {})
+    for name, seconds in recalled(folder)[WALLS].items():
+        cells[name] = round(seconds * found["probe"] / speed, 2)
+    TABLE.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _write(Path(sys.argv[1]))
