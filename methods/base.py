@@ -49,7 +49,8 @@ class Budget:
     Args:
         seconds: time of fitting, measuring excluded.
         gradients: rows of gradient evaluations.
-        checkpoints: how often quality is measured on the way, at log-spaced points of the budget.
+        checkpoints: how often quality is measured, the end included, at log-spaced points of the
+            budget; where there is none, at fixed numbers of gradients.
         guard: seconds of fitting after which the harness stops a method that plans by gradients or
             by its own steps; a safety net and nothing to plan by.
     """

@@ -17,7 +17,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from bench.fitting.fit import BudgetSpentError
+from bench.fitting.meter import BudgetSpentError
 from methods.base import Approximation
 from problems.base import Exact, Modes, Problem
 

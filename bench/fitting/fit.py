@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from torch import Generator
 
 from bench.fitting.exact import ExactDraws
 from bench.fitting.memory import PeakMemory
+from bench.fitting.meter import BudgetSpentError, Meter, OverdueError
 from bench.fitting.target import CountedTarget
 from methods.base import Approximation, Budget, Method
 from problems.base import Problem
 
-DECADES = 3  # log-spaced checkpoints begin at 10**-DECADES of the budget
+DECADES = 3  # that checkpoints are spread over
+FIRST = 3  # of them is at 10**FIRST gradients where no budget says how many there will be
 
 
 @dataclass(frozen=True)
@@ -22,10 +24,14 @@ class Checkpoint:
     """An approximation and what it had cost when it was made.
 
     Args:
-        index: 0, 1, ... in order; the last one is final.
+        index: 0, 1, ... in order.
         seconds: of fitting until then, measuring excluded.
         gradients, evaluations: of the density, by the row.
         memory: peak resident memory above the start, MiB; NaN where the platform cannot tell.
+        final: whether nothing comes after it. Where nothing was spent since the last checkpoint,
+            that one comes again, with its index, as the final one.
+        cut_short: whether the guard of seconds ended the fit; of a final checkpoint only.
+        deaf: whether the method went on after it was told to stop; of a final checkpoint only.
     """
 
     approximation: Approximation
@@ -34,125 +40,183 @@ class Checkpoint:
     gradients: int
     evaluations: int
     memory: float
-
-
-class BudgetSpentError(Exception):
-    """Raised out of the target when a method asks for more than it was given."""
-
-
-class _Meter:
-    """The clock and the counters of one cell, and how much of the budget they have used."""
-
-    def __init__(self, budget: Budget, target: CountedTarget) -> None:
-        self.budget, self.target = budget, target
-        self.seconds = 0.0
-        self._since: float | None = None
-
-    def resume(self) -> None:
-        self._since = time.perf_counter()
-
-    def pause(self) -> None:
-        self.seconds, self._since = self.elapsed(), None
-
-    def elapsed(self) -> float:
-        return self.seconds + (
-            time.perf_counter() - self._since if self._since is not None else 0.0
-        )
-
-    def spent(self) -> float:
-        """Share of the budget that is used: the largest of its parts; 1 or more when there is
-        nothing left.
-        """
-        time_share = self.elapsed() / self.budget.seconds if self.budget.seconds else 0.0
-        return max(
-            time_share,
-            self.target.gradients / self.budget.gradients if self.budget.gradients else 0.0,
-        )
-
-    def check(self) -> None:
-        if self.spent() >= 1.0:
-            raise BudgetSpentError
+    final: bool = False
+    cut_short: bool = False
+    deaf: bool = False
 
 
 def fit(
-    problem: Problem, method: Method, budget: Budget, generator: Generator
+    problem: Problem,
+    method: Method,
+    budget: Budget,
+    generator: Generator,
+    *,
+    patience: float | None = None,
+    abandon: Callable[[Checkpoint], None] | None = None,
 ) -> Iterator[Checkpoint]:
-    """Yield checkpoints at log-spaced points of the budget, and one at the end.
+    """Yield checkpoints at fixed, log-spaced points (see ``marks``), and the final one at the end.
 
     The clock stands still while the caller holds a checkpoint. The target refuses evaluations once
     the budget is spent, so that a method which seldom yields stops in time as well; its last
-    approximation counts.
+    approximation counts. Where the method raises after it has yielded, the final checkpoint comes
+    first, and then the exception.
+
+    Args:
+        problem, method, budget, generator: what is fitted, how, for how much, and from which seed.
+        patience: seconds past its limit after which a method is interrupted wherever it is; None
+            to wait for its next evaluation or approximation.
+        abandon: takes the final checkpoint of a method that swallows every interruption, in the
+            midst of the method's own calls, and must not return; None where such a method is waited
+            for.
 
     Raises:
         TimeoutError: if the budget is spent before the first approximation.
         RuntimeError: if the method ends without one.
     """
-    target = CountedTarget(problem)
-    meter, memory = _Meter(budget, target), PeakMemory()
-    target.before = meter.check
-    revealed = isinstance(method, ExactDraws)
-    run = (
-        method.reveal(problem.truth)
-        if isinstance(method, ExactDraws)
-        else method.run(target, budget, generator)
-    )
-    points = [1.0] if revealed else thresholds(budget.checkpoints)
-    latest, index = None, 0
-    for approximation in _until_spent(run, meter):
-        latest = _checkpoint(approximation, index, meter, memory)
-        spent = meter.spent()
-        if spent >= 1.0:
-            break
-        if spent >= points[0]:
-            points = [point for point in points if point > spent]
-            yield latest
-            latest, index = None, index + 1
-            memory.restart()
-    if latest is None and index == 0 and meter.spent() < 1.0:
-        raise RuntimeError("The method ended without yielding an approximation.")
-    if latest is None and index == 0:
-        raise TimeoutError(
-            f"The budget ({_worded(budget)}) was spent after {meter.seconds:.3g} seconds and"
-            f" {target.gradients} gradients, before the first approximation; give more."
-        )
-    if (
-        latest is not None
-    ):  # the last one is charged with all that was spent, its vain search for a better one included
-        yield _checkpoint(latest.approximation, index, meter, memory)
+    course = _Course(problem, method, budget, generator, abandon)
+    with contextlib.nullcontext() if patience is None else course.meter.alarm(patience):
+        yield from course.checkpoints()
 
 
-def thresholds(checkpoints: int) -> list[float]:
-    """Shares of the budget at which quality is measured: log-spaced over three decades, the last
-    one 1.
+def marks(budget: Budget) -> list[float]:
+    """Where quality is measured on the way to the end: log-spaced over three decades.
+
+    They are counts of gradients, up to the budget of them, so that they do not depend on the
+    machine; seconds, where the plan is made of seconds alone; and where there is no plan, fixed
+    counts from 10^3 to 10^6, as many as ``budget.checkpoints`` leaves beside the final one.
     """
-    if checkpoints == 1:
-        return [1.0]
-    return [10 ** (-DECADES * (1 - i / (checkpoints - 1))) for i in range(checkpoints)]
+    inner = budget.checkpoints - 1
+    if budget.gradients is not None:
+        shares = [10 ** (-DECADES * (1 - i / inner)) for i in range(inner)]
+        return [float(max(1, round(budget.gradients * share))) for share in shares]
+    if budget.seconds is not None:
+        return [budget.seconds * 10 ** (-DECADES * (1 - i / inner)) for i in range(inner)]
+    shares = [i / (inner - 1) for i in range(inner)] if inner > 1 else [0.5] * inner
+    return [float(round(10 ** (FIRST + DECADES * share))) for share in shares]
 
 
-def _until_spent(run: Iterator[Approximation], meter: _Meter) -> Iterator[Approximation]:
-    while True:
-        meter.resume()
+class _Course:
+    """One fit on its way: what was yielded last, and what it had cost."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        method: Method,
+        budget: Budget,
+        generator: Generator,
+        abandon: Callable[[Checkpoint], None] | None,
+    ) -> None:
+        self.target = CountedTarget(problem)
+        self.meter = Meter(budget, self.target, self._deaf if abandon else None)
+        self.target.before = self.meter.check
+        self.memory = PeakMemory()
+        self._abandon = abandon
+        self._revealed = isinstance(method, ExactDraws)
+        self._run = (
+            method.reveal(problem.truth)
+            if isinstance(method, ExactDraws)
+            else method.run(self.target, budget, generator)
+        )
+        self._latest: Approximation | None = None
+        self._shown: Checkpoint | None = None
+        self._failure: BaseException | None = None
+
+    def checkpoints(self) -> Iterator[Checkpoint]:
+        """Those on the way, and the final one."""
+        ahead = [] if self._revealed else marks(self.meter.budget)
+        while self._advance() and not self.meter.spent():
+            progress = self.meter.progress()
+            if ahead and progress >= ahead[0]:
+                ahead = [mark for mark in ahead if mark > progress]
+                self._shown = self._checkpoint()
+                yield self._shown
+                self.memory.restart()
+        yield self._final(self.meter.spent())
+        self._close()
+        if self._failure is not None:
+            raise self._failure
+
+    def _advance(self) -> bool:
+        """Let the method work on to its next approximation; whether there is one.
+
+        What it raises is kept for later, unless it was told to stop.
+        """
+        self.meter.resume()
         try:
-            approximation = next(run, None)
-        except BudgetSpentError:
+            approximation = next(self._run, None)
+        except (BudgetSpentError, OverdueError):
             approximation = None
+        except (Exception, SystemExit) as error:
+            approximation = None
+            self._failure = None if self.meter.spent() else error
         finally:
-            meter.pause()
-        if approximation is None:
-            return
-        yield approximation
+            self.meter.pause()
+        self._latest = self._latest if approximation is None else approximation
+        return approximation is not None
+
+    def _final(self, cause: str, *, deaf: bool = False) -> Checkpoint:
+        """The last approximation, charged with all that was spent, a vain search included.
+
+        Raises:
+            TimeoutError: if there is none, and the budget is spent.
+            RuntimeError: if there is none, and the method has ended.
+        """
+        if self._latest is None:
+            if self._failure is not None:
+                raise self._failure
+            raise self._nothing(cause)
+        found = self._checkpoint(final=True, cut_short=cause == "guard", deaf=deaf)
+        self._shown = found
+        return found
+
+    def _checkpoint(
+        self, *, final: bool = False, cut_short: bool = False, deaf: bool = False
+    ) -> Checkpoint:
+        assert self._latest is not None
+        target, shown = self.target, self._shown
+        again = (
+            shown is not None
+            and shown.approximation is self._latest
+            and (shown.gradients, shown.evaluations) == (target.gradients, target.evaluations)
+        )
+        return Checkpoint(
+            self._latest,
+            0 if shown is None else shown.index + (not again),
+            self.meter.elapsed(),
+            target.gradients,
+            target.evaluations,
+            self.memory.mebibytes,
+            final,
+            cut_short,
+            deaf,
+        )
+
+    def _nothing(self, cause: str) -> Exception:
+        if not cause:
+            return RuntimeError("The method ended without yielding an approximation.")
+        return TimeoutError(
+            f"The {_worded(self.meter.budget, cause)} was spent after {self.meter.elapsed():.3g}"
+            f" seconds and {self.target.gradients} gradients, before the first approximation; give"
+            " more."
+        )
+
+    def _deaf(self) -> None:
+        """Hand over what there is in the midst of a method that does not stop."""
+        self.meter.pause()
+        assert self._abandon is not None
+        self._abandon(self._final(self.meter.spent(), deaf=True))
+
+    def _close(self) -> None:
+        """Let the method tidy up; what it does there can no longer harm its figures."""
+        close = getattr(self._run, "close", None)
+        with contextlib.suppress(Exception, BudgetSpentError, OverdueError, SystemExit):
+            if close is not None:
+                close()
 
 
-def _checkpoint(
-    approximation: Approximation, index: int, meter: _Meter, memory: PeakMemory
-) -> Checkpoint:
-    target = meter.target
-    return Checkpoint(
-        approximation, index, meter.seconds, target.gradients, target.evaluations, memory.mebibytes
-    )
-
-
-def _worded(budget: Budget) -> str:
+def _worded(budget: Budget, cause: str) -> str:
+    if cause == "guard":
+        return f"guard of {budget.guard:g} seconds (budget.guard)"
     parts = {"seconds": budget.seconds, "gradients": budget.gradients}
-    return ", ".join(f"{value:g} {unit}" for unit, value in parts.items() if value is not None)
+    said = ", ".join(f"{value:g} {unit}" for unit, value in parts.items() if value is not None)
+    return f"budget ({said})"

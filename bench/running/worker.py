@@ -48,6 +48,8 @@ def work(cell: Cell, folder: Path) -> Iterator[Event]:
     too.
     """
     diagnostics: dict[str, float] = {}
+    cut_short = False
+    seen: set[tuple[int, str]] = set()  # a final checkpoint may be the one before, once more
     try:
         problem = _problem(cell)
         method: Method = cell.method.build()
@@ -55,7 +57,11 @@ def work(cell: Cell, folder: Path) -> Iterator[Event]:
         for checkpoint in fit(
             problem, method, cell.budget, generator("method", cell, cell.method.content)
         ):
-            yield Measured(tuple(measure(cell, problem, metrics, checkpoint, Store(folder))))
+            rows = measure(cell, problem, metrics, checkpoint, Store(folder))
+            fresh = tuple(row for row in rows if (row.checkpoint, row.metric) not in seen)
+            seen.update((row.checkpoint, row.metric) for row in fresh)
+            yield Measured(fresh)
+            cut_short = checkpoint.cut_short
             if isinstance(checkpoint.approximation, Draws):
                 diagnostics = {
                     name: float(value)
@@ -69,7 +75,8 @@ def work(cell: Cell, folder: Path) -> Iterator[Event]:
         traceback.print_exc()  # the whole story goes to the cell's log
         yield Ended("failed", f"{type(error).__name__}: {error}", diagnostics)
     else:
-        yield Ended("ok", "", diagnostics)
+        guard = f"the guard of {cell.budget.guard} seconds of fitting ended it (budget.guard)"
+        yield Ended("cut-short", guard, diagnostics) if cut_short else Ended("ok", "", diagnostics)
 
 
 def _problem(cell: Cell) -> Problem:
@@ -121,6 +128,8 @@ def measure(
     seed = generator("metric", cell, cell.method.content).initial_seed()
     comparison = Comparison(problem, checkpoint.approximation, draws, truth, seed)
     for metric in metrics:
+        if getattr(metric, "costly", False) and not checkpoint.final:
+            continue
         yield _row(checkpoint, len(draws), metric.name, _measured(metric, comparison))
 
 
@@ -154,6 +163,7 @@ def _row(
     if isinstance(found, Estimate) and found.value != found.value:
         found = ArithmeticError("the metric returned NaN")
     if isinstance(found, Estimate):
+        cost = (*cost[:-1], getattr(found, "draws", None) or draws)
         return Row(*cost, name, found.value, found.stderr, found.kind, "ok", found.note)
     if isinstance(found, Skipped):
         return Row(*cost, name, None, None, None, "skipped", found.reason)

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from bench.fitting.exact import ExactDraws
-from bench.fitting.fit import fit, thresholds
+from bench.fitting.fit import Checkpoint, fit, marks
 from bench.fitting.target import WARM_UP, CountedTarget
-from methods.base import Budget
+from methods.base import Budget, Method
 from problems.base import Exact, Problem, Reference
-from tests.helpers.plugins.trouble import Normal, Slow, Trouble, Walk
+from tests.helpers.plugins.trouble import Normal, Shifted, Slow, Trouble, Walk, Yielding
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -19,27 +19,105 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 def test_a_method_that_ends_by_itself_is_measured_at_its_end() -> None:
     checkpoints = list(fit(Normal(), Walk(steps=7), Budget(seconds=60), seeded()))
-    assert [c.gradients for c in checkpoints] == [7]
-    assert checkpoints[0].approximation.shift == 2.0**-6
+    assert [(c.gradients, c.final) for c in checkpoints] == [(7, True)]
+    assert checkpoints[0].approximation == Shifted(2.0**-6, 2)
 
 
-def test_checkpoints_are_log_spaced_in_gradients() -> None:
+def test_checkpoints_are_log_spaced_in_gradients_and_the_last_is_final() -> None:
     checkpoints = list(
         fit(Normal(), Walk(steps=10**6), Budget(gradients=1000, checkpoints=4), seeded())
     )
     assert [c.gradients for c in checkpoints] == [1, 10, 100, 1000]
     assert [c.index for c in checkpoints] == [0, 1, 2, 3]
+    assert [c.final for c in checkpoints] == [False, False, False, True]
 
 
-def test_thresholds_end_at_the_budget() -> None:
-    assert thresholds(1) == [1.0]
-    assert thresholds(4) == pytest.approx([0.001, 0.01, 0.1, 1.0])
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [
+        (Budget(checkpoints=1), []),
+        (Budget(checkpoints=2), [31623]),
+        (Budget(checkpoints=4), [10**3, 31623, 10**6]),
+        (Budget(gradients=1000, checkpoints=4), [1, 10, 100]),
+        (Budget(gradients=1000, seconds=1, checkpoints=2), [1]),
+        (Budget(gradients=5, checkpoints=4), [1, 1, 1]),
+        (Budget(seconds=1, guard=900, checkpoints=4), pytest.approx([0.001, 0.01, 0.1])),
+        (Budget(guard=900, checkpoints=2), [31623]),
+    ],
+    ids=str,
+)
+def test_marks_are_counts_wherever_the_plan_is_not_of_seconds(
+    budget: Budget, expected: list[float]
+) -> None:
+    assert marks(budget) == expected
+
+
+def test_without_a_budget_checkpoints_stand_at_fixed_counts_whatever_the_clock_says() -> None:
+    def counts(nap: float) -> list[int]:
+        budget, method = Budget(checkpoints=3, guard=60), Walk(steps=1200, nap=nap)
+        return [c.gradients for c in fit(Normal(), method, budget, seeded())]
+
+    assert counts(0.0) == counts(2e-4) == [1000, 1200]
+
+
+def test_the_same_approximation_comes_again_as_the_final_one() -> None:
+    budget = Budget(gradients=100_000, checkpoints=3)
+    first, *_, last = fit(Normal(), Walk(steps=100), budget, seeded())
+    assert (first.index, last.index, first.final, last.final) == (0, 0, False, True)
+    assert last.approximation is first.approximation
+
+
+def ended(method: Method, budget: Budget) -> list[Checkpoint]:
+    return list(fit(Normal(), method, budget, seeded(), patience=0.1))
+
+
+def test_a_guard_cuts_short_what_plans_by_its_own_steps() -> None:
+    (found,) = ended(Walk(steps=10**6, nap=0.01), Budget(guard=0.3))
+    assert (found.final, found.cut_short) == (True, True)
+    assert found.seconds < 1
+
+
+def test_a_guard_does_not_count_where_seconds_are_the_plan() -> None:
+    (found,) = ended(Walk(steps=10**6, nap=0.01), Budget(seconds=0.3, guard=0.1))
+    assert not found.cut_short
+    assert found.seconds >= 0.3
+
+
+def test_a_guard_before_the_first_approximation_says_so() -> None:
+    with pytest.raises(TimeoutError, match=r"guard of 0\.2 seconds.*before the first"):
+        ended(Slow(), Budget(guard=0.2))
+
+
+def test_a_method_that_hangs_is_interrupted_and_its_last_approximation_counts() -> None:
+    (found,) = ended(Trouble(how="hang"), Budget(gradients=10**6, guard=0.2))
+    assert found.cut_short
+    assert found.approximation == Shifted(1.0, 2)
+
+
+def test_what_was_yielded_is_measured_before_the_exception_of_the_method_is_raised() -> None:
+    checkpoints = fit(Normal(), Trouble(how="raise"), Budget(gradients=10**6), seeded())
+    assert next(checkpoints).final
+    with pytest.raises(RuntimeError, match="no</b> luck"):
+        next(checkpoints)
+
+
+def test_a_method_that_turns_its_stop_into_an_error_has_not_failed() -> None:
+    (found,) = ended(Trouble(how="converts"), Budget(gradients=50, guard=30))
+    assert (found.final, found.gradients, found.cut_short) == (True, 50, False)
+
+
+def test_a_yield_is_cheap() -> None:
+    started = time.process_time()
+    (found,) = fit(Normal(), Yielding(times=100_000), Budget(guard=600), seeded())
+    assert found.approximation == Shifted(0.0, 2)
+    # some 1 us; it was 90 when each yield read the peak of memory
+    assert (time.process_time() - started) / 100_000 < 20e-6
 
 
 def test_a_method_that_asks_for_more_is_stopped_and_its_last_approximation_counts() -> None:
     (checkpoint,) = fit(Normal(), Trouble(how="greedy"), Budget(gradients=50), seeded())
     assert checkpoint.gradients == 50
-    assert checkpoint.approximation.shift == 1.0
+    assert checkpoint.approximation == Shifted(1.0, 2)
 
 
 def test_a_budget_spent_before_the_first_approximation_says_so() -> None:

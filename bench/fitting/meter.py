@@ -1,0 +1,133 @@
+"""How much of its budget a fit has used, and how it is stopped when that is all."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from time import perf_counter  # by name, so that a plugin which patches the module moves no clock
+from types import FrameType
+from typing import Literal
+
+from bench.fitting.target import CountedTarget
+from methods.base import Budget
+
+Cause = Literal["", "gradients", "seconds", "guard"]
+REFUSALS = 1000  # evaluations refused in a row, after which a method counts as deaf to refusals
+RINGS = 3  # interruptions that a method may swallow before it counts as deaf to them
+SOON = 1.0  # seconds between two interruptions
+
+
+class BudgetSpentError(BaseException):
+    """Raised out of the target when a method asks for more than it was given.
+
+    No Exception, so that ``except Exception`` in a method lets it through.
+    """
+
+
+class OverdueError(BaseException):
+    """Raised in the middle of whatever a method does long after its time was over.
+
+    No Exception, so that ``except Exception`` in a method lets it through.
+    """
+
+
+class Meter:
+    """The clock and the counters of one fit.
+
+    Args:
+        budget: what may be spent.
+        target: where evaluations and gradients are counted.
+        deaf: called, and not returned from, when a method goes on whatever it is told; None where
+            nobody can end it.
+    """
+
+    def __init__(
+        self, budget: Budget, target: CountedTarget, deaf: Callable[[], None] | None = None
+    ) -> None:
+        self.budget, self.target, self.deaf = budget, target, deaf
+        self.seconds = 0.0
+        self._since: float | None = None
+        self._refusals = 0
+
+    @property
+    def limit(self) -> float | None:
+        """Seconds that end the fit: those of the plan, or else the guard's."""
+        return self.budget.guard if self.budget.seconds is None else self.budget.seconds
+
+    @property
+    def running(self) -> bool:
+        """Whether the method has the word, and the clock runs."""
+        return self._since is not None
+
+    def resume(self) -> None:
+        """Let the clock run."""
+        self._since = perf_counter()
+
+    def pause(self) -> None:
+        """Stop the clock."""
+        self.seconds, self._since = self.elapsed(), None
+
+    def elapsed(self) -> float:
+        """Seconds that the method has had the word."""
+        return self.seconds + (perf_counter() - self._since if self._since is not None else 0.0)
+
+    def progress(self) -> float:
+        """How far the fit has come: seconds where they alone are the plan, or else gradients."""
+        timed = self.budget.gradients is None and self.budget.seconds is not None
+        return self.elapsed() if timed else float(self.target.gradients)
+
+    def spent(self) -> Cause:
+        """What is used up, empty if nothing is: counts first, which are the same every time."""
+        budget = self.budget
+        if budget.gradients is not None and self.target.gradients >= budget.gradients:
+            return "gradients"
+        if self.limit is not None and self.elapsed() >= self.limit:
+            return "guard" if budget.seconds is None else "seconds"
+        return ""
+
+    def check(self) -> None:
+        """Refuse an evaluation if the budget is spent.
+
+        Raises:
+            BudgetSpentError: if it is.
+        """
+        if not self.spent():
+            return
+        self._refusals += 1
+        if self._refusals > REFUSALS and self.deaf is not None:
+            self.deaf()
+        raise BudgetSpentError
+
+    @contextlib.contextmanager
+    def alarm(self, patience: float) -> Iterator[None]:
+        """Raise OverdueError in a method that has the word that many seconds after its limit.
+
+        A step in Python, or a call that minds signals, is ended so; the main thread of a POSIX
+        system has such an alarm, others have none.
+        """
+        here = threading.current_thread() is threading.main_thread()
+        if self.limit is None or not here or not hasattr(signal, "setitimer"):
+            yield
+            return
+        limit, rings = self.limit + patience, 0
+
+        def ring(number: int, frame: FrameType | None) -> None:
+            nonlocal rings
+            left = limit - self.elapsed()
+            signal.setitimer(signal.ITIMER_REAL, max(left, SOON))
+            if left > 0 or not self.running:
+                return
+            rings += 1
+            if rings > RINGS and self.deaf is not None:
+                self.deaf()
+            raise OverdueError
+
+        handler = signal.signal(signal.SIGALRM, ring)
+        earlier = signal.setitimer(signal.ITIMER_REAL, limit)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, *earlier)
+            signal.signal(signal.SIGALRM, handler)
