@@ -23,7 +23,7 @@ FLOORS = (
     ("problems",),
     ("methods",),
     ("bench.errors",),
-    ("bench.seeds", "bench.provenance", "bench.store"),
+    ("bench.seeds", "bench.provenance", "bench.store", "bench.processes"),
     ("bench.plugins", "bench.fitting", "bench.metrics"),
     ("bench.running", "bench.checks", "bench.calibration"),
     ("bench.reference",),

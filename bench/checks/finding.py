@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
-from bench.checks.surroundings import kept
+from bench.fitting.surroundings import kept
 
 Outcome = Literal["pass", "fail", "skipped"]
 S = TypeVar("S")

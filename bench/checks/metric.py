@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.checks import surroundings
 from bench.checks.finding import Check, Finding, InapplicableError, expect, findings, once
 from bench.checks.hill import Hill, HillItself
 from bench.checks.settings import must_be_frozen, must_be_unchanged, must_have_a_name, snapshot
 from bench.checks.statistics import SIGMAS
 from bench.checks.trial import generator
+from bench.fitting import surroundings
 from bench.metrics.base import Comparison, Estimate, Kind, Metric, Skipped
 from methods.base import Approximation, Draws, Pushforward
 

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from bench.checks import surroundings
 from bench.checks.finding import Check, Finding, InapplicableError, expect, findings, once
 from bench.checks.settings import must_be_frozen, must_be_unchanged, must_have_a_name, snapshot
 from bench.checks.trial import generator
 from bench.checks.truth import CHECKS as TRUTH
+from bench.fitting import surroundings
 from bench.fitting.target import WARM_UP, CountedTarget
 from problems.base import Problem, Reference, Truth
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor
 
-from bench.checks import surroundings
 from bench.checks.finding import UnmetError
 from bench.checks.hill import Hill, Ledger
-from bench.checks.surroundings import OverdueError, deadline
+from bench.fitting import surroundings
 from bench.fitting.fit import fit
+from bench.fitting.surroundings import DeadlineError, deadline
 from methods.base import Approximation, Budget, Method
 
 # gradients: the first rung on which there is an approximation is used for all runs
@@ -88,7 +88,7 @@ def conduct(method: Method, dims: int, budget: Budget, seed: int) -> Trial:
     try:
         with deadline((budget.seconds or 0) + PATIENCE):
             _follow(trial, method, Hill(dims, ledger), generator(seed), before)
-    except OverdueError:
+    except DeadlineError:
         raise UnmetError(
             f"still running {PATIENCE:g} seconds after its budget of {budget.seconds:g} seconds was"
             " spent; expected an end: the target refuses further evaluations by an exception,"

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.commands.terminal import NARROW, words
-from bench.running.executors import Started
+from bench.running.events import Started
 from bench.running.forecast import Forecast
 from bench.running.matrix import Cell
 from bench.store import CellRecord, Row, label

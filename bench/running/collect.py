@@ -5,17 +5,31 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
+import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
 
+from bench.processes.plain import worded
 from bench.provenance import PACKAGES, now, processor, version
-from bench.running.executors import Events, Started
+from bench.running.events import Ended, Measured, Started
+from bench.running.executors import Events
 from bench.running.matrix import Cell, Matrix, metrics_of
-from bench.running.worker import Ended, Measured
 from bench.store import CellRecord, Row, Status, Store
 
 Listener = Callable[[Cell, "Started | CellRecord", Sequence[Row]], None]
+
+
+# what the store raises at values that it cannot hold; a full disk is another matter
+UNKEEPABLE = (
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.DataError,
+    sqlite3.ProgrammingError,
+    OverflowError,
+    ValueError,
+    TypeError,
+)
 
 
 def missing(cells: Iterable[Cell], store: Store, *, retry: bool = False) -> list[Cell]:
@@ -34,21 +48,30 @@ def collect(events: Events, store: Store, listener: Listener) -> None:
     """
     rows: dict[str, list[Row]] = {}
     for cell, event in events:
-        kept = rows.setdefault(cell.key, [])
         if isinstance(event, Measured):
-            kept.extend(event.rows)
+            rows[cell.key].extend(event.rows)
         elif isinstance(event, Ended):
             ended = _finished(rows.pop(cell.key))
             record = _record(cell, event, ended)
-            store.append(record, ended)
+            try:
+                store.append(record, ended)
+            except UNKEEPABLE as error:  # whatever one cell has come to, the others go on
+                record = dataclasses.replace(
+                    record, status="crashed", reason=f"its rows cannot be kept: {worded(error)}"
+                )
+                ended = []
+                store.append(record, ended)
             listener(cell, record, ended)
-        else:
+        elif isinstance(event, Started):
+            rows[cell.key] = []  # anew, where the first process was lost
             listener(cell, event, ())
 
 
 def _finished(rows: Sequence[Row]) -> list[Row]:
+    """The rows with the last checkpoint marked as final, each figure once."""
     last = max((row.checkpoint for row in rows), default=0)
-    return [dataclasses.replace(row, final=row.checkpoint == last) for row in rows]
+    unique = {(row.checkpoint, row.metric): row for row in rows}
+    return [dataclasses.replace(row, final=row.checkpoint == last) for row in unique.values()]
 
 
 def _record(cell: Cell, ended: Ended, rows: Sequence[Row]) -> CellRecord:

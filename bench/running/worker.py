@@ -2,81 +2,158 @@
 
 from __future__ import annotations
 
-import time
+import os
 import traceback
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import torch
-from torch import Generator, Tensor
-
+from bench.fitting import surroundings
 from bench.fitting.fit import Checkpoint, fit
-from bench.metrics.base import Comparison, Estimate, Metric, Skipped
+from bench.metrics.base import Metric
+from bench.processes.plain import figures, text, worded
+from bench.processes.wire import Message
+from bench.running.events import Doing, Ended, Event, Measured, packed
+from bench.running.finite import DivergedError
 from bench.running.matrix import Cell
-from bench.seeds import generator_of
-from bench.store import Row, Status, Store, label
+from bench.running.measure import Measuring, generator
+from bench.store import Status, Store
 from methods.base import Draws, Method
-from problems.base import Problem, Reference
+from problems.base import Problem
+
+PATIENCE = 1.0  # seconds past its limit after which a method is interrupted wherever it is
+DEAF = "the method went on after it was told to stop; what it had yielded by then counts"
 
 
-@dataclass(frozen=True)
-class Measured:
-    """Event: the rows of one checkpoint."""
+def main(cell: Cell, folder: Path, send: Callable[[Message], None]) -> None:
+    """Run one cell in a process of its own, and send its events as messages."""
+    import torch
 
-    rows: tuple[Row, ...]
+    torch.set_num_threads(1)  # cells side by side must not fight for cores
 
+    def leave() -> None:
+        os._exit(0)
 
-@dataclass(frozen=True)
-class Ended:
-    """Event: the cell is over; nothing follows."""
-
-    status: Status
-    reason: str = ""
-    diagnostics: dict[str, float] = field(default_factory=dict)
+    work(cell, folder, lambda event: send(packed(event)), leave)
 
 
-Event = Measured | Ended
-
-
-class DivergedError(Exception):
-    """The approximation is not made of finite numbers."""
-
-
-def work(cell: Cell, folder: Path) -> Iterator[Event]:
-    """Run one cell and yield its events, the last one ``Ended``. Whatever goes wrong is an event,
+def work(
+    cell: Cell,
+    folder: Path,
+    emit: Callable[[Event], None],
+    leave: Callable[[], None] | None = None,
+) -> None:
+    """Run one cell and emit its events, the last one ``Ended``. Whatever goes wrong is an event,
     too.
+
+    Args:
+        cell: what to run.
+        folder: of the store.
+        emit: takes the events.
+        leave: ends the process, for a method that nothing else stops; None where it is not the
+            cell's own.
     """
-    diagnostics: dict[str, float] = {}
-    cut_short = False
-    seen: set[tuple[int, str]] = set()  # a final checkpoint may be the one before, once more
-    try:
+    with surroundings.kept():
+        course = _Cell(cell, folder, emit, leave)
+        try:
+            course.run()
+        except (DivergedError, FloatingPointError) as error:
+            course.end("diverged", text(error))
+        except TimeoutError as error:
+            course.end("timed-out", text(error))
+        except (Exception, SystemExit) as error:  # a cell that fails is a row; the run goes on
+            traceback.print_exc()  # the whole story goes to the cell's log
+            course.end("failed", worded(error))
+        else:
+            course.end(*course.verdict())
+
+
+class _Cell:
+    """One cell on its way."""
+
+    def __init__(
+        self,
+        cell: Cell,
+        folder: Path,
+        emit: Callable[[Event], None],
+        leave: Callable[[], None] | None,
+    ) -> None:
+        self.cell, self.emit, self._leave = cell, emit, leave
+        self._store = Store(folder)
+        self._own = surroundings.read()
+        self._measuring: Measuring | None = None
+        self._diagnostics: Mapping[str, float] = {}
+        self._last: Checkpoint | None = None
+
+    def run(self) -> None:
+        """Build, fit and measure.
+
+        Raises:
+            Exception: whatever the plugins raise.
+        """
+        cell = self.cell
+        self._tell("building the problem, the method and the metrics")
         problem = _problem(cell)
         method: Method = cell.method.build()
         metrics: list[Metric] = [metric.build() for metric in cell.metrics]
+        self._measuring = Measuring(cell, problem, metrics, self._store, self._tell)
+        self._tell("fitting")
+        seeded = generator("method", cell, cell.method.content)
+        abandon = self._abandon if self._leave else None
         for checkpoint in fit(
-            problem, method, cell.budget, generator("method", cell, cell.method.content)
+            problem, method, cell.budget, seeded, patience=PATIENCE, abandon=abandon
         ):
-            rows = measure(cell, problem, metrics, checkpoint, Store(folder))
-            fresh = tuple(row for row in rows if (row.checkpoint, row.metric) not in seen)
-            seen.update((row.checkpoint, row.metric) for row in fresh)
-            yield Measured(fresh)
-            cut_short = checkpoint.cut_short
-            if isinstance(checkpoint.approximation, Draws):
-                diagnostics = {
-                    name: float(value)
-                    for name, value in checkpoint.approximation.diagnostics.items()
-                }
-    except (DivergedError, FloatingPointError) as error:
-        yield Ended("diverged", str(error), diagnostics)
-    except TimeoutError as error:
-        yield Ended("timed-out", str(error), diagnostics)
-    except Exception as error:  # a cell that fails is a row; the run goes on
-        traceback.print_exc()  # the whole story goes to the cell's log
-        yield Ended("failed", f"{type(error).__name__}: {error}", diagnostics)
-    else:
-        guard = f"the guard of {cell.budget.guard} seconds of fitting ended it (budget.guard)"
-        yield Ended("cut-short", guard, diagnostics) if cut_short else Ended("ok", "", diagnostics)
+            self._measure(checkpoint)
+            self._tell("fitting")
+
+    def _measure(self, checkpoint: Checkpoint) -> None:
+        assert self._measuring is not None
+        self._last = checkpoint
+        with surroundings.lent(self._own):
+            for row in self._measuring.rows(checkpoint):
+                self.emit(Measured((row,)))
+            if checkpoint.final and isinstance(checkpoint.approximation, Draws):
+                self._diagnose(checkpoint.approximation)
+
+    def _diagnose(self, draws: Draws) -> None:
+        """Keep what the method says of itself."""
+        assert self._measuring is not None
+        self._tell("reading the diagnostics")
+        try:
+            self._diagnostics, left_out = figures(draws.diagnostics)
+        except Exception as error:
+            left_out = [worded(error)]
+        if left_out:
+            self._measuring.remark(f"diagnostics left out: {'; '.join(left_out[:5])}")
+
+    def verdict(self) -> tuple[Status, str]:
+        """How a cell ended whose method came to its end."""
+        assert self._measuring is not None
+        assert self._last is not None
+        if self._measuring.partial:
+            return "partial", self._measuring.partial
+        if self._last.cut_short:
+            guard = self.cell.budget.guard
+            return "cut-short", f"fitting was ended by its guard of {guard:g} s (budget.guard)"
+        return "ok", DEAF if self._last.deaf else ""
+
+    def end(self, status: Status, reason: str) -> None:
+        """Emit the last event, with what the reader must know beside the reason."""
+        remarks = self._measuring.remarks if self._measuring is not None else []
+        said = text("; ".join(part for part in (reason, *remarks) if part))
+        self.emit(Ended(status, said, self._diagnostics))
+
+    def _abandon(self, checkpoint: Checkpoint) -> None:
+        """Measure in the midst of a method that does not stop, and end the process."""
+        assert self._leave is not None
+        try:
+            self._measure(checkpoint)
+            self.end(*self.verdict())
+        except BaseException as error:
+            self.end("failed", worded(error))
+        self._leave()
+
+    def _tell(self, what: str) -> None:
+        self.emit(Doing(what))
 
 
 def _problem(cell: Cell) -> Problem:
@@ -86,103 +163,3 @@ def _problem(cell: Cell) -> Problem:
     from bench.plugins.referenced import referenced
 
     return referenced(problem)
-
-
-def generator(purpose: str, cell: Cell, *more: object) -> Generator:
-    """A generator of its own for each purpose, so that no figure depends on what else was
-    computed.
-    """
-    return generator_of(purpose, cell.problem.content, cell.seed, *more)
-
-
-def measure(
-    cell: Cell, problem: Problem, metrics: list[Metric], checkpoint: Checkpoint, store: Store
-) -> Iterator[Row]:
-    """The rows of one checkpoint: what it cost, then how good it is. Keeps the draws.
-
-    Raises:
-        DivergedError: if any draw is not finite.
-    """
-    started = time.perf_counter()
-    draws = checkpoint.approximation.sample(
-        cell.draws, generator("draws", cell, cell.method.content)
-    )
-    sampling = time.perf_counter() - started
-    _must_be_draws(draws, problem.dim)
-    truth = _truth(problem, len(draws), generator("truth", cell))
-    _keep(store, cell, problem, draws, truth)
-    if isinstance(
-        checkpoint.approximation, Draws
-    ):  # draws that are made while fitting cost what fitting cost
-        sampling = checkpoint.seconds
-    costs = {
-        "fit_seconds": checkpoint.seconds,
-        "gradients": checkpoint.gradients,
-        "evaluations": checkpoint.evaluations,
-        "sampling_seconds": sampling * 1000 / len(draws),
-        "peak_memory": checkpoint.memory,
-    }
-    for name, value in costs.items():
-        if value == value:  # not NaN: the platform could tell
-            yield _row(checkpoint, len(draws), name, Estimate(float(value), 0.0, "exact"))
-    seed = generator("metric", cell, cell.method.content).initial_seed()
-    comparison = Comparison(problem, checkpoint.approximation, draws, truth, seed)
-    for metric in metrics:
-        if getattr(metric, "costly", False) and not checkpoint.final:
-            continue
-        yield _row(checkpoint, len(draws), metric.name, _measured(metric, comparison))
-
-
-def _truth(problem: Problem, n: int, source: Generator) -> Tensor:
-    truth = problem.truth
-    if isinstance(truth, Reference):  # as many as there are; the other half is the noise floor's
-        truth = truth.half(0)
-        n = min(n, len(truth.draws))
-    return truth.sample(n, source)
-
-
-def _measured(metric: Metric, comparison: Comparison) -> Estimate | Skipped | Exception:
-    try:
-        with torch.no_grad():
-            return metric.measure(comparison)
-    except Exception as error:  # one metric that fails leaves the others standing
-        return error
-
-
-def _row(
-    checkpoint: Checkpoint, draws: int, name: str, found: Estimate | Skipped | Exception
-) -> Row:
-    cost = (
-        checkpoint.index,
-        False,
-        checkpoint.seconds,
-        checkpoint.gradients,
-        checkpoint.evaluations,
-        draws,
-    )
-    if isinstance(found, Estimate) and found.value != found.value:
-        found = ArithmeticError("the metric returned NaN")
-    if isinstance(found, Estimate):
-        cost = (*cost[:-1], getattr(found, "draws", None) or draws)
-        return Row(*cost, name, found.value, found.stderr, found.kind, "ok", found.note)
-    if isinstance(found, Skipped):
-        return Row(*cost, name, None, None, None, "skipped", found.reason)
-    return Row(*cost, name, None, None, None, "failed", f"{type(found).__name__}: {found}")
-
-
-def _must_be_draws(draws: Tensor, dim: int) -> None:
-    if draws.ndim != 2 or draws.shape[1] != dim or len(draws) == 0:
-        raise ValueError(
-            f"sample() returned shape {list(draws.shape)}; expected [n, {dim}] with n of at"
-            " least 1."
-        )
-    bad = int((~torch.isfinite(draws)).any(-1).sum())
-    if bad:
-        raise DivergedError(f"{bad} of {len(draws)} draws are not finite.")
-
-
-def _keep(store: Store, cell: Cell, problem: Problem, draws: Tensor, truth: Tensor) -> None:
-    store.save_draws(cell.key, draws.double().numpy(), problem.coordinates)
-    name = f"truth-{label(cell.problem.name, cell.problem_settings)}"
-    if cell.seed == 0 or not store.has_draws(name):
-        store.save_draws(name, truth.numpy(), problem.coordinates)

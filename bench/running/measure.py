@@ -1,0 +1,251 @@
+"""Measures a checkpoint: what it cost, then how good it is, a row for each figure when made."""
+
+from __future__ import annotations
+
+import time
+import typing
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Generator, Tensor
+
+from bench.fitting import surroundings
+from bench.fitting.fit import Checkpoint
+from bench.metrics.base import Comparison, Estimate, Kind, Metric, Skipped
+from bench.processes.plain import NAME, NotPlainError, count, number, text, worded
+from bench.running.finite import finite
+from bench.running.matrix import Cell
+from bench.seeds import generator_of
+from bench.store import Row, Status, Store, label
+from methods.base import Draws
+from problems.base import Problem, Reference
+
+COSTS = ("fit_seconds", "gradients", "evaluations", "sampling_seconds", "peak_memory")
+SHARE, LEAST = 0.25, 5.0  # of the wall limit that one metric may take, and seconds at least
+KINDS = typing.get_args(Kind)
+
+
+class Measuring:
+    """All that is measured of one cell, checkpoint by checkpoint.
+
+    Args:
+        cell: what is run.
+        problem, metrics: as built.
+        store: where draws are kept.
+        tell: told what is about to be done, before it is.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        problem: Problem,
+        metrics: Sequence[Metric],
+        store: Store,
+        tell: Callable[[str], None],
+    ) -> None:
+        self.cell, self.problem, self.store, self.tell = cell, problem, store, tell
+        self._metrics = list(_named(metrics))
+        self._found: dict[str, Row] = {}
+        self._last: Checkpoint | None = None
+        self._comparison: Comparison | None = None
+        self.remarks: list[str] = []
+        self.partial = ""
+
+    def rows(self, checkpoint: Checkpoint) -> Iterator[Row]:
+        """The rows of a checkpoint. Keeps the draws.
+
+        Of an approximation that comes once more, only what is not known yet is measured; of what
+        it has cost since, a row is made for all that is known.
+
+        Raises:
+            DivergedError: if too few draws are finite to measure anything.
+        """
+        last, self._last = self._last, checkpoint
+        again = last is not None and last.approximation is checkpoint.approximation
+        if not again:
+            self._found, self._comparison = {}, None
+        if self._comparison is None:
+            self.tell("drawing from the approximation")
+            self._comparison, self._costs = self._compared(checkpoint)
+        if not (again and last is not None and last.index == checkpoint.index):
+            yield from self._expenses(checkpoint)
+            yield from (self._dated(row, checkpoint) for row in self._found.values())
+        for name, metric in self._metrics:
+            if name in self._found or (getattr(metric, "costly", False) and not checkpoint.final):
+                continue
+            self.tell(f"measuring {name}")
+            row = self._row(checkpoint, name, self._measured(metric, self._comparison))
+            self._found[name] = row
+            yield row
+
+    def _compared(self, checkpoint: Checkpoint) -> tuple[Comparison, float]:
+        """The approximation beside the truth, and seconds for a thousand draws."""
+        cell, approximation = self.cell, checkpoint.approximation
+        started = time.perf_counter()
+        raw = approximation.sample(cell.draws, generator("draws", cell, cell.method.content))
+        sampling = time.perf_counter() - started
+        draws, approximation, self.partial = finite(approximation, raw, self.problem.dim)
+        truth = _truth(self.problem, len(draws), generator("truth", cell))
+        _must_be_a_density(self.problem, truth)
+        self._keep(draws, truth)
+        if isinstance(approximation, Draws):  # made while fitting, they cost what fitting cost
+            sampling = checkpoint.seconds
+        seed = generator("metric", cell, cell.method.content).initial_seed()
+        comparison = Comparison(self.problem, approximation, draws, truth, seed)
+        self._pristine = draws.clone(), truth.clone()
+        return comparison, sampling * 1000 / len(draws)
+
+    def _expenses(self, checkpoint: Checkpoint) -> Iterator[Row]:
+        costs = (
+            checkpoint.seconds,
+            checkpoint.gradients,
+            checkpoint.evaluations,
+            self._costs,
+            checkpoint.memory,
+        )
+        for name, value in zip(COSTS, costs, strict=True):
+            if value == value:  # not NaN: the platform could tell
+                yield self._row(checkpoint, name, Estimate(float(value), 0.0, "exact"))
+
+    def _measured(
+        self, metric: Metric | Exception, comparison: Comparison
+    ) -> Estimate | Skipped | Exception:
+        if isinstance(metric, Exception):
+            return metric
+        most = None if self.cell.wall is None else max(LEAST, SHARE * self.cell.wall)
+        try:
+            with surroundings.kept(), surroundings.deadline(most), torch.no_grad():
+                found = metric.measure(comparison)
+        except surroundings.DeadlineError:
+            return TimeoutError(f"no figure within {most:g} seconds of the cell's wall limit")
+        except (Exception, SystemExit) as error:  # the other metrics are measured all the same
+            return error if isinstance(error, Exception) else RuntimeError(f"SystemExit: {error}")
+        finally:
+            harmed = self._restored(comparison)
+        return RuntimeError(f"it overwrote {harmed} of the comparison") if harmed else found
+
+    def _restored(self, comparison: Comparison) -> str:
+        """Put the draws back that a metric has overwritten, and name them; empty if it has not."""
+        harmed = []
+        for name, pristine in zip(("draws", "truth"), self._pristine, strict=True):
+            tensor: Tensor = getattr(comparison, name)
+            if tensor.shape != pristine.shape or not torch.equal(tensor, pristine):
+                harmed.append(name)
+        if harmed:
+            draws, truth = (pristine.clone() for pristine in self._pristine)
+            self._comparison = Comparison(
+                self.problem, comparison.approximation, draws, truth, comparison.seed
+            )
+        return " and ".join(harmed)
+
+    def _row(self, checkpoint: Checkpoint, name: str, found: Estimate | Skipped | Exception) -> Row:
+        """The figure, made plain, or why there is none."""
+        assert self._comparison is not None
+        draws = len(self._comparison.draws)
+        try:
+            if isinstance(found, Skipped):
+                return self._dated(_without(name, draws, "skipped", text(found.reason)), checkpoint)
+            if isinstance(found, Estimate):
+                return self._dated(_plain(name, draws, found), checkpoint)
+            if not isinstance(found, Exception):
+                kind = type(found).__name__
+                raise NotPlainError(f"measure() gave a {kind}; expected Estimate or Skipped")
+            reason = worded(found)
+        except NotPlainError as error:
+            reason = text(error)
+        return self._dated(_without(name, draws, "failed", reason), checkpoint)
+
+    def _dated(self, row: Row, checkpoint: Checkpoint) -> Row:
+        """The row with the index of a checkpoint, and what had been spent then."""
+        return Row(
+            checkpoint.index,
+            checkpoint.final,
+            float(checkpoint.seconds),
+            checkpoint.gradients,
+            checkpoint.evaluations,
+            *(row.draws, row.metric, row.value, row.stderr, row.kind, row.status, row.reason),
+        )
+
+    def _keep(self, draws: Tensor, truth: Tensor) -> None:
+        """Keep the draws; where that fails, the figures are worth as much without them."""
+        cell, store = self.cell, self.store
+        name = f"truth-{label(cell.problem.name, cell.problem_settings)}"
+        try:
+            store.save_draws(cell.key, draws.numpy(), self.problem.coordinates)
+            if cell.seed == 0 or not store.has_draws(name):
+                store.save_draws(name, truth.numpy(), self.problem.coordinates)
+        except Exception as error:
+            self.remark(f"the draws could not be kept: {worded(error)}")
+
+    def remark(self, text: str) -> None:
+        """Note something that the reader must know, once."""
+        if text not in self.remarks:
+            self.remarks.append(text)
+
+
+def generator(purpose: str, cell: Cell, *more: object) -> Generator:
+    """A generator of its own for each purpose, so that no figure depends on what else was
+    computed.
+    """
+    return generator_of(purpose, cell.problem.content, cell.seed, *more)
+
+
+def _named(metrics: Sequence[Metric]) -> Iterator[tuple[str, Metric | Exception]]:
+    """Each metric under a name that no other row of a checkpoint has."""
+    taken = set(COSTS)
+    for metric in metrics:
+        wanted = name = text(metric.name, NAME)
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{wanted} ({number})"
+        taken.add(name)
+        clash = ValueError(f"another row of the cell has the name {wanted!r}; rename the metric")
+        yield name, metric if name == wanted else clash
+
+
+def _plain(name: str, draws: int, found: Estimate) -> Row:
+    """A row of the figure alone, its costs to be filled in.
+
+    Raises:
+        NotPlainError: if a part of it is not what it should be.
+    """
+    value, stderr = number(found.value), number(found.stderr)
+    if value != value:
+        raise NotPlainError("ArithmeticError: the metric returned NaN")
+    if found.kind not in KINDS:
+        raise NotPlainError(f"the kind is {text(found.kind, 60)!r}; expected {', '.join(KINDS)}")
+    rests = getattr(found, "draws", None)
+    n = draws if rests is None else count(rests)
+    note = text(found.note) if found.note else ""
+    return Row(0, False, 0.0, 0, 0, n, name, value, stderr, str(found.kind), "ok", note)
+
+
+def _without(name: str, draws: int, status: Status, reason: str) -> Row:
+    return Row(0, False, 0.0, 0, 0, draws, name, None, None, None, status, reason)
+
+
+def _truth(problem: Problem, n: int, source: Generator) -> Tensor:
+    truth = problem.truth
+    if isinstance(truth, Reference):  # as many as there are; the other half is the noise floor's
+        truth = truth.half(0)
+        n = min(n, len(truth.draws))
+    draws = truth.sample(n, source)
+    if draws.ndim != 2 or draws.shape != (n, problem.dim):
+        raise ValueError(
+            f"truth.sample({n}) returned shape {list(draws.shape)}; expected {[n, problem.dim]}."
+        )
+    bad = int((~torch.isfinite(draws)).any(-1).sum())
+    if bad:
+        raise ValueError(f"{bad} of {n} draws of the truth are not finite.")
+    return draws.detach().double().clone()
+
+
+def _must_be_a_density(problem: Problem, truth: Tensor) -> None:
+    with torch.no_grad():
+        shape = list(problem.log_density(truth[:2]).shape)
+    if shape != [len(truth[:2])]:
+        raise ValueError(
+            f"log_density returned shape {shape} for points {list(truth[:2].shape)}; expected"
+            f" [{len(truth[:2])}], one value a row."
+        )
