@@ -20,7 +20,7 @@ from methods.base import Approximation, Budget, Method
 
 # gradients: the first rung on which there is an approximation is used for all runs
 LADDER = (2_000, 20_000, 200_000)
-SECONDS = 10.0  # of fitting per run
+SECONDS = 30.0  # of fitting per run: a guard, for a plan made of seconds is not the same twice
 PATIENCE = 20.0  # seconds beyond the budget until a run is broken off
 DRAWS = 100
 CHECKPOINTS = 3
@@ -86,11 +86,11 @@ def conduct(method: Method, dims: int, budget: Budget, seed: int) -> Trial:
     surroundings.scramble(next(_RUNS))  # different every time, as global states are
     before, started = surroundings.read(), time.perf_counter()
     try:
-        with deadline((budget.seconds or 0) + PATIENCE):
+        with deadline(_seconds(budget) + PATIENCE):
             _follow(trial, method, Hill(dims, ledger), generator(seed), before)
     except DeadlineError:
         raise UnmetError(
-            f"still running {PATIENCE:g} seconds after its budget of {budget.seconds:g} seconds was"
+            f"still running {PATIENCE:g} seconds after its budget of {_seconds(budget):g} seconds was"
             " spent; expected an end: the target refuses further evaluations by an exception,"
             " which a method must let pass"
         ) from None
@@ -99,6 +99,11 @@ def conduct(method: Method, dims: int, budget: Budget, seed: int) -> Trial:
     trial.wall = time.perf_counter() - started
     trial.touched.update(surroundings.changed(before, surroundings.read()))
     return trial
+
+
+def _seconds(budget: Budget) -> float:
+    """After which a fit is to end, at the latest."""
+    return budget.seconds or budget.guard or 0.0
 
 
 def _follow(
@@ -123,7 +128,7 @@ def first(method: Method, dims: int, seed: int) -> Trial:
         UnmetError: if none does.
     """
     for gradients in LADDER:
-        trial = conduct(method, dims, Budget(SECONDS, gradients, CHECKPOINTS), seed)
+        trial = conduct(method, dims, Budget(None, gradients, CHECKPOINTS, SECONDS), seed)
         if trial.held:
             return trial
         if trial.wall >= SECONDS:
