@@ -15,8 +15,8 @@ from methods.base import Budget
 
 Cause = Literal["", "gradients", "seconds", "guard"]
 REFUSALS = 1000  # evaluations refused in a row, after which a method counts as deaf to refusals
-RINGS = 3  # interruptions that a method may swallow before it counts as deaf to them
-SOON = 1.0  # seconds between two interruptions
+RINGS = 2  # interruptions that a method may swallow before it counts as deaf to them
+SOON = 0.5  # seconds between two interruptions
 
 
 class BudgetSpentError(BaseException):

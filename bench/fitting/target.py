@@ -36,7 +36,7 @@ class CountedTarget:
         self.evaluations = 0
         self.gradients = 0
         self.before: Callable[[], None] = lambda: None
-        self._density = problem.log_density
+        self._problem = problem
         self._compiled = compiled
         self._calls: dict[torch.Size, int] = {}
         self._records: dict[torch.Size, Gradient] = {}
@@ -66,6 +66,15 @@ class CountedTarget:
         self.evaluations += value.numel()
         self._charge(value.numel())
         return value, gradient
+
+    def _density(self, z: Tensor) -> Tensor:
+        value = self._problem.log_density(z)
+        if value.shape != z.shape[:-1]:  # [n, 1] would be spread out to [n, n] by what follows
+            raise ValueError(
+                f"log_density returned shape {list(value.shape)} for points {list(z.shape)};"
+                f" expected {list(z.shape[:-1])}, one value a row."
+            )
+        return value
 
     def _charge(self, rows: int) -> None:
         self.gradients += rows

@@ -31,12 +31,13 @@ def text(value: object, longest: int = LONGEST) -> str:
     said = said.encode("utf-8", "backslashreplace").decode("utf-8")
     if len(said) <= longest:
         return said
-    return f"{said[:longest]}... ({len(said):,} letters in all)"
+    ending = f"... ({len(said):,} letters in all)"
+    return said[: longest - len(ending)] + ending
 
 
 def worded(error: BaseException) -> str:
     """An exception in one line: its type and its text."""
-    return text(f"{type(error).__name__}: {text(error)}")
+    return text(f"{type(error).__name__}: {text(error, LONGEST - NAME)}")
 
 
 def number(value: Any) -> float:

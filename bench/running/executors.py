@@ -15,7 +15,6 @@ from bench.processes.wire import JunkError, Message
 from bench.running.events import Doing, Ended, Event, Started, unpacked
 from bench.running.matrix import Cell
 
-LOSSES = 1  # times that a cell is run again whose process was lost through no fault of its own
 Events = Iterator[tuple[Cell, Event | Started]]
 
 
@@ -36,10 +35,14 @@ def inline(cells: Sequence[Cell], folder: Path) -> Events:
 
 @dataclass(eq=False)
 class _Watched:
-    """A cell that runs: what it does, what it has said at its end, and how often it was lost."""
+    """A cell that waits or runs: what it does, and what it has said at its end.
+
+    ``alone`` is whether nothing may run beside it, for it is one of those that were lost together
+    when something ended the server, and nobody knows which of them did.
+    """
 
     cell: Cell
-    lost: int = 0
+    alone: bool = False
     doing: str = "starting"
     ended: Ended | None = None
     junk: str = ""
@@ -71,11 +74,12 @@ class Isolated:
     def run(self, cells: Sequence[Cell]) -> Events:
         """Yield each cell's events as they come, interleaved; every cell ends with ``Ended``.
 
-        A cell whose process was lost with the server starts once more, told by another ``Started``.
+        Cells that were lost with the server start once more, one after the other, which another
+        ``Started`` tells; one that is lost alone has ended the server itself.
         """
         waiting = deque(_Watched(cell) for cell in cells)
         while waiting or self._running:
-            while waiting and len(self._running) < self.jobs:
+            while waiting and self._has_room(waiting[0]):
                 watched = waiting.popleft()
                 self._running[self._start(watched.cell)] = watched
                 yield watched.cell, Started()
@@ -84,12 +88,17 @@ class Isolated:
                 if isinstance(message, Gone):
                     del self._running[job]
                     self._tidy(watched.cell, message.process)
-                    if message.lost and watched.ended is None and watched.lost < LOSSES:
-                        waiting.appendleft(_Watched(watched.cell, watched.lost + 1))
+                    if message.lost and watched.ended is None and not watched.alone:
+                        waiting.appendleft(_Watched(watched.cell, alone=True))
                     else:
                         yield watched.cell, watched.ended or _end(watched, message)
                 else:
                     yield from ((watched.cell, event) for event in _heard(job, watched, message))
+
+    def _has_room(self, watched: _Watched) -> bool:
+        if watched.alone or any(running.alone for running in self._running.values()):
+            return not self._running
+        return len(self._running) < self.jobs
 
     def _start(self, cell: Cell) -> Job:
         return self._pool.start(

@@ -17,7 +17,7 @@ from bench.running.finite import finite
 from bench.running.matrix import Cell
 from bench.seeds import generator_of
 from bench.store import Row, Status, Store, label
-from methods.base import Draws
+from methods.base import Approximation, Draws
 from problems.base import Problem, Reference
 
 COSTS = ("fit_seconds", "gradients", "evaluations", "sampling_seconds", "peak_memory")
@@ -81,6 +81,9 @@ class Measuring:
     def _compared(self, checkpoint: Checkpoint) -> tuple[Comparison, float]:
         """The approximation beside the truth, and seconds for a thousand draws."""
         cell, approximation = self.cell, checkpoint.approximation
+        if not isinstance(approximation, Approximation):
+            kind = type(approximation).__name__
+            raise TypeError(f"run() yielded a {kind}; expected a methods.base.Approximation.")
         started = time.perf_counter()
         raw = approximation.sample(cell.draws, generator("draws", cell, cell.method.content))
         sampling = time.perf_counter() - started
