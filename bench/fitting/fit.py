@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from time import perf_counter  # by name, so that a plugin which patches the module moves no clock
 
 from torch import Generator
 
@@ -124,35 +126,48 @@ class _Course:
     def checkpoints(self) -> Iterator[Checkpoint]:
         """Those on the way, and the final one."""
         ahead = [] if self._revealed else marks(self.meter.budget)
-        while self._advance() and not self.meter.spent():
+        while self._advance(ahead[0] if ahead else math.inf) and not self.meter.spent():
             progress = self.meter.progress()
-            if ahead and progress >= ahead[0]:
-                ahead = [mark for mark in ahead if mark > progress]
-                self._shown = self._checkpoint()
-                yield self._shown
-                self.memory.restart()
+            ahead = [mark for mark in ahead if mark > progress]
+            self._shown = self._checkpoint()
+            yield self._shown
+            self.memory.restart()
         yield self._final(self.meter.spent())
         self._close()
         if self._failure is not None:
             raise self._failure
 
-    def _advance(self) -> bool:
-        """Let the method work on to its next approximation; whether there is one.
+    def _advance(self, mark: float) -> bool:
+        """Let the method work on to its first approximation past a mark or a limit; whether it has
+        one.
 
         What it raises is kept for later, unless it was told to stop.
         """
-        self.meter.resume()
         try:
-            approximation = next(self._run, None)
+            return self._work_on(*self.meter.next_stop(mark))
         except (BudgetSpentError, OverdueError):
-            approximation = None
+            return False
         except (Exception, SystemExit) as error:
-            approximation = None
             self._failure = None if self.meter.spent() else error
+            return False
         finally:
             self.meter.pause()
-        self._latest = self._latest if approximation is None else approximation
-        return approximation is not None
+
+    def _work_on(self, gradients: float, seconds: float) -> bool:
+        """As ``_advance``, to a count or a time. A yield costs half a microsecond here: a method
+        may yield after every step, however small.
+        """
+        run, meter, target = self._run, self.meter, self.target
+        while True:
+            meter.since = started = perf_counter()
+            approximation = next(run, None)
+            meter.seconds += perf_counter() - started
+            meter.since = None
+            if approximation is None:
+                return False
+            self._latest = approximation
+            if target.gradients >= gradients or meter.seconds >= seconds:
+                return True
 
     def _final(self, cause: str, *, deaf: bool = False) -> Checkpoint:
         """The last approximation, charged with all that was spent, a vain search included.

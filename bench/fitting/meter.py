@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -47,8 +48,8 @@ class Meter:
         self, budget: Budget, target: CountedTarget, deaf: Callable[[], None] | None = None
     ) -> None:
         self.budget, self.target, self.deaf = budget, target, deaf
-        self.seconds = 0.0
-        self._since: float | None = None
+        self.seconds = 0.0  # before it was last resumed
+        self.since: float | None = None  # the time of that, None where the harness has the word
         self._refusals = 0
 
     @property
@@ -56,27 +57,30 @@ class Meter:
         """Seconds that end the fit: those of the plan, or else the guard's."""
         return self.budget.guard if self.budget.seconds is None else self.budget.seconds
 
-    @property
-    def running(self) -> bool:
-        """Whether the method has the word, and the clock runs."""
-        return self._since is not None
-
-    def resume(self) -> None:
-        """Let the clock run."""
-        self._since = perf_counter()
-
     def pause(self) -> None:
-        """Stop the clock."""
-        self.seconds, self._since = self.elapsed(), None
+        """Stop the clock, if it runs."""
+        self.seconds, self.since = self.elapsed(), None
 
     def elapsed(self) -> float:
         """Seconds that the method has had the word."""
-        return self.seconds + (perf_counter() - self._since if self._since is not None else 0.0)
+        return self.seconds + (perf_counter() - self.since if self.since is not None else 0.0)
+
+    @property
+    def timed(self) -> bool:
+        """Whether seconds alone are the plan."""
+        return self.budget.gradients is None and self.budget.seconds is not None
 
     def progress(self) -> float:
         """How far the fit has come: seconds where they alone are the plan, or else gradients."""
-        timed = self.budget.gradients is None and self.budget.seconds is not None
-        return self.elapsed() if timed else float(self.target.gradients)
+        return self.elapsed() if self.timed else float(self.target.gradients)
+
+    def next_stop(self, mark: float) -> tuple[float, float]:
+        """The gradients or the seconds at which a mark, or the end of the budget, is reached."""
+        gradients = math.inf if self.budget.gradients is None else self.budget.gradients
+        seconds = math.inf if self.limit is None else self.limit
+        if self.timed:
+            return gradients, min(seconds, mark)
+        return min(gradients, mark), seconds
 
     def spent(self) -> Cause:
         """What is used up, empty if nothing is: counts first, which are the same every time."""
@@ -117,7 +121,7 @@ class Meter:
             nonlocal rings
             left = limit - self.elapsed()
             signal.setitimer(signal.ITIMER_REAL, max(left, SOON))
-            if left > 0 or not self.running:
+            if left > 0 or self.since is None:
                 return
             rings += 1
             if rings > RINGS and self.deaf is not None:

@@ -267,7 +267,7 @@ def test_a_metric_sees_the_draws_that_another_one_overwrote(
 
 ENDS = {
     "Die": ("crashed", "exit status 0, while measuring die"),
-    "HangInC": ("timed-out", "wall time.*while measuring hang_in_c"),
+    "HangInC": ("timed-out", "wall time.*while measuring hang_in_C"),
 }
 
 
