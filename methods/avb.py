@@ -29,6 +29,7 @@ from torch import Generator, Tensor
 
 from methods.base import Budget, Method, Target
 from methods.parts.contrast import MEMORY, REMEDY, Contrast, Kind, log_normal
+from methods.parts.finite import sound, whereabouts
 from methods.parts.networks import Discriminator, Sampler, SamplerNetwork
 from methods.parts.record import Recorded
 from methods.parts.validate import require
@@ -169,6 +170,8 @@ class Game:
         self.level = torch.zeros((), dtype=torch.float64)
         self.heat, self.cold = 1.0, 0.0
         self.played = 0
+        # the sampler's last draws, and the density and its gradient there
+        self.seen = self.contrast.loc.expand(0, -1), torch.empty(0), torch.empty(0, dim)
         self._loss, self._pull = Recorded(self._loss_gradient), Recorded(self._pull_gradient)
 
     def play(self, progress: float) -> None:
@@ -179,11 +182,9 @@ class Game:
         self.cold = (1 - self.heat) ** 3
         decay = method.final_lr + (1 - method.final_lr) * 0.5 * (1 + math.cos(math.pi * progress))
         for _ in range(method.steps):
-            _descend(
-                self.rival_adam, self.rival_gradient(), method.discriminator_lr * decay, method.clip
-            )
+            self._descend(self.rival_adam, self.rival_gradient(), method.discriminator_lr * decay)
             self.trail.lerp_(self.rival, LAG)
-        _descend(self.sampler_adam, self.sampler_gradient(), method.sampler_lr * decay, method.clip)
+        self._descend(self.sampler_adam, self.sampler_gradient(), method.sampler_lr * decay)
         self.played += 1
         self.average.lerp_(self.weights, 1 - min(method.average, self.played / (self.played + 10)))
 
@@ -203,7 +204,7 @@ class Game:
         with torch.no_grad():
             log_p = self.target.log_density(z)
         excess = self._tempered(log_p, z) - self.contrast.log_prob(u)
-        usual = excess[: len(noise)].median()
+        usual = excess[: len(noise)].nanmedian()
         self.level = self.level.lerp(usual, MEMORY) if self.played else usual
         return self._loss(self.rival, u, excess - self.level)
 
@@ -214,6 +215,7 @@ class Game:
         eps = self._normal(self.method.batch, self.sampler.noise_dim).float()
         z = self.sampler(self.weights, eps).double()
         log_p, slope_p = self.target.value_and_grad(z)
+        self.seen = z, log_p, slope_p
         u = self.contrast.standardise(z)
         excess = self._tempered(log_p, z) - self.contrast.log_prob(u) - self.level
         slope = (
@@ -274,13 +276,26 @@ class Game:
     def _normal(self, n: int, dim: int) -> Tensor:
         return torch.randn(n, dim, generator=self.generator, dtype=torch.float64)
 
+    def _descend(self, adam: torch.optim.Adam, gradient: Tensor, lr: float) -> None:
+        """One step of Adam on its only parameter, the gradient clipped."""
+        norm = gradient.norm()
+        if not norm.isfinite():
+            raise FloatingPointError(self._fault())
+        group = adam.param_groups[0]
+        group["lr"] = lr
+        group["params"][0].grad = gradient * (self.method.clip / norm).clamp(max=1.0)
+        adam.step()
 
-def _descend(adam: torch.optim.Adam, gradient: Tensor, lr: float, clip: float) -> None:
-    """One step of Adam on its only parameter, the gradient clipped."""
-    norm = gradient.norm()
-    if not norm.isfinite():
-        raise FloatingPointError(f"AVB diverged: a gradient is not finite; {REMEDY}.")
-    group = adam.param_groups[0]
-    group["lr"] = lr
-    group["params"][0].grad = gradient * (clip / norm).clamp(max=1.0)
-    adam.step()
+    def _fault(self) -> str:
+        """Why a gradient is not finite: the density at the last draws, or the training."""
+        z, value, slope = self.seen
+        bad = z.isfinite().all(-1) & ~sound(value, slope)
+        if not bad.any():
+            return f"AVB diverged: a gradient is not finite; {REMEDY}."
+        where = f"the density is not finite {whereabouts(self.target, z, value, slope)}"
+        if self.played == 0:
+            return (
+                f"AVB cannot start from N(0, {self.method.scale:g}^2) in each coordinate: {where}."
+                " If it is finite elsewhere, change scale."
+            )
+        return f"AVB came to where {where}; {REMEDY}."

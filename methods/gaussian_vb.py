@@ -18,26 +18,28 @@ Black box variational inference with a deterministic objective, 2024, arXiv:2304
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Generator as Steps
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import ClassVar, Literal
+from functools import partial
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
-from torch import Generator, Tensor
-from torch.quasirandom import SobolEngine
+from torch import Generator
 
 from methods.base import Budget, Method, Target
+from methods.parts.elbo import Frame, Loss, gap, normals
+from methods.parts.finite import sound, whereabouts
 from methods.parts.gaussian import Gaussian
+from methods.parts.laplace import starts
 from methods.parts.lbfgs import minimise
 from methods.parts.validate import require
 
 GROWTH = 4  # draws of a round, as a multiple of the last one's
 SURVIVAL = 3  # one candidate in so many goes on to the next round
-# of the starts in turn: narrow ones find single modes, wide ones the optima that span several
-WIDTHS = (0.1, 1.0)
+STEPS = 20  # of L-BFGS in one frame
 TRIES = 100  # starting points drawn before giving up
 HALVINGS = 30  # of the width, to bring every draw to where the density is finite
 
@@ -79,147 +81,99 @@ class GaussianVB(Method):
     def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Gaussian]:
         # Sobol points are even in powers of two
         draws = 1 << (max(self.draws, 4 * target.dim) - 1).bit_length()
-        loss = self._loss(target, draws, generator)
-        ranked: list[tuple[float, Tensor]] = []
+        loss = Loss(target, normals(draws, target.dim, generator))
+        ranked: list[Candidate] = []
         for i in range(self.starts):
-            ranked.append(self._start(loss, WIDTHS[i % len(WIDTHS)], generator))
+            ranked.append(self._start(loss, ranked if i % 2 else [], generator))
             ranked.sort(key=_value)
-            yield loss.gaussian(ranked[0][1])
+            yield _gaussian(ranked[0].frame)
         while True:
-            judged = ranked[0][0]
+            judged = ranked[0].value
             ended = yield from _climb(loss, ranked, tolerance=0.1 * self.tolerance)
             draws *= GROWTH
-            if judged - ended[0][0] < self.tolerance or draws > self.max_draws:
-                return
-            loss = self._loss(target, draws, generator)
+            if judged - ended[0].value < self.tolerance or draws > self.max_draws:
+                break
+            loss = Loss(target, normals(draws, target.dim, generator))
             kept = ended[: math.ceil(len(ended) / SURVIVAL)]
-            ranked = sorted((_narrowed(loss, x) for _, x in kept), key=_value)
+            ranked = sorted((_narrowed(loss, frame) for _, frame in kept), key=_value)
+        fresh = [Loss(target, normals(draws // GROWTH, target.dim, generator)) for _ in range(2)]
+        yield _gaussian(ended[0].frame, {"gap": gap(ended[0].frame, *fresh)})
 
-    def _loss(self, target: Target, draws: int, generator: Generator) -> _Loss:
-        return _Loss(target, self.covariance == "full", _normals(draws, target.dim, generator))
-
-    def _start(self, loss: _Loss, width: float, generator: Generator) -> tuple[float, Tensor]:
+    def _start(self, loss: Loss, known: list[Candidate], generator: Generator) -> Candidate:
+        """A start of its own on the way to a mode; wide ones around the best that is known."""
+        target, full = loss.target, self.covariance == "full"
         for _ in range(TRIES):
-            loc = 4 * torch.rand(loss.target.dim, generator=generator, dtype=torch.float64) - 2
-            value, x = _narrowed(loss, loss.start(loc, width))
-            if math.isfinite(value):
-                return value, x
+            loc = 4 * torch.rand(target.dim, generator=generator, dtype=torch.float64) - 2
+            if known:
+                frame = known[0].frame
+                found = [_narrowed(loss, Frame(frame.loc + frame.move(loc), frame.factor))]
+            elif sound(*target.value_and_grad(loc)):
+                found = [_narrowed(loss, frame) for frame in starts(target, loc, full=full)]
+            else:
+                continue
+            best = min(found, key=_value)
+            if math.isfinite(best.value):
+                return best
+        tried = 4 * torch.rand(TRIES, target.dim, generator=generator, dtype=torch.float64) - 2
         raise ValueError(
-            f"GaussianVB found no finite density around any of {TRIES} points drawn from (-2, 2)"
-            " per coordinate."
+            "GaussianVB found no point to start from, uniform on (-2, 2) in each coordinate: the"
+            f" density is not finite {whereabouts(target, tried, *target.value_and_grad(tried))}."
         )
 
 
-def _narrowed(loss: _Loss, x: Tensor) -> tuple[float, Tensor]:
-    """The loss and its point, drawn together around its mean until the density is finite at every
-    draw.
-    """
-    value = loss(x)[0]
+class Candidate(NamedTuple):
+    """A Gaussian and its loss in nats."""
+
+    value: float
+    frame: Frame
+
+
+def _narrowed(loss: Loss, frame: Frame) -> Candidate:
+    """A Gaussian, drawn together around its mean until the density is finite at every draw."""
+    value = loss.here(frame)[0]
     for _ in range(HALVINGS):
         if math.isfinite(value):
             break
-        x = loss.halved(x)
-        value = loss(x)[0]
-    return value, x
+        frame = frame.halved()
+        value = loss.here(frame)[0]
+    return Candidate(value, frame)
 
 
 def _climb(
-    loss: _Loss, ranked: list[tuple[float, Tensor]], tolerance: float
-) -> Steps[Gaussian, None, list[tuple[float, Tensor]]]:
+    loss: Loss, ranked: list[Candidate], tolerance: float
+) -> Steps[Gaussian, None, list[Candidate]]:
     """One round: improve each candidate, yield the best so far, and return where they ended, best
     first.
     """
     best = ranked[0]
-    yield loss.gaussian(best[1])
+    yield _gaussian(best.frame)
     ends = []
-    for end in ranked:
-        for value, x in minimise(loss, end[1], tolerance=tolerance):
-            end = value, x
+    for start in ranked:
+        end = start
+        for improved in _improved(loss, start, tolerance):
+            end = improved
             best = min(best, end, key=_value)
-            yield loss.gaussian(best[1])
+            yield _gaussian(best.frame)
         ends.append(end)
     return sorted(ends, key=_value)
 
 
-def _value(pair: tuple[float, Tensor]) -> float:
-    return pair[0]
-
-
-@dataclass(frozen=True, eq=False)
-class _Loss:
-    """Minus the ELBO on fixed draws, up to its constant, as a function of [P]: m, log L_ii, then L
-    below the diagonal.
-
-    Args:
-        target: the density.
-        full: whether L has more than its diagonal.
-        eps: the draws, [n, D].
+def _improved(loss: Loss, start: Candidate, tolerance: float) -> Iterator[Candidate]:
+    """L-BFGS in the frame of the start, then in that of where it came to, until there is nothing to
+    be gained in a frame of its own.
     """
-
-    target: Target
-    full: bool
-    eps: Tensor
-
-    def __call__(self, x: Tensor) -> tuple[float, Tensor]:
-        """The loss, inf where the density is not finite at every draw, and its gradient: [P] ->
-        nats, [P].
-        """
-        dim = self.target.dim
-        loc, scale = self._parts(x)
-        log_p, slope = self.target.value_and_grad(
-            loc + (self.eps @ scale.T if self.full else self.eps * scale)
-        )
-        if self.full:
-            by_scale = slope.T @ self.eps / len(self.eps)
-            below = by_scale[self._below]
-            by_scale, scale = by_scale.diagonal(), scale.diagonal()
-        else:
-            by_scale, below = (slope * self.eps).mean(0), x[:0]
-        value = float(-log_p.mean() - x[dim : 2 * dim].sum())
-        gradient = -torch.cat([slope.mean(0), by_scale * scale + 1, below])
-        return (value if math.isfinite(value) and gradient.isfinite().all() else math.inf), gradient
-
-    def start(self, loc: Tensor, width: float) -> Tensor:
-        """N(loc, width^2 I) as a point: [D] -> [P]."""
-        dim = self.target.dim
-        below = torch.zeros(dim * (dim - 1) // 2 if self.full else 0, dtype=torch.float64)
-        return torch.cat([loc, torch.full_like(loc, math.log(width)), below])
-
-    def halved(self, x: Tensor) -> Tensor:
-        """The same Gaussian with half the width: [P] -> [P]."""
-        loc, log_diagonal, below = x.tensor_split([self.target.dim, 2 * self.target.dim])
-        return torch.cat([loc, log_diagonal - math.log(2), below / 2])
-
-    def gaussian(self, x: Tensor) -> Gaussian:
-        """The approximation at a point, [P]."""
-        return Gaussian(*self._parts(x))
-
-    def _parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        loc, log_diagonal, below = x.tensor_split([self.target.dim, 2 * self.target.dim])
-        if not self.full:
-            return loc, log_diagonal.exp()
-        scale = log_diagonal.exp().diag()
-        scale[self._below] = below
-        return loc, scale
-
-    @cached_property
-    def _below(self) -> tuple[Tensor, Tensor]:
-        rows, columns = torch.tril_indices(self.target.dim, self.target.dim, -1)
-        return rows, columns
+    here, before = start, math.inf
+    while before - here.value >= tolerance and not gap(here.frame, loss, loss) < tolerance:
+        frame, before = here.frame, here.value
+        steps = minimise(partial(loss, frame), loss.origin(frame), tolerance=tolerance)
+        for value, x in itertools.islice(steps, STEPS):
+            here = Candidate(value, frame.at(x))
+            yield here
 
 
-def _normals(n: int, dim: int, generator: Generator) -> Tensor:
-    """Scrambled Sobol points made normal, with mean 0 and covariance I exactly: [n, dim].
+def _value(candidate: Candidate) -> float:
+    return candidate.value
 
-    With exact moments the average of a quadratic is exact, so a Gaussian posterior needs no more
-    draws in 100 dimensions.
-    """
-    seed = int(torch.randint(2**31, (), generator=generator))
-    sobol = SobolEngine(dim, scramble=True, seed=seed)  # type: ignore[no-untyped-call]
-    corners = sobol.draw(n, dtype=torch.float64)
-    # the centres of the cells: never 0 or 1
-    eps = torch.special.ndtri(corners + 0.5**SobolEngine.MAXBIT / 2)
-    eps = eps - eps.mean(0)
-    factor: Tensor = torch.linalg.cholesky(eps.T @ eps / n)
-    white: Tensor = torch.linalg.solve_triangular(factor, eps.T, upper=False)
-    return white.T.contiguous()
+
+def _gaussian(frame: Frame, diagnostics: Mapping[str, float] | None = None) -> Gaussian:
+    return Gaussian(frame.loc, frame.factor, diagnostics or {})

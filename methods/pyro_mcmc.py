@@ -26,6 +26,7 @@ from torch import Generator, Tensor
 
 from methods.base import Budget, Draws, Method, Target
 from methods.parts.diagnostics import ChainDiagnostics
+from methods.parts.finite import sound, whereabouts
 from methods.parts.validate import require
 
 TRIES = 100  # starting points drawn per chain before giving up
@@ -83,20 +84,20 @@ class _PyroSampler(Method):
         return _Chain(self._kernel(potential), potential, start, self.warmup, seed)
 
     def _start(self, target: Target, generator: Generator) -> Tensor:
+        tried = []
         for _ in range(TRIES):
             z = self.radius * (
                 2 * torch.rand(target.dim, generator=generator, dtype=torch.float64) - 1
             )
-            value, gradient = target.value_and_grad(z)
-            if value.isfinite() and gradient.isfinite().all():
+            tried.append((z, *target.value_and_grad(z)))
+            if sound(*tried[-1][1:]):
                 return z
-        where = (
-            f"{TRIES} starting points uniform on (-{self.radius:g}, {self.radius:g}) in each"
-            " coordinate"
-        )
+        points, value, gradient = map(torch.stack, zip(*tried, strict=True))
         raise ValueError(
             f"{type(self).__name__}(radius={self.radius!r}): the density is finite at none of"
-            f" {where}; change radius."
+            f" {TRIES} starting points uniform on (-{self.radius:g}, {self.radius:g}) in each"
+            f" coordinate. It is not {whereabouts(target, points, value, gradient)}. Change radius"
+            " if it is finite elsewhere."
         )
 
     def _figures(self, kernels: list[Any], steps: Tensor) -> dict[str, float]:

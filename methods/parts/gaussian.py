@@ -7,7 +7,8 @@ either is exact.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Generator, Tensor
@@ -23,6 +24,7 @@ class Gaussian(Approximation):
         loc: m, the mean, [D], float64.
         scale_tril: L, float64: lower triangular [D, D] with a positive diagonal, or [D], the
             standard deviations alone.
+        diagnostics: figures that tell how it was found.
 
     Raises:
         ValueError: if the shapes do not match, a number is not finite, or the diagonal of L is not
@@ -31,6 +33,7 @@ class Gaussian(Approximation):
 
     loc: Tensor
     scale_tril: Tensor
+    diagnostics: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         dim = len(self.loc)

@@ -147,7 +147,7 @@ def test_values_that_are_not_finite_far_out_do_no_harm(beyond: float) -> None:
 
 
 def test_a_density_that_is_nowhere_finite_is_refused() -> None:
-    with pytest.raises(ValueError, match="no finite density around any of 100 points"):
+    with pytest.raises(ValueError, match="not finite at 100 of 100 points"):
         fit(Walled(0.0, math.nan), 0)
 
 
