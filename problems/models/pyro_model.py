@@ -16,18 +16,24 @@ from __future__ import annotations
 import contextlib
 import functools
 import operator
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyro
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.overrides import TorchFunctionMode
 
 from problems.base import Problem, Reference
+from problems.models.pyro_faults import NoPosteriorError
 from problems.models.pyro_walk import Site, Walk
+from problems.parts.edges import refuse
 from problems.parts.stored import reference
+
+TRIES = 20  # points, besides the origin, at which a model is tried before it is refused
+LONGEST = 200  # letters of another library's error
 
 # by the default dtype
 FLOATS = (torch.ones, torch.zeros, torch.empty, torch.eye, torch.linspace, torch.logspace)
@@ -64,8 +70,30 @@ class PyroModel(Problem):
 
     @functools.cached_property
     def sites(self) -> tuple[Site, ...]:
-        """The unobserved sample sites in the order of the model."""
-        return tuple(self._walk(Walk(self._called), validated=True).sites)
+        """The unobserved sample sites in the order of the model.
+
+        Learnt without a look at the density, which may be nothing at the point where they are:
+        only arguments of distributions must be sound at one of several points.
+        """
+        generator, failed = Generator().manual_seed(0), None
+
+        def random(shape: torch.Size) -> Tensor:
+            return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+        for start in ({}, *[{"start": random}] * TRIES):
+            walk = Walk(self._called, **start)
+            try:
+                return tuple(self._walk(walk, validated=True).sites)
+            except NoPosteriorError:
+                raise
+            except ValueError as error:
+                failed = failed or (walk.place, error)
+        assert failed is not None
+        where = self._unsound() or failed[0]
+        raise ValueError(
+            f"PyroModel(model={self._called}): {where}: at none of {TRIES + 1} points are the"
+            f" arguments of every distribution sound. {failed[1]}"
+        ) from failed[1]
 
     @property
     def dim(self) -> int:
@@ -85,25 +113,50 @@ class PyroModel(Problem):
         return reference(self)
 
     def log_density(self, z: Tensor) -> Tensor:
-        found: Tensor = self._over_rows(self._log_joint, z.reshape(-1, self.dim), z.shape[:-1])
-        return found
+        rows = z.reshape(-1, self.dim).double()
+        found: Tensor = self._over_rows(self._log_joint, rows, z.shape[:-1])
+        return found.to(z.dtype)
 
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
         """Every unobserved and every deterministic site, in the model's own units: [..., D] ->
-        {name: [..., *shape]}.
+        {name: [..., *shape]}, of the type of z.
         """
-        found: dict[str, Tensor] = self._over_rows(
-            self._values, z.reshape(-1, self.dim), z.shape[:-1]
-        )
-        return found
+        rows = z.reshape(-1, self.dim).double()
+        found: dict[str, Tensor] = self._over_rows(self._values, rows, z.shape[:-1])
+        return {
+            name: value.to(z.dtype) if value.is_floating_point() else value
+            for name, value in found.items()
+        }
 
     def unconstrain(self, values: Mapping[str, Tensor]) -> Tensor:
-        """The way back, from the unobserved sites: {name: [..., *shape]} -> [..., D]."""
-        batch = values[self.sites[0].name].shape
-        batch = batch[: len(batch) - len(self.sites[0].shape)]
+        """The way back, from the unobserved sites: {name: [..., *shape]} -> [..., D], of their
+        type.
+
+        Raises:
+            ValueError: if values lie on the edge of their support, where rounding puts them: no
+                coordinates are theirs; the site is named, and how many.
+        """
+        first = values[self.sites[0].name]
+        batch = first.shape[: first.dim() - len(self.sites[0].shape)]
         rows = {site.name: values[site.name].reshape(-1, *site.shape) for site in self.sites}
-        found: Tensor = self._over_rows(self._free, rows, batch)
-        return found
+        found: dict[str, Tensor] = self._over_rows(self._free, rows, batch)
+        coordinates = found.pop("")
+        for name, kept in found.items():
+            refuse(
+                f"PyroModel(model={self._called}).unconstrain",
+                name,
+                kept,
+                "lies inside its support and not on the edge",
+            )
+        return coordinates.to(first.dtype if first.is_floating_point() else torch.float64)
+
+    def explain(self, z: Tensor) -> str:
+        """Which site keeps the log density at z, [D], from being finite, and why; empty if none."""
+        return self._explained(Walk(self._called, z.detach().double(), explain=True))
+
+    @property
+    def batched(self) -> bool:
+        return not self._obstacle
 
     def _log_joint(self, row: Tensor) -> Tensor:
         return self._walk(Walk(self._called, row)).log_joint
@@ -111,8 +164,16 @@ class PyroModel(Problem):
     def _values(self, row: Tensor) -> dict[str, Tensor]:
         return self._walk(Walk(self._called, row)).values
 
-    def _free(self, values: Mapping[str, Tensor]) -> Tensor:
-        return torch.cat(self._walk(Walk(self._called, given=values)).free)
+    def _free(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        walk = self._walk(Walk(self._called, given=values))
+        return {**walk.kept, "": torch.cat(walk.free)}
+
+    def _explained(self, walk: Walk) -> str:
+        try:
+            self._walk(walk)
+        except (ValueError, RuntimeError) as error:  # such as a matrix without a Cholesky factor
+            return walk.fault or f"{walk.place}: {str(error).strip().splitlines()[0]}"
+        return walk.fault
 
     @property
     def _called(self) -> str:
@@ -129,15 +190,33 @@ class PyroModel(Problem):
         return walk
 
     @functools.cached_property
-    def _vectorised(self) -> bool:
-        """Whether the model can be run on all rows at once; one that branches on values cannot."""
+    def _obstacle(self) -> str:
+        """What keeps the model from being run on all rows at once, empty if nothing does; said
+        once.
+        """
         rows = torch.linspace(-1, 1, 3 * self.dim, dtype=torch.float64).reshape(3, self.dim)
-        one_by_one = torch.stack([self._log_joint(row) for row in rows])
+        walks: list[Walk] = []
+
+        def joint(row: Tensor) -> Tensor:
+            walks.append(Walk(self._called, row))
+            return self._walk(walks[-1]).log_joint
+
+        one_by_one = torch.stack([joint(row) for row in rows])
         try:
-            at_once = torch.func.vmap(self._log_joint)(rows)
-        except Exception:  # whatever vmap cannot do in a stranger's model, a loop can
-            return False
-        return torch.allclose(at_once, one_by_one, rtol=1e-12, atol=1e-12, equal_nan=True)
+            at_once = torch.func.vmap(joint)(rows)
+        except Exception as error:  # whatever vmap cannot do in a stranger's model, a loop can
+            found = f"{walks[-1].place} ({str(error).strip().splitlines()[0][:LONGEST]})"
+        else:
+            if torch.allclose(at_once, one_by_one, rtol=1e-12, atol=1e-12, equal_nan=True):
+                return ""
+            found = "its log density, which differs between rows at once and one by one"
+        warnings.warn(
+            f"PyroModel(model={self._called}) is run row by row, and n rows take n times as long:"
+            f" torch.vmap stops at {found}. Write that part without branches on values and with"
+            " operations that torch.vmap knows, or as pyro.factor of its log density.",
+            stacklevel=2,
+        )
+        return found
 
     def _over_rows(
         self, one: Callable[[Any], Any], rows: Tensor | dict[str, Tensor], batch: torch.Size
@@ -148,7 +227,7 @@ class PyroModel(Problem):
         n = batch.numel()
         if n == 0:  # as if there were one row, to learn the shapes
             rows = _each(rows, lambda part: part.new_zeros((1, *part.shape[1:])))
-        if self._vectorised:
+        if self.batched:
             found = torch.func.vmap(one)(rows)
         else:
             found = _stacked([one(_each(rows, operator.itemgetter(i))) for i in range(max(n, 1))])

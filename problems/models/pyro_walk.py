@@ -5,7 +5,7 @@ joint density.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,9 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import biject_to
+
+from problems.models.pyro_faults import NoPosteriorError, data_fault, fault, log_prob
+from problems.parts.edges import interior, settled
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,10 @@ class Site:
         return math.prod(self.free)
 
 
+def _zeros(shape: torch.Size) -> Tensor:
+    return torch.zeros(shape, dtype=torch.float64)
+
+
 class Walk(Messenger):
     """Goes through a model once: gives every unobserved site its value, and adds up the log joint
     density.
@@ -59,30 +66,43 @@ class Walk(Messenger):
 
     Args:
         called: the model's name, for errors.
-        row: coordinates [D]; None to start every site at zero and learn the sites.
+        row: coordinates [D]; None to learn the sites, each at coordinates of its own.
         given: values by name to find the coordinates of, in place of ``row``.
+        start: the coordinates that a site is learnt at, of a shape; zeros by default.
+        explain: whether to keep in words what is not finite, and where.
     """
 
     def __init__(
-        self, called: str, row: Tensor | None = None, given: Mapping[str, Tensor] | None = None
+        self,
+        called: str,
+        row: Tensor | None = None,
+        given: Mapping[str, Tensor] | None = None,
+        *,
+        start: Callable[[torch.Size], Tensor] = _zeros,
+        explain: bool = False,
     ) -> None:
         self._called, self._row, self._given = called, row, given
+        self._start, self._explain = start, explain
         self._at = 0
+        self.kept: dict[str, Tensor] = {}  # whether the given values have coordinates
+        self.place = "before its first site"  # how far the walk has come, for errors
+        self.fault = ""
         self.log_joint = torch.zeros((), dtype=torch.float64)
         self.values: dict[str, Tensor] = {}
         self.free: list[Tensor] = []
         self.sites: list[Site] = []
 
     def _pyro_param(self, message: Any) -> None:
-        raise ValueError(
+        raise NoPosteriorError(
             f"PyroModel(model={self._called}) has the parameter {message['name']!r}; a posterior"
             " has none: give its value as an argument."
         )
 
     def _pyro_sample(self, message: Any) -> None:
+        self.place = f"the site {message['name']!r}"
         if site_is_subsample(message):
             if message["fn"].subsample_size not in (None, message["fn"].size):
-                raise ValueError(
+                raise NoPosteriorError(
                     f"PyroModel(model={self._called}): the plate {message['name']!r} is subsampled,"
                     " which makes the density random; leave subsample_size out."
                 )
@@ -95,20 +115,34 @@ class Walk(Messenger):
         if message["infer"].get("_deterministic"):
             self.values[message["name"]] = message["value"]
             return
-        value = message["fn"].log_prob(message["value"], *message["args"], **message["kwargs"])
-        scaled = scale_and_mask(value, message["scale"], message["mask"])  # type: ignore[no-untyped-call]
-        self.log_joint = self.log_joint + scaled.sum()
+        law, value = message["fn"], torch.as_tensor(message["value"])
+        if self._learning:  # at no point in particular, where the density says nothing
+            if message["is_observed"] and (said := data_fault(law, value, message["mask"])):
+                raise NoPosteriorError(f"PyroModel(model={self._called}): {self.place}: {said}.")
+        else:
+            density = log_prob(law, value)
+            if self._explain and not self.fault and (said := fault(law, value, density)):
+                self.fault = f"{self.place}: {said}"
+            scaled = scale_and_mask(density, message["scale"], message["mask"])  # type: ignore[no-untyped-call]
+            self.log_joint = self.log_joint + scaled.sum()
+        self.place = f"what follows the site {message['name']!r}"
+
+    @property
+    def _learning(self) -> bool:
+        return self._row is None and self._given is None
 
     def _place(self, message: Any) -> None:
         name, transform, shape = message["name"], self._transform(message), message["fn"].shape()
         if self._given is not None:
-            x = self._given[name]
+            support = message["fn"].support
+            x = settled(support, self._given[name].double())
+            self.kept[name] = interior(support, self._given[name].double())[0].all()
             u = transform.inv(x)
         else:
             free = torch.Size(transform.inverse_shape(shape))
             u = self._next(free)
             x = transform(u)
-        if self._row is None and self._given is None:
+        if self._learning:
             self.sites.append(Site(name, tuple(shape), tuple(u.shape), _prefix(name, transform, u)))
         self.log_joint = self.log_joint + transform.log_abs_det_jacobian(u, x).sum()
         self.values[name] = message["value"] = x
@@ -116,18 +150,18 @@ class Walk(Messenger):
 
     def _next(self, shape: torch.Size) -> Tensor:
         if self._row is None:
-            return torch.zeros(shape, dtype=torch.float64)
+            return self._start(shape)
         start, self._at = self._at, self._at + shape.numel()
         return self._row[start : self._at].reshape(shape)
 
     def _transform(self, message: Any) -> Any:
         where = f"PyroModel(model={self._called}): the site {message['name']!r}"
         if message["fn"].support.is_discrete:
-            raise ValueError(f"{where} is discrete; sum it out of the model, or observe it.")
+            raise NoPosteriorError(f"{where} is discrete; sum it out of the model, or observe it.")
         try:
             return biject_to(message["fn"].support)
         except NotImplementedError:
-            raise ValueError(
+            raise NoPosteriorError(
                 f"{where} has a support that Pyro has no transform for: {message['fn'].support}."
             ) from None
 
