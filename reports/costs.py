@@ -18,7 +18,7 @@ from reports.entries import shown
 from reports.intervals import BRACKET
 from reports.intervals import Figure as Interval
 from reports.results import FLOOR, Key, Results, ordered
-from reports.style import TRUTH, WIDTH, Look, legend
+from reports.style import TRUTH, WIDTH, Grid, Legend, Look
 
 MARKERS = {"exact": "o", "lower bound": "^", "upper bound": "v", "estimate": "D", BRACKET: "s"}
 COSTS = (
@@ -26,6 +26,7 @@ COSTS = (
     ("gradients", "Gradient evaluations", numbers.count),
 )
 DECADES = 5  # of quality shown at most
+HIGHEST = 1e100  # what is further away has no place on an axis
 BAND = "noise floor of estimates"
 NO_BAND = "no noise floor: exact was not measured"
 
@@ -48,22 +49,23 @@ class Costs(NamedTuple):
 def costs(results: Results, problem: str, looks: Mapping[str, Look]) -> Costs | None:
     """Two panels with one quality axis; None where no method has a finite figure."""
     metric = results.divergence(problem) or ""
-    frame = results.frame[
-        (results.frame["problem"] == problem) & (results.frame["metric"] == metric)
-    ]
-    points = frame[
-        (frame["status"] == "ok") & (frame["method"] != FLOOR) & frame["value"].map(math.isfinite)
-    ]
+    frame = results.of(problem)
+    frame = frame[(frame["metric"] == metric) & (frame["status"] == "ok")]
+    points = frame[(frame["method"] != FLOOR) & frame["value"].abs().lt(HIGHEST)]
     if points.empty:
         return None
     floor = results.figures.get((problem, metric, FLOOR))
     line = max(floor.high, 0.0) if floor else 0.0
     points, bottom = _placed(points, line, floor.kind if floor else "estimate")
     methods = ordered(results, problem, dict.fromkeys(points["method"]))
-    figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
-    for axes, (column, title, written) in zip(
-        figure.subplots(1, 2, sharey=True), COSTS, strict=True
-    ):
+    name = BAND if floor and floor.kind == "estimate" else "noise floor"
+    band = {name: TRUTH[0]} if line > bottom else {} if floor else {NO_BAND: "none"}
+    legend = Legend({method: looks[method] for method in methods}, band)
+    grid = Grid(2, (WIDTH - 0.9) / 2, 2.7, [0.06], left=0.7, head=legend.height)
+    figure, (panels,) = grid.draw()
+    panels[1].sharey(panels[0])
+    panels[1].tick_params(labelleft=False)
+    for axes, (column, title, written) in zip(panels, COSTS, strict=True):
         if line > bottom:
             axes.axhspan(bottom / 10, line, color=TRUTH[0], linewidth=0)
         for method in methods:
@@ -83,9 +85,7 @@ def costs(results: Results, problem: str, looks: Mapping[str, Look]) -> Costs | 
         axes.tick_params(which="minor", length=0)
     _label(figure.axes[0].yaxis, lambda value: numbers.plain(value, 1))
     figure.axes[0].set_ylabel(results.measure(metric).heading)
-    name = BAND if floor and floor.kind == "estimate" else "noise floor"
-    band = {name: TRUTH[0]} if line > bottom else {} if floor else {NO_BAND: "none"}
-    legend(figure, {method: looks[method] for method in methods}, band)
+    legend.draw(figure)
     absent = sorted(set(frame.loc[frame["value"].notna(), "method"]) - set(methods) - {FLOOR})
     return Costs(
         figure,

@@ -10,7 +10,8 @@ from scipy.ndimage import gaussian_filter
 
 Array = NDArray[np.floating]
 SHARES = (0.95, 0.8, 0.5)  # of the mass, inside the contours
-BINS_1D, BINS_2D = 160, 96
+BINS_1D, BINS_2D = 160, 64
+FAR = 2.0  # widths of a window beyond it, to which draws further away are brought
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,21 @@ def window(truth: Array, others: list[Array]) -> Window:
     return Window(max(lowest, low - room) - margin, min(highest, high + room) + margin)
 
 
+def constant(truth: Array) -> bool:
+    """Whether a coordinate of the truth [n] is one value to rounding, so that there is no density
+    to draw.
+    """
+    low, high = (float(np.quantile(truth, q)) for q in (0.002, 0.998))
+    return not high - low > 1e-12 * max(abs(low), abs(high))
+
+
 def bandwidth(x: Array, dims: int) -> float:
     """Scott's rule on the spread of the densest half of the draws, which two far modes do not
     inflate.
+
+    Args:
+        x: draws [n] in units of a window's width, those far outside drawn in (``_placed``).
+        dims: of the density.
     """
     counts, edges = np.histogram(x, bins=int(min(200, 10 + 3 * len(x) ** 0.5)))
     dense = np.sort(counts)[::-1]
@@ -52,26 +65,32 @@ def bandwidth(x: Array, dims: int) -> float:
     return float(spread * len(x) ** (-1 / (dims + 4)))
 
 
+def _placed(x: Array, shown: Window) -> Array:
+    """Draws [n] with the window at 0 to 1; those that are far away are brought to its surroundings,
+    where they are as little seen.
+    """
+    placed: Array = np.clip((x - shown.low) / (shown.high - shown.low), -FAR, 1 + FAR)
+    return placed
+
+
 def curve(x: Array, shown: Window) -> Array:
     """Density of draws [n] at the window's centres, [BINS_1D]; its integral is the share of draws
     inside.
     """
-    counts, edges = np.histogram(x, bins=shown.edges(BINS_1D))
-    step = float(edges[1] - edges[0])
-    return gaussian_filter(counts / (len(x) * step), _bins(bandwidth(x, 1), step), mode="constant")
+    placed = _placed(x, shown)
+    counts, _ = np.histogram(placed, bins=BINS_1D, range=(0.0, 1.0))
+    step = (shown.high - shown.low) / BINS_1D
+    width = _bins(bandwidth(placed, 1), 1 / BINS_1D)
+    return gaussian_filter(counts / (len(x) * step), width, mode="constant")
 
 
 def surface(x: Array, y: Array, across: Window, up: Window) -> Array:
     """Density of draws [n], [n] at the windows' centres, [BINS_2D up, BINS_2D across], up to a
     constant.
     """
-    counts, up_edges, across_edges = np.histogram2d(
-        y, x, bins=[up.edges(BINS_2D), across.edges(BINS_2D)]
-    )
-    widths = (
-        _bins(bandwidth(y, 2), up_edges[1] - up_edges[0]),
-        _bins(bandwidth(x, 2), across_edges[1] - across_edges[0]),
-    )
+    right, high = _placed(x, across), _placed(y, up)
+    counts, _, _ = np.histogram2d(high, right, bins=BINS_2D, range=((0.0, 1.0), (0.0, 1.0)))
+    widths = [_bins(bandwidth(placed, 2), 1 / BINS_2D) for placed in (high, right)]
     return gaussian_filter(counts, widths, mode="constant")
 
 

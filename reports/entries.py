@@ -4,71 +4,122 @@ that its ruler has.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import pandas as pd
 
 from reports import numbers
 from reports.brackets import LOWER, UPPER, WHOLE
+from reports.comparing import ROUNDING
 from reports.intervals import BRACKET, Figure
-from reports.ranking import Verdict
 from reports.results import FLOOR, Results
 from reports.sheet import Entry
 
 NONE = "—"
 BY_DENSITIES = "by densities"
+ZERO = "0 to rounding"
+LISTED = 3  # seeds whose values are written one by one; of more, the lowest and the highest
+Remark = tuple[str, bool]  # words, and whether they stay where a table is brief
 
 
-def shown(figure: Figure) -> str:
-    """A figure with its uncertainty; of a bracket both ends."""
+def shown(figure: Figure, *, rounds: bool = True) -> str:
+    """A figure with its uncertainty; of a bracket both ends.
+
+    Args:
+        figure: what is known.
+        rounds: whether it is so scaled that nothing below ``ROUNDING`` was measured.
+    """
+    ends = [figure.value, *([figure.above.value] if figure.above is not None else [])]
+    if rounds and max(*map(abs, ends), figure.half_width) < ROUNDING:
+        return ZERO
     if figure.above is not None:
         return numbers.between(figure.value, figure.above.value, figure.half_width)
     return numbers.bounded(figure.value, figure.half_width, figure.kind)
 
 
+def seeds_apart(values: Sequence[float]) -> str:
+    """What seeds that differ read, each or from the lowest to the highest."""
+    if not values:
+        return ""
+    if len(values) <= LISTED:
+        return f"seeds {', '.join(numbers.plain(value, 3) for value in values)}"
+    return f"seeds {numbers.plain(values[0], 3)} to {numbers.plain(values[-1], 3)}"
+
+
 def entry(results: Results, problem: str, metric: str, method: str) -> Entry:
     """One figure of one method; the row of exact draws says which floor belongs to which ruler."""
-    words, figure = results.measure(metric), results.figures.get((problem, metric, method))
+    key = problem, metric, method
+    words, figure = results.measure(metric), results.figures.get(key)
     if words.written is not None:
         return _cost(results, problem, metric, method)
     if method == FLOOR:
         return _floor(results, problem, metric)
     if figure is None:
-        return Entry(NONE)
+        absent = dict.fromkeys(found.status for found in results.rows(key))
+        return Entry(NONE, ", ".join(absent), own=False)
     if _told(results, problem, metric, method, figure):
-        return Entry(f"as {results.measure(WHOLE).short}")
-    verdict = results.verdicts.get((problem, metric, method), Verdict())
+        return Entry(f"as {results.measure(WHOLE).short}", own=False)
+    remarks = _remarks(results, problem, metric, method, figure)
     return Entry(
-        shown(figure), ", ".join(_remarks(results, problem, metric, method, figure)), verdict
+        shown(figure, rounds=words.rounds),
+        ", ".join(text for text, _ in remarks),
+        results.verdict(key),
+        brief=", ".join(text for text, stays in remarks if stays),
     )
 
 
 def _cost(results: Results, problem: str, metric: str, method: str) -> Entry:
     key, written = (problem, metric, method), results.measure(metric).written
-    values, figure = results.rows(key)["value"], results.figures.get(key)
+    figure = results.figures.get(key)
+    values = [found.value for found in results.rows(key) if found.value is not None]
     if figure is None or written is None:
-        return Entry(NONE)
-    return Entry(written(figure.value), numbers.span(values.min(), values.max(), written))
+        return Entry(NONE, own=False)
+    return Entry(written(figure.value), numbers.span(min(values), max(values), written))
 
 
-def _remarks(results: Results, problem: str, metric: str, method: str, figure: Figure) -> list[str]:
-    words, ruler = results.measure(metric), results.ruler(problem, metric)
-    said = (
-        [figure.kind] if metric == results.divergence(problem) or figure.kind != "estimate" else []
+def _remarks(
+    results: Results, problem: str, metric: str, method: str, figure: Figure
+) -> list[Remark]:
+    key, words, ruler = (
+        (problem, metric, method),
+        results.measure(metric),
+        results.ruler(problem, metric),
     )
-    if figure.seeds < (asked := len(results.rows((problem, metric, method)))):
-        said.append(f"{figure.seeds} of {asked} seeds")
+    said: list[Remark] = []
+    if metric == results.divergence(problem) or figure.kind != "estimate":
+        said.append((figure.kind, False))
+    if figure.seeds < (asked := len(results.rows(key))):
+        said.append((f"{figure.seeds} of {asked} seeds", True))
+    if apart := seeds_apart(figure.spread):
+        said.append((apart, True))
     if words.ideal is None:
         return said
-    distance, refuting = (
-        results.distance((problem, metric, method)),
-        results.refuted(problem, metric, method),
-    )
-    if ruler.misled(distance):
-        said.append("misled: below the floor")
-    elif refuting is not None:
-        said.append(f"misled: at least {numbers.plain(refuting.least, 2)}")
-    elif figure.kind == "lower bound" and ruler.floor is not None and ruler.within(distance):
-        said.append("inside the floor")
+    if fault := blamed(results, problem, metric, method):
+        said.append((fault, True))
+    elif (
+        figure.kind == "lower bound"
+        and ruler.floor is not None
+        and ruler.within(results.distance(key))
+    ):
+        said.append(("inside the floor", False))
     return said
+
+
+def blamed(results: Results, problem: str, metric: str, method: str) -> str:
+    """Why a figure is not believed, in a few words; empty where it is."""
+    key = problem, metric, method
+    fault = results.verdict(key).fault
+    if fault == "impossible":
+        return "cannot be: never below 0"
+    if fault == "below":
+        return "misled: below the floor"
+    if fault == "denied" and (refuting := results.refuted(*key)) is not None:
+        return f"misled: at least {numbers.plain(refuting.low, 2)}"
+    if fault == "chains":
+        worst = results.r_hat(problem, method)
+        return f"misled: chains disagree, R-hat {numbers.plain(worst or math.nan, 3)}"
+    return ""
 
 
 def _floor(results: Results, problem: str, metric: str) -> Entry:
@@ -78,19 +129,19 @@ def _floor(results: Results, problem: str, metric: str) -> Entry:
     words, figure = results.measure(metric), results.figures.get((problem, metric, FLOOR))
     ideal = None if words.ideal is None else f"{words.ideal:g}"
     kinds = {
-        f.kind
-        for (p, m, method), f in results.figures.items()
-        if (p, m) == (problem, metric) and method != FLOOR
+        results.figures[problem, metric, method].kind
+        for method in results.measured(problem, metric)
     }
     own = figure.kind if figure is not None else "estimate"
     sharp = ideal is not None and (
         words.density or kinds & ({"exact", BRACKET, "lower bound", "upper bound"} - {own})
     )
     if figure is None:
-        return Entry(ideal or NONE, BY_DENSITIES) if sharp else Entry(NONE)
+        return Entry(ideal or NONE, BY_DENSITIES) if sharp else Entry(NONE, own=False)
     kind = figure.kind if metric == results.divergence(problem) or figure.kind != "estimate" else ""
     return Entry(
-        shown(figure), "; ".join(filter(None, [kind, f"{ideal} {BY_DENSITIES}" if sharp else ""]))
+        shown(figure, rounds=words.rounds),
+        "; ".join(filter(None, [kind, f"{ideal} {BY_DENSITIES}" if sharp else ""])),
     )
 
 
@@ -105,19 +156,11 @@ def _told(results: Results, problem: str, metric: str, method: str, figure: Figu
     return whole.kind in known and figure.value <= whole.value + whole.half_width
 
 
-def tells(found: Entry) -> bool:
-    """Whether an entry holds a figure of its own."""
-    return found.text != NONE and not found.text.startswith("as ")
-
-
-def seeds(rows: pd.DataFrame) -> str:
+def seeds(cells: pd.DataFrame) -> tuple[str, str]:
     """How many cells there are, and how those ended that did not end well."""
-    cells = rows.drop_duplicates("key")
     whole, total = int((cells["status"] == "ok").sum()), len(cells)
     counted = f"{total} seed{'s' * (total != 1)}"
     if whole == total:
-        return counted
-    return (
-        f"{whole} of {counted};"
-        f" {', '.join(dict.fromkeys(cells.loc[cells['status'] != 'ok', 'status']))}"
-    )
+        return counted, ""
+    ended = ", ".join(dict.fromkeys(cells.loc[cells["status"] != "ok", "status"]))
+    return f"{whole} of {counted}", ended

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+
+from matplotlib.figure import Figure
 
 from bench.store import Store
 from reports.costs import costs
+from reports.guarded import guarded
 from reports.posteriors import COORDINATES, Posterior, gather, marginals, pairs, telling_pairs
 from reports.results import FLOOR, Results
-from reports.style import Look, Picture, looks, picture, styled
+from reports.style import Look, Picture, looks, styled
 
+NOT_DRAWN = "This picture could not be drawn:"
 SHARES = (
     "Grey: the truth, its darkest part holding 50% of the mass, the next 80% and the lightest 95%."
 )
@@ -29,17 +33,25 @@ def pictures(store: Store, results: Results, problem: str) -> list[Picture]:
     name = f"{results.problems.index(problem) + 1}-{slug or 'problem'}"
     look = looks(results.methods)
     with styled():
-        posterior = gather(store, results, problem)
+        posterior = guarded(lambda: gather(store, results, problem), str)
         words = f"{_seed(results, problem)} {_floor(results, problem, posterior)}"
-        found = (
-            [] if posterior is None else list(_posteriors(posterior, name, problem, words, look))
-        )
+        found: list[Picture] = []
+        if isinstance(posterior, Posterior):
+            found += _posteriors(posterior, name, problem, words, look)
+        elif posterior:
+            found.append(Picture(f"{name}-posteriors", "", NOT_DRAWN, f"{NOT_DRAWN} {posterior}."))
         return [*found, *_costs(results, name, problem, look)]
 
 
-def _floor(results: Results, problem: str, posterior: Posterior | None) -> str:
+def _drawn(name: str, caption: str, alt: str, draw: Callable[[], Figure]) -> Picture:
+    """A picture, or in its place why it could not be drawn."""
+    figure = guarded(draw, lambda why: f"{NOT_DRAWN} {why}.")
+    return Picture(name, caption if isinstance(figure, Figure) else "", alt, figure)
+
+
+def _floor(results: Results, problem: str, posterior: Posterior | str) -> str:
     """How far from the truth draws come by chance alone, or that nothing shows it."""
-    if posterior is not None and FLOOR in posterior.draws:
+    if isinstance(posterior, Posterior) and FLOOR in posterior.draws:
         return (
             "exact (noise floor): fresh draws of the truth; what differs no more than they do is"
             " chance."
@@ -58,13 +70,17 @@ def _posteriors(
     posterior: Posterior, name: str, problem: str, seed: str, look: Mapping[str, Look]
 ) -> Iterator[Picture]:
     methods = ", ".join(method for method in posterior.draws if method != FLOOR) or FLOOR
-    total = len(posterior.coordinates)
-    if total > 1:
+    total, varied = len(posterior.coordinates), len(posterior.varied)
+    left = "".join(f" {who}: {why}." for who, why in posterior.absent.items())
+    if varied < total:
+        still = [posterior.coordinates[i] for i in range(total) if i not in posterior.varied]
+        left += f" Constant to rounding, and so without a density: {', '.join(still)}."
+    if varied > 1:
         chosen = telling_pairs(posterior)
         which = " and ".join(
             f"{posterior.coordinates[i]} with {posterior.coordinates[j]}" for i, j in chosen
         )
-        yield picture(
+        yield _drawn(
             f"{name}-posteriors",
             f"Each method over the truth. {SHARES} "
             "Coloured lines enclose the same shares of the method's draws; points are draws. "
@@ -74,12 +90,16 @@ def _posteriors(
                 if total > 2
                 else ""
             )
-            + f"{seed} The number under a name is that seed's, with its own 95% interval.",
+            + f"{seed} The number under a name is that seed's, with its own 95% interval.{left}",
             f"Draws and contours of {methods} over the true posterior of {problem}, in the"
             f" coordinates {which}.",
-            pairs(posterior, chosen, look),
+            lambda: pairs(posterior, chosen, look),
         )
-    yield picture(
+    if not varied:
+        why = f"{NOT_DRAWN} Every coordinate of the truth is constant to rounding."
+        yield Picture(f"{name}-marginals", "", NOT_DRAWN, why)
+        return
+    yield _drawn(
         f"{name}-marginals",
         "The density of each coordinate. Grey: the truth. Lines: the methods. "
         + (
@@ -87,28 +107,32 @@ def _posteriors(
             if total > COORDINATES
             else ""
         )
-        + seed,
+        + seed
+        + left,
         f"Marginal densities of {methods} over the truth of {problem}.",
-        marginals(posterior, look),
+        lambda: marginals(posterior, look),
     )
 
 
 def _costs(
     results: Results, name: str, problem: str, look: Mapping[str, Look]
 ) -> Iterator[Picture]:
-    found = costs(results, problem, look)
+    found = guarded(lambda: costs(results, problem, look), lambda why: why)
     if found is None:
         return
-    absent = f" Not drawn: {', '.join(found.absent)}." if found.absent else ""
     quality = results.measure(results.divergence(problem) or "").short
-    yield picture(
+    alt = f"{quality} of each method on {problem} against fitting time and gradient evaluations."
+    if isinstance(found, str):
+        yield Picture(f"{name}-costs", "", alt, f"{NOT_DRAWN} {found}.")
+        return
+    absent = f" Not drawn: {', '.join(found.absent)}." if found.absent else ""
+    yield Picture(
         f"{name}-costs",
         f"{quality} against what it cost, on logarithmic axes: lower and further left is better."
         " Lines: the median of the seeds; bands: from the lowest seed to the highest; the large"
         " marker is the end. ● exact, ▲ lower bound, ▼ upper bound, ◆ estimate, ■ with a bar:"
         " between bounds, from the lower to the upper. A method measured once is a point with its"
         f" 95% interval. {found.floor}{CLIPPED if found.clipped else ''}{absent}",
-        f"{quality} of each method on {problem} against fitting time and against gradient"
-        " evaluations.",
+        alt,
         found.figure,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,16 @@ EXPORTED = (
     *("seconds", "gradients", "metric", "value", "stderr", "kind"),
 )
 FORMATS = (".csv", ".parquet")
+CELL = (
+    *("key", "problem", "name", "method", "settings", "seed", "status", "reason"),
+    *("cell_seconds", "cell_gradients"),
+)
+ROW = {
+    **{name: name for name in ("key", "checkpoint", "gradients", "evaluations", "draws")},
+    **{name: name for name in ("seconds", "value", "stderr", "metric", "kind")},
+    "row_status": "status",
+    "row_reason": "reason",
+}
 TYPES = {
     **dict.fromkeys(("key", "problem", "name", "method", "settings", "status", "reason"), "object"),
     **dict.fromkeys(("seed", "checkpoint", "gradients", "evaluations", "draws"), "Int64"),
@@ -29,7 +39,7 @@ def settings_text(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{field}={value}" for field, value in settings.items())
 
 
-def load(store: Store) -> pd.DataFrame:
+def load(store: Store, keys: Iterable[str] | None = None) -> pd.DataFrame:
     """The whole run, cells joined with their rows.
 
     Columns: ``key``; ``problem`` and ``method`` as labels with their settings; ``name`` and
@@ -37,42 +47,57 @@ def load(store: Store) -> pd.DataFrame:
     ``checkpoint``; ``seconds``, ``gradients``, ``evaluations`` spent until then; ``draws`` the
     metric saw; ``metric``, ``value``, ``stderr``, ``kind``; ``row_status`` and ``row_reason`` of
     the figure itself. A cell without any figure has one row, its ``metric`` empty.
+
+    Args:
+        store: of the run.
+        keys: of the cells that are wanted; None for all.
     """
-    return pd.DataFrame.from_records(list(_records(store)), columns=list(TYPES)).astype(TYPES)
+    return joined(cells_of(store, keys), store.rows())
 
 
-def _records(store: Store) -> Iterator[dict[str, Any]]:
-    found: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in store.rows():
-        found[row["key"]].append(row)
-    for cell in store.cells():
-        common = {
-            "key": cell["key"],
-            "problem": label(cell["problem"], cell["problem_settings"]),
-            "name": cell["method"],
-            "method": label(cell["method"], cell["settings"]),
-            "settings": settings_text(cell["settings"]),
-            "seed": cell["seed"],
-            "status": cell["status"],
-            "reason": cell["reason"],
-        }
-        without = {"seconds": cell["seconds"], "gradients": cell["gradients"]}
-        for row in found[cell["key"]] or [without]:
-            figure = {name: row.get(name) for name in TYPES if name not in common}
-            yield {
-                **common,
-                **figure,
-                "row_status": row.get("status"),
-                "row_reason": row.get("reason"),
-            }
+def cells_of(store: Store, keys: Iterable[str] | None = None) -> list[dict[str, Any]]:
+    """The cells of the keys, all where there are none, in the order they ended."""
+    wanted = None if keys is None else set(keys)
+    return [cell for cell in store.cells() if wanted is None or cell["key"] in wanted]
 
 
-def diagnostics(store: Store) -> dict[tuple[str, str], list[dict[str, float]]]:
+def joined(cells: Sequence[Mapping[str, Any]], found: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """The frame of ``load`` from the cells and the rows of a store."""
+    left = pd.DataFrame([_cell(cell) for cell in cells], columns=list(CELL))
+    rows = pd.DataFrame({new: [row[old] for row in found] for new, old in ROW.items()})
+    whole = left.astype({"key": "object"}).merge(rows.astype({"key": "object"}), "left", on="key")
+    for spent in ("seconds", "gradients"):
+        whole[spent] = whole[spent].where(whole["metric"].notna(), whole.pop(f"cell_{spent}"))
+    return pd.DataFrame({name: _typed(whole[name], kind) for name, kind in TYPES.items()})
+
+
+def _cell(cell: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (
+        cell["key"],
+        label(cell["problem"], cell["problem_settings"]),
+        cell["method"],
+        label(cell["method"], cell["settings"]),
+        settings_text(cell["settings"]),
+        *(cell[name] for name in ("seed", "status", "reason", "seconds", "gradients")),
+    )
+
+
+def _typed(values: pd.Series[Any], kind: str) -> pd.Series[Any]:
+    """A column of its type; what is no number where one belongs is missing, and nothing fails."""
+    if kind == "object":
+        return values.astype(object).where(values.notna(), None)
+    found: pd.Series[Any] = pd.to_numeric(values, errors="coerce")
+    return found.astype(kind)  # type: ignore[call-overload, no-any-return]
+
+
+def diagnostics(
+    cells: Iterable[Mapping[str, Any]],
+) -> dict[tuple[str, str], list[dict[str, float]]]:
     """What methods report of themselves, by the labels of problem and method: one dictionary a cell
     that has any.
     """
     found: defaultdict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
-    for cell in store.cells():
+    for cell in cells:
         if cell["diagnostics"]:
             found[
                 label(cell["problem"], cell["problem_settings"]),

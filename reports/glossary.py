@@ -1,12 +1,15 @@
-"""What each metric is called on the page, in which unit, what it says in one sentence, and how
-methods are ranked by it.
+"""What each column of the page is called, what it says in one sentence, and how methods are ranked
+by it.
+
+A metric brings its own words, which the run keeps; here stand those of costs and diagnostics, and
+which metrics belong together, in which order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast, get_args
 
 from reports import numbers
 from reports.intervals import Worse
@@ -42,7 +45,17 @@ class Measure:
     @property
     def short(self) -> str:
         """The heading without its unit."""
-        return self.heading.partition(",")[0]
+        return self.heading.rpartition(", ")[0] or self.heading
+
+    @property
+    def unit(self) -> str:
+        """What stands after the comma of the heading; empty where nothing does."""
+        return self.heading.rpartition(", ")[2] if ", " in self.heading else ""
+
+    @property
+    def rounds(self) -> bool:
+        """Whether its unit is about one in size, so that 1e-9 of it is rounding."""
+        return self.unit in ("nats", "sd")
 
     @property
     def ranking(self) -> str:
@@ -61,131 +74,7 @@ def _cost(heading: str, meaning: str, written: Callable[[float], str]) -> Measur
     return Measure(heading, meaning, None, unranked="a cost", written=written)
 
 
-MEASURES = {
-    "kl_qp": Measure(
-        "KL(q‖p), nats",
-        "Kullback–Leibler divergence from the approximation q to the true posterior p, in units of"
-        " the natural logarithm: large where q puts mass that p lacks.",
-        astray=True,
-    ),
-    "kl_pq": Measure(
-        "KL(p‖q), nats",
-        "The same in the other direction; large where q misses mass that p has, a lost mode for"
-        " example.",
-        astray=True,
-    ),
-    "mean_error": Measure(
-        "Mean error, sd",
-        "Error of the posterior mean in the worst coordinate, in units of the true standard"
-        " deviation.",
-    ),
-    "sd_error": Measure(
-        "SD error, sd",
-        "Error of the posterior standard deviation in the worst coordinate, in units of the true"
-        " one.",
-    ),
-    "mmd": Measure(
-        "MMD²",
-        "Squared maximum mean discrepancy: a distance between two distributions by a kernel, 0"
-        " where they are equal.",
-    ),
-    "mode_balance": Measure(
-        "Mode balance",
-        "How far the shares of the posterior's named modes are from the true shares.",
-    ),
-    "kl_lower": Measure(
-        "KL(q‖p) at least, nats",
-        "The most KL(q‖p) that can be shown: by the density, by all preimages of a map, or by a"
-        " model fitted to other draws.",
-    ),
-    "kl_upper": Measure(
-        "KL(q‖p) at most, nats",
-        "The smallest upper bound on KL(q‖p) to be had; draws alone have none, as mass that no draw"
-        " has reached may be anywhere.",
-        density=True,
-    ),
-    "kl_classifier": Measure(
-        "KL(q‖p) by a classifier, nats",
-        "A lower bound on KL(q‖p) from how well a classifier tells draws of q from those of p: one"
-        " ruler for every method.",
-    ),
-    "kl_knn": Measure(
-        "KL by neighbours, nats",
-        "KL(q‖p) estimated from draws alone by nearest neighbours: the same ruler for every method,"
-        " biased when far from 0.",
-        astray=True,
-    ),
-    "elbo_gap": Measure(
-        "ELBO gap, nats",
-        "log Z, the log of the evidence, less the ELBO: KL(q‖p) once more, by densities only.",
-        density=True,
-    ),
-    "elbo": Measure(
-        "ELBO, nats",
-        "Evidence lower bound, which variational methods maximise: at most log Z, the log of the"
-        " evidence.",
-        None,
-        unranked=(
-            "its ideal is log Z, which is another for every problem; the ELBO gap is the distance"
-            " from it"
-        ),
-    ),
-    "log_z_error": Measure(
-        "log Z error, nats",
-        "Error of log Z, the log of the evidence, when draws of q are weighted to p; mostly"
-        " negative, since missed mass adds no weight.",
-        worse="both",
-        density=True,
-    ),
-    "log_z_error_reverse": Measure(
-        "log Z error, reverse, nats",
-        "The same from draws of p, weighted to q: mostly positive; with the error above it brackets"
-        " log Z.",
-        worse="both",
-        density=True,
-    ),
-    "sliced_wasserstein": Measure(
-        "Sliced Wasserstein², sd²",
-        "Mean squared way that mass has to move along random lines, in squared standard deviations"
-        " of the truth.",
-    ),
-    "c2st": Measure(
-        "C2ST accuracy",
-        "Share of draws that the best of three classifiers sorts rightly into q and p: 0.5 is"
-        " guessing. A bound from below on what any classifier could do, so that a small one is no"
-        " praise.",
-        0.5,
-    ),
-    "ksd": Measure(
-        "KSD², sd⁻²",
-        "Squared kernel Stein discrepancy: draws held against the gradient of log p, not against"
-        " draws of the truth; nearly blind to the shares of modes that lie apart.",
-    ),
-    "coverage": Measure(
-        "Coverage error",
-        "By how much the central 50, 90 and 95% intervals of q miss that share of p; worst"
-        " coordinate.",
-    ),
-    "quantile_error": Measure(
-        "Quantile error, sd",
-        "Error of the 5, 25, 50, 75 and 95% quantiles in standard deviations of the truth; the"
-        " worst of all.",
-    ),
-    "importance_ess": Measure(
-        "Importance ESS",
-        "Share of q's draws that is left after weighting them to p; blind to mass that q leaves"
-        " out.",
-        1.0,
-        "below",
-        density=True,
-    ),
-    "psis_khat": Measure(
-        "Pareto k-hat",
-        "Tail of the weights p/q: above 0.7 weighting does not repair the approximation; blind to"
-        " modes that q leaves out.",
-        None,
-        unranked="no value is ideal; what counts is whether it is below 0.7",
-    ),
+COSTS = {
     "fit_seconds": _cost(
         "Fitting", "Time of fitting with one thread, measuring excluded.", numbers.seconds
     ),
@@ -261,43 +150,57 @@ DIAGNOSTICS = {
         written=numbers.count,
     ),
 }
+# the order of what stands in no other group
+FURTHER = ("sliced_wasserstein", "c2st", "ksd", "coverage", "quantile_error")
 # the first that a problem has orders its table and fills its cost curves
 DIVERGENCES = ("kl_qp", "kl_knn", "mmd", "kl_pq")
-PLUGIN = Measure(
-    "", "A metric added by a plugin.", None, "both", unranked="the plugin names no ideal value"
-)
+# surely below zero they show that a density or log Z is wrong
+NEVER_NEGATIVE = ("kl_qp", "kl_pq", "kl_upper", "elbo_gap")
+# where they are no estimates they rest on draws of q alone, which methods do not share
+OWN_DRAWS = ("kl_qp", "kl_lower")
 
 
 def measure(metric: str, declared: Mapping[str, Any] | None = None) -> Measure:
     """The words for a metric.
 
-    One from a plugin goes by its own name. It is ranked by the distance from its ideal, to either
-    side, where the run has kept one, and not at all where none is known.
+    One of which the run has kept no words goes by its own name, and is ranked by the distance from
+    its ideal, to either side, where that is known.
 
     Args:
-        declared: what the run kept under ``metrics``: ``{"unit": str, "ideal": float | None}`` by
-            name.
+        metric: its name.
+        declared: what the run kept under ``metrics``: by name the words of ``Metric.described``, of
+            an old run the unit and the ideal alone.
     """
-    if metric in MEASURES:
-        return MEASURES[metric]
-    kept = (declared or {}).get(metric)
-    unit, ideal = (
-        (kept.get("unit"), kept.get("ideal")) if isinstance(kept, Mapping) else (None, None)
+    if metric in COSTS:
+        return COSTS[metric]
+    found = (declared or {}).get(metric)
+    kept = found if isinstance(found, Mapping) else {}
+    unit, ideal, worse = kept.get("unit"), kept.get("ideal"), kept.get("worse")
+    return Measure(
+        heading=str(kept.get("heading") or (f"{metric}, {unit}" if unit else metric)),
+        meaning=str(kept.get("meaning") or "The run has kept no words for this metric."),
+        ideal=float(ideal) if isinstance(ideal, int | float) else None,
+        worse=cast(Worse, worse) if worse in get_args(Worse) else "both",
+        density=kept.get("density") is True,
+        astray=kept.get("astray") is True,
+        unranked=str(kept.get("unranked") or "no ideal value is known"),
     )
-    heading = f"{metric}, {unit}" if unit else metric
-    return replace(
-        PLUGIN, heading=heading, ideal=float(ideal) if isinstance(ideal, int | float) else None
-    )
+
+
+def in_order(metrics: Iterable[str]) -> list[str]:
+    """Metrics in the order of the page: the groups one after the other, then all others by name."""
+    groups = (*MAIN, *ROUTES, *WEIGHTS, *FURTHER, *COSTS)
+    met = set(metrics)
+    return [name for name in dict.fromkeys((*groups, *sorted(met))) if name in met]
 
 
 def more(metrics: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
     """The metrics beyond the main table, in a fixed order: other routes to the divergence, what
     weights tell, and all else.
     """
-    rest = set(metrics) - set(MAIN)
-    known = [name for name in MEASURES if name in rest and name not in (*ROUTES, *WEIGHTS)]
-    routes, weights = ([name for name in names if name in rest] for names in (ROUTES, WEIGHTS))
-    return routes, weights, known + sorted(rest - set(MEASURES))
+    rest = in_order(set(metrics) - set(MAIN))
+    routes, weights = ([name for name in rest if name in names] for names in (ROUTES, WEIGHTS))
+    return routes, weights, [name for name in rest if name not in (*ROUTES, *WEIGHTS)]
 
 
 def divergence(metrics: Iterable[str]) -> str | None:

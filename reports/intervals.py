@@ -5,18 +5,21 @@ from end to end.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import ndtri
+
+from reports.comparing import ROUNDING, Reading
 
 LEVEL = 0.95
+WIDTH = float(ndtri((1 + LEVEL) / 2))  # half of a 95% interval, in standard errors
 BRACKET = "between bounds"  # the kind of a lower bound that has an upper one beside it
 MIRRORED = {"lower bound": "upper bound", "upper bound": "lower bound"}
+SPREAD = 4.0  # standard errors between the lowest and the highest seed that noise does not explain
 Worse = Literal["above", "below", "both"]
-Reading = tuple[float, float]  # value, standard error
 
 
 @dataclass(frozen=True)
@@ -25,14 +28,12 @@ class Figure:
 
     Args:
         value: mean over the seeds; of a bracket, of its lower end.
-        low, high: 95% interval of that mean; of a bracket, from the low end of the lower bound's to
-            the high end of the upper's.
+        low, high: 95% interval that the noise of measuring leaves that mean; of a bracket, from the
+            low end of the lower bound's to the high end of the upper's.
         kind: the weakest of the seeds' kinds.
         seeds: how many seeds gave a value.
         above: of a bracket, the upper bound with its own interval.
-        noise: half of the 95% interval that the standard errors alone give the mean. How much seeds
-            differ is no noise of the ruler: two runs at 1.3 ± 0.1 and 1.8 ± 0.1 both are far from
-            0, wide as the interval of their mean is. None: as the interval.
+        readings: value and standard error of each seed; of a bracket, of its lower end.
     """
 
     value: float
@@ -41,7 +42,7 @@ class Figure:
     kind: str
     seeds: int
     above: Figure | None = None
-    noise: float | None = None
+    readings: Mapping[int, Reading] = field(default_factory=dict)
 
     @property
     def half_width(self) -> float:
@@ -53,14 +54,15 @@ class Figure:
         return max(self.value - self.low, self.above.half_width)
 
     @property
-    def least(self) -> float:
-        """The low end by the noise of the ruler alone: above what the truth reads, or not."""
-        return self.low if self.noise is None else self.value - self.noise
-
-    @property
-    def most(self) -> float:
-        """The high end by the noise of the ruler alone."""
-        return self.high if self.noise is None else self.value + self.noise
+    def spread(self) -> list[float]:
+        """The seeds' values from the lowest to the highest, where they differ by more than noise;
+        empty where they do not.
+        """
+        values = sorted(value for value, _ in self.readings.values())
+        if len(values) < 2 or not math.isfinite(values[0]) or not math.isfinite(values[-1]):
+            return []
+        noise = math.sqrt(math.fsum(s * s for _, s in self.readings.values()) / len(values))
+        return values if values[-1] - values[0] > max(SPREAD * noise, ROUNDING) else []
 
 
 def combine(
@@ -68,28 +70,30 @@ def combine(
     stderrs: Sequence[float],
     kinds: Sequence[str],
     above: Sequence[Reading | None] = (),
+    seeds: Sequence[int] | None = None,
 ) -> Figure:
-    r"""Mean over seeds, and the wider of two 95% intervals of that mean.
+    r"""Mean over seeds, with the 95% interval that the noise of measuring leaves it.
 
-    .. math::
-        h = \max\Big(t_{k-1,\,0.975} \sqrt{S^2 / k},\; 1.96 \sqrt{\textstyle\sum_i s_i^2} / k\Big)
+    .. math:: h = 1.96 \sqrt{\textstyle\sum_i s_i^2} / k
 
-    with S the spread between the k seeds and s_i the standard error within each. The first is
-    Student's interval and covers 95% by itself whatever the sources of spread; the second guards
-    against few seeds that agree by luck. With one seed there is no spread to see, and the interval
-    speaks of that seed only.
+    with s_i the standard error within each of the k seeds. How much the seeds differ is no part of
+    it: two or three of them say too little about their own spread for an interval, so that their
+    values are shown, and ``comparing.better`` weighs them where methods are ranked.
 
     Args:
         values, stderrs, kinds: one a seed; the value of a bracket is its lower end.
         above: the upper end of each seed that is a bracket, None for the others. The ends are
             combined each for itself. A seed known exactly is both ends of its own; one with a lower
             bound alone leaves the mean open from above.
+        seeds: their numbers, by which methods are paired; 0, 1, ... by default.
     """
-    lower = _mean(values, stderrs, _weakest(kinds))
+    lower = _mean(values, stderrs, _weakest(kinds), seeds)
     if lower.kind != BRACKET:
         return lower
     ends = [end or seed for end, seed in zip(above, zip(values, stderrs, strict=True), strict=True)]
-    upper = _mean([value for value, _ in ends], [stderr for _, stderr in ends], "upper bound")
+    upper = _mean(
+        [value for value, _ in ends], [stderr for _, stderr in ends], "upper bound", seeds
+    )
     if not math.isfinite(upper.value):
         return replace(lower, kind="lower bound")
     low, high = sorted((lower.low, upper.high))  # noise alone can turn them round
@@ -97,52 +101,58 @@ def combine(
 
 
 def deviation(
-    values: Sequence[float], stderrs: Sequence[float], kinds: Sequence[str], ideal: float
+    values: Sequence[float],
+    stderrs: Sequence[float],
+    kinds: Sequence[str],
+    ideal: float,
+    seeds: Sequence[int] | None = None,
 ) -> Figure:
     """Mean distance of the seeds from an ideal, to whichever side each is: errors of opposite sign
     do not cancel.
 
-    Its ``least`` is what noise does not explain: of the seeds' mean, or of each seed at a level
-    that holds for all together.
+    Its low end is what noise does not explain: of the seeds' mean, or of each seed at a level that
+    holds for all together.
     """
     mean = _mean(values, stderrs, _weakest(kinds))
-    found = _mean([abs(value - ideal) for value in values], stderrs, _weakest(kinds))
-    reach = -float(stdtrit(np.inf, (1 - LEVEL ** (1 / len(values))) / 2))
+    found = _mean([abs(value - ideal) for value in values], stderrs, _weakest(kinds), seeds)
+    reach = float(ndtri((1 + LEVEL ** (1 / len(values))) / 2))
     beyond = [
         max(abs(value - ideal) - reach * stderr, 0.0)
         for value, stderr in zip(values, stderrs, strict=True)
     ]
-    least = max(float(np.mean(beyond)), abs(mean.value - ideal) - (mean.noise or 0.0))
-    return replace(found, low=max(found.low, 0.0), noise=found.value - least)
+    least = max(float(np.mean(beyond)), abs(mean.value - ideal) - mean.half_width, 0.0)
+    return replace(found, low=min(least, found.value))
 
 
-def floor(values: Sequence[float], stderrs: Sequence[float], kinds: Sequence[str]) -> Figure:
+def floor(
+    values: Sequence[float],
+    stderrs: Sequence[float],
+    kinds: Sequence[str],
+    seeds: Sequence[int] | None = None,
+) -> Figure:
     """As ``combine`` for draws of the truth itself: seeds are alike but for noise, so that their
-    spread is normal, too.
-
-    Student's interval of two seeds would be six times as wide, and a floor as wide as that takes in
-    what does not belong.
+    spread is noise, too, and the wider of the two intervals is taken.
     """
-    return _mean(values, stderrs, _weakest(kinds), alike=True)
+    found = _mean(values, stderrs, _weakest(kinds), seeds)
+    if found.seeds < 2 or not math.isfinite(found.value):
+        return found
+    between = WIDTH * float(np.std(values, ddof=1)) / math.sqrt(found.seeds)
+    half = max(found.half_width, between)
+    return replace(found, low=found.value - half, high=found.value + half)
 
 
 def _mean(
-    values: Sequence[float], stderrs: Sequence[float], kind: str, *, alike: bool = False
+    values: Sequence[float],
+    stderrs: Sequence[float],
+    kind: str,
+    seeds: Sequence[int] | None = None,
 ) -> Figure:
     k, mean = len(values), float(np.mean(values))
     if not math.isfinite(mean):
         return Figure(math.inf, math.inf, math.inf, kind, k)
-    freedom = np.inf if alike else k - 1
-    within = (
-        -float(stdtrit(np.inf, (1 - LEVEL) / 2)) * math.sqrt(math.fsum(s * s for s in stderrs)) / k
-    )
-    between = (
-        -float(stdtrit(freedom, (1 - LEVEL) / 2)) * float(np.std(values, ddof=1)) / math.sqrt(k)
-        if k > 1
-        else 0.0
-    )
-    half = max(within, between)
-    return Figure(mean, mean - half, mean + half, kind, k, noise=within)
+    half = WIDTH * math.sqrt(math.fsum(s * s for s in stderrs)) / k
+    found = zip(seeds or range(k), zip(values, stderrs, strict=True), strict=True)
+    return Figure(mean, mean - half, mean + half, kind, k, readings=dict(found))
 
 
 def _weakest(kinds: Sequence[str]) -> str:
@@ -165,16 +175,28 @@ def loss(figure: Figure, ideal: float = 0.0, worse: Worse = "above") -> Figure:
     """
     if not math.isfinite(figure.value) or (ideal == 0.0 and worse == "above"):
         return figure
-    value, low, high = figure.value - ideal, figure.low - ideal, figure.high - ideal
-    moved = replace(
-        figure, value=value, low=low, high=high, above=figure.above and loss(figure.above, ideal)
-    )
+    moved = _moved(figure, ideal, 1.0)
     if worse == "above":
         return moved
-    mirrored = replace(
-        moved, value=-value, low=-high, high=-low, kind=MIRRORED.get(moved.kind, moved.kind)
-    )
+    mirrored = _moved(figure, ideal, -1.0)
+    mirrored = replace(mirrored, kind=MIRRORED.get(moved.kind, moved.kind))
     return mirrored if worse == "below" else _folded(moved, mirrored)
+
+
+def _moved(figure: Figure, ideal: float, sign: float) -> Figure:
+    low, high = sorted((sign * (figure.low - ideal), sign * (figure.high - ideal)))
+    readings = {
+        seed: (sign * (value - ideal), stderr) for seed, (value, stderr) in figure.readings.items()
+    }
+    above = figure.above and _moved(figure.above, ideal, sign)
+    return replace(
+        figure,
+        value=sign * (figure.value - ideal),
+        low=low,
+        high=high,
+        above=above,
+        readings=readings,
+    )
 
 
 def _folded(figure: Figure, mirrored: Figure) -> Figure:
@@ -183,8 +205,13 @@ def _folded(figure: Figure, mirrored: Figure) -> Figure:
     """
     if figure.kind in MIRRORED:
         bound = figure if figure.kind == "lower bound" else mirrored
+        readings = {seed: (max(value, 0.0), s) for seed, (value, s) in bound.readings.items()}
         return replace(
-            bound, value=max(bound.value, 0.0), low=max(bound.low, 0.0), high=max(bound.high, 0.0)
+            bound,
+            value=max(bound.value, 0.0),
+            low=max(bound.low, 0.0),
+            high=max(bound.high, 0.0),
+            readings=readings,
         )
     ends = abs(figure.low), abs(figure.high)
     return replace(
@@ -192,4 +219,5 @@ def _folded(figure: Figure, mirrored: Figure) -> Figure:
         value=abs(figure.value),
         low=0.0 if figure.low <= 0 <= figure.high else min(ends),
         high=max(ends),
+        readings={seed: (abs(value), s) for seed, (value, s) in figure.readings.items()},
     )

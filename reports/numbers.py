@@ -81,6 +81,11 @@ def count(value: float) -> str:
     return f"{value:.0f}"
 
 
+def whole(value: int) -> str:
+    """``100,000``: an integer in full, in groups of three."""
+    return f"{value:,}"
+
+
 def seconds(value: float) -> str:
     """``34 ms``, ``12.3 s``, ``3 min 20 s``, ``2 h 5 min``."""
     if value == 0:

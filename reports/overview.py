@@ -1,14 +1,12 @@
-"""The page's first answer: how far each method is from the truth on every problem, and what may be
-said of it in words.
-"""
+"""How far each method is from the truth on every problem, in one table."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from reports.entries import NONE, entry, seeds
-from reports.results import FLOOR, Results, ordered
+from reports.results import FLOOR, Results
 from reports.sheet import Entry, Line, Table, floored
+
+NO_DRAWS = "no exact draws"
 
 
 def overview(results: Results) -> Table:
@@ -46,12 +44,13 @@ def overview(results: Results) -> Table:
 
 def _entry(results: Results, problem: str, method: str) -> Entry:
     found = entry(results, problem, results.divergence(problem) or "", method)
-    rows = results.frame[
-        (results.frame["problem"] == problem) & (results.frame["method"] == method)
-    ]
     if method == FLOOR and not results.has_floor(problem):
-        return Entry(found.text, "; ".join(filter(None, [found.detail, "no exact draws"])))
-    return found if found.text != NONE or rows.empty else Entry(NONE, seeds(rows))
+        detail = "; ".join(filter(None, [found.detail, NO_DRAWS]))
+        return Entry(found.text, detail, brief=detail)
+    if found.text != NONE or method not in results.cells_of[problem]:
+        return found
+    detail = "; ".join(filter(None, seeds(results.cells_of[problem][method])))
+    return Entry(NONE, detail, brief=detail, own=False)
 
 
 def _missing(results: Results) -> tuple[str, ...]:
@@ -65,36 +64,3 @@ def _missing(results: Results) -> tuple[str, ...]:
         reason if len(of) == everywhere else f"{', '.join(of)}: {reason}"
         for reason, of in found.items()
     )
-
-
-def summary(results: Results, problem: str) -> str:
-    """What the figures allow to be said of one problem, in words."""
-    metric = results.divergence(problem)
-    here = {
-        method: figure
-        for (p, m, method), figure in results.figures.items()
-        if (p, m) == (problem, metric)
-    }
-    if metric is None or not set(here) - {FLOOR}:
-        return "No method has a distance from the truth here."
-    names = [method for method in ordered(results, problem, here) if method != FLOOR]
-    verdicts = {method: results.verdicts[problem, metric, method] for method in names}
-    best = [method for method in names if verdicts[method].rank == "best"]
-    tied = [method for method in names if verdicts[method].rank == "tied"]
-    floor = [method for method in names if verdicts[method].at_floor]
-    bounds = [method for method in names if here[method].kind == "lower bound"]
-    said = [f"{best[0]} is closest to the truth."] if best else []
-    said += [f"no method is shown to be better than {_either(tied)}."] if tied else []
-    said += [f"Not to be told from the truth: {', '.join(floor)}."] if floor else []
-    said += [f"Known by a lower bound only: {', '.join(bounds)}."] if bounds else []
-    said += [] if results.has_floor(problem) else ["No noise floor was measured."]
-    told = bool(best or tied or floor or bounds)
-    return " ".join(
-        [f"{results.measure(metric).short}:", *said]
-        if told
-        else ["Nothing tells the methods apart here.", *said]
-    )
-
-
-def _either(names: Sequence[str]) -> str:
-    return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

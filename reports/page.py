@@ -4,87 +4,86 @@ a folder beside it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import jinja2
 
+from bench.errors import unknown
 from bench.store import Store
 from reports import tables
-from reports.figures import pictures
-from reports.glossary import DIAGNOSTICS, MEASURES, Measure
-from reports.overview import overview, summary
+from reports.figures import NOT_DRAWN, pictures
+from reports.glossary import DIAGNOSTICS, Measure, in_order
+from reports.guarded import guarded
+from reports.overview import overview
+from reports.reading import HOW_TO_READ, MORE_EXACTLY
+from reports.remarks import judged_by
 from reports.results import FLOOR, Results, summarise
-from reports.sheet import FLOORS, LEGEND, MEANINGS, SYMBOLS, Table, as_markdown, escaped, symbols
-from reports.style import Look, Picture, data_uri, looks, png
-
-HOW_TO_READ = (
-    (
-        "Kinds",
-        (
-            "Every distance carries its kind. Exact: unbiased, right but for chance; an average"
-            " over draws of a known difference of log densities, or over pairs of draws (MMD²,"
-            " KSD²). Between bounds (0.296 to 0.301): not less than the one and not more than the"
-            " other. Lower bound (≥): the true value is this or more, so a small one is no praise."
-            " Upper bound (≤): this or less. Estimate: from draws alone, blurred and possibly off"
-            " even on average; hold it against the noise floor. Beside other metrics than the first"
-            " no kind is written where it is an estimate."
-        ),
-    ),
-    (
-        "Noise floor",
-        (
-            "The row “exact” is what the rulers for draws read on fresh draws of the truth itself."
-            " An estimate that, less 1.96 standard errors, is not above the upper end of the"
-            " floor's interval cannot be told from the truth (○); nor can what a squared MMD or KSD"
-            " reads there, which is unbiased and has the same floor. Log q − log p is constant"
-            " where q is p: the noise of rulers by densities is nil, so that exact values, bounds"
-            " and brackets of a divergence beside an estimated floor are held against 0, and a"
-            " bracket is at the floor only with both of its ends. An estimate of KL in either"
-            " direction whose interval lies below the floor, or one of KL(q‖p) which a lower bound"
-            " denies, was misled, and earns no mark. A lower bound inside the floor of bounds shows"
-            " nothing."
-        ),
-    ),
-    (
-        "Intervals",
-        (
-            "After ± stands half of a 95% interval of the mean over seeds: the wider of Student's"
-            " interval from the spread between seeds and the normal one from the standard errors"
-            " within them. Of a bracket each end has its own, and the wider one is written. Three"
-            " seeds that differ make it wide; with one seed it speaks of that seed only. Of exact"
-            " draws, whose seeds differ by noise alone, both are normal; and whether a figure is at"
-            " the floor is judged by its standard errors alone, since seeds that differ are none"
-            " the nearer to the truth. Costs are means, and beside them the range over seeds."
-        ),
-    ),
-    (
-        "Marks",
-        (
-            f"{LEGEND} One method is better than another where the values that their intervals"
-            " leave possible do not meet: of a bracket, from the low end of the lower bound's"
-            " interval to the high end of the upper's. Inside the noise floor none is. Beside"
-            " another kind an estimate may be three times too large, and one of KL above the floor"
-            " too small by any factor; one seed is trusted within a factor of two, and an estimate"
-            " without a floor may be noise. ★ takes two seeds of the method. Where perfect is not"
-            " 0, the distance from the ideal is ranked."
-        ),
-    ),
+from reports.sheet import (
+    FLOORS,
+    LEGEND,
+    MEANINGS,
+    PLUS_MINUS,
+    SYMBOLS,
+    Line,
+    Table,
+    as_markdown,
+    escaped,
+    symbols,
 )
+from reports.style import Look, Picture, data_uri, looks, svg
+from reports.verdict import Verdict, verdict
+
+# panels, one for each method on each problem, beyond which only the problems asked for are drawn
+MOST = 150
+CLOCKED = (
+    "Some fits were planned by the clock, so that their figures depend on the machine and on what"
+    " else it did."
+)
+TOO_MANY = (
+    "These are too many problems to draw on one page. `postbench report DIR --problem NAME` draws"
+    " those that are asked for."
+)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture as both pages show it.
+
+    Args:
+        name, caption, alt: as of ``Picture``.
+        svg: the picture, drawn once; empty where it could not be, and ``why`` says so.
+    """
+
+    name: str
+    caption: str
+    alt: str
+    svg: str
+    why: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """One problem on the page."""
+    """One problem on the page.
+
+    Args:
+        problem, anchor: its label, and how it is linked to.
+        verdict: what may be said of it.
+        judged: by which draws it was judged, where these are a reference's.
+        pictures, tables: in their order.
+        remarks: what the tables remark, once each.
+    """
 
     problem: str
     anchor: str
-    summary: str
+    verdict: Verdict
+    judged: str
+    pictures: tuple[Drawn, ...]
     tables: tuple[Table, ...]
-    pictures: tuple[Picture, ...]
+    remarks: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,27 +94,55 @@ class Content:
     description: str
     lead: str
     facts: Mapping[str, str]
+    verdicts: Mapping[str, Verdict]
     overview: Table | None
     sections: tuple[Section, ...]
+    undrawn: str
+    apart: Table | None
     failures: Table | None
     glossary: Mapping[str, Measure]
     looks: Mapping[str, Look]
 
+    @property
+    def wide(self) -> bool:
+        """Whether there are too many problems for a list of them to be read."""
+        return len(self.verdicts) > tables.MANY
 
-def write(store: Store, html: Path | None = None, markdown: Path | None = None) -> None:
+
+def write(
+    store: Store,
+    html: Path | None = None,
+    markdown: Path | None = None,
+    *,
+    problems: Sequence[str] = (),
+    results: Results | None = None,
+) -> None:
     """Write the report as HTML, as Markdown, or both; pictures of ``NAME.md`` go to the folder
     ``NAME_figures`` beside it.
+
+    Args:
+        store: of the run.
+        html, markdown: where to; None for neither.
+        problems: those to draw; all by default, and none of them where there are more than ``MOST``
+            panels.
+        results: of ``summarise``, where it was called already.
+
+    Raises:
+        UserError: a problem that the run does not hold.
     """
-    found = content(store)
-    for path in (html, markdown):
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
+    found = content(store, problems, results)
     if html is not None:
-        html.write_text(_html(found), encoding="utf-8")
+        _written(html, _html(found))
     if markdown is not None:
-        markdown.write_text(
-            _markdown(found, markdown.with_name(f"{markdown.stem}_figures")), encoding="utf-8"
-        )
+        _written(markdown, _markdown(found, markdown.with_name(f"{markdown.stem}_figures")))
+
+
+def _written(path: Path, text: str) -> None:
+    """The file appears whole or not at all, and never through a link that stands in its place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8", errors="replace")
+    part.replace(path)
 
 
 def html(store: Store) -> str:
@@ -130,34 +157,73 @@ def markdown(store: Store, figures_folder: Path) -> str:
     return _markdown(content(store), figures_folder)
 
 
-def content(store: Store) -> Content:
+def content(store: Store, problems: Sequence[str] = (), results: Results | None = None) -> Content:
     """Read the store, once, and work out all that is said."""
-    results = summarise(store)
+    results = summarise(store) if results is None else results
+    for problem in problems:
+        if problem not in results.problems:
+            raise unknown("problem of this run", problem, results.problems, "")
+    panels = sum(len(of) for of in results.cells_of.values())
+    drawn = problems or (results.problems if panels <= MOST else [])
     info = store.info()
     return Content(
         title=str(info.get("title") or "PostBench"),
         description=str(info.get("description") or ""),
         lead=_lead(results),
         facts=_facts(info),
-        overview=overview(results) if results.problems else None,
-        sections=tuple(
-            _section(store, results, i, problem) for i, problem in enumerate(results.problems)
-        ),
-        failures=tables.failures(results),
+        verdicts={problem: _verdict(results, problem) for problem in results.problems},
+        overview=_table(lambda: overview(results)) if results.problems else None,
+        sections=tuple(_section(store, results, problem) for problem in drawn),
+        undrawn=TOO_MANY if results.problems and not drawn else "",
+        apart=_table(lambda: tables.set_apart(results)),
+        failures=_table(lambda: tables.failures(results)),
         glossary=_glossary(results),
         looks=looks(results.methods),
     )
 
 
-def _section(store: Store, results: Results, index: int, problem: str) -> Section:
-    found = [tables.problem_table(results, problem), *tables.more_tables(results, problem)]
-    shown = tuple(filter(None, [*found, tables.diagnostics_table(results, problem)]))
+def _verdict(results: Results, problem: str) -> Verdict:
+    return guarded(
+        lambda: verdict(results, problem),
+        lambda why: Verdict(f"No verdict could be made: {why}.", ()),
+    )
+
+
+def _table(make: Callable[[], Table | None]) -> Table | None:
+    """A table, or one that says why it could not be made."""
+    return guarded(
+        make,
+        lambda why: Table(
+            "A table that could not be made", ("Reason",), ("",), (Line(why, "", ()),), prose=True
+        ),
+    )
+
+
+def _section(store: Store, results: Results, problem: str) -> Section:
+    more = guarded(lambda: tables.more_tables(results, problem), lambda _: [])
+    found = [
+        _table(lambda: tables.problem_table(results, problem)),
+        *more,
+        _table(lambda: tables.diagnostics_table(results, problem)),
+    ]
+    shown = [table for table in found if table is not None]
     return Section(
         problem,
-        f"problem-{index + 1}",
-        summary(results, problem),
-        shown,
-        tuple(pictures(store, results, problem)),
+        f"problem-{results.problems.index(problem) + 1}",
+        _verdict(results, problem),
+        judged_by(results, problem),
+        tuple(_drawn(found) for found in pictures(store, results, problem)),
+        tuple(replace(table, notes=()) for table in shown),
+        tuple(dict.fromkeys(note for table in shown for note in table.notes)),
+    )
+
+
+def _drawn(found: Picture) -> Drawn:
+    words = found.name, found.caption, found.alt
+    if isinstance(found.figure, str):
+        return Drawn(*words, "", found.figure)
+    return guarded(
+        lambda: Drawn(*words, svg(found)), lambda why: Drawn(*words, "", f"{NOT_DRAWN} {why}.")
     )
 
 
@@ -165,16 +231,12 @@ def _glossary(results: Results) -> dict[str, Measure]:
     """What the tables' columns say, of those that occur."""
     reported = {name for cells in results.diagnostics.values() for cell in cells for name in cell}
     met = set(results.frame["metric"].dropna())
-    known = {
-        name: results.measure(name)
-        for name in (*MEASURES, *sorted(met - set(MEASURES)))
-        if name in met
-    }
+    known = {name: results.measure(name) for name in in_order(met)}
     return known | {name: words for name, words in DIAGNOSTICS.items() if name in reported}
 
 
 def _lead(results: Results) -> str:
-    cells = results.frame.drop_duplicates("key")
+    cells = results.cells
     if cells.empty:
         return "No cell has ended yet, so there is nothing to report."
     ended = cells["status"].value_counts()
@@ -183,7 +245,9 @@ def _lead(results: Results) -> str:
     return (
         f"{_counted(len(results.problems), 'problem')}, {_counted(rivals, 'method')},"
         f" {_counted(cells['seed'].nunique(), 'seed')}: {ended.get('ok', 0)} of"
-        f" {_counted(len(cells), 'cell')} ended well" + (f"; {rest}." if rest else ".")
+        f" {_counted(len(cells), 'cell')} ended well"
+        + (f"; {rest}." if rest else ".")
+        + (f" {CLOCKED}" if results.clocked else "")
     )
 
 
@@ -225,28 +289,32 @@ def _html(found: Content) -> str:
     return template.render(
         found=found,
         how_to_read=HOW_TO_READ,
+        more_exactly=MORE_EXACTLY,
         marks=SYMBOLS,
         meanings=MEANINGS,
-        legend=[LEGEND, FLOORS],
+        legend=[PLUS_MINUS, LEGEND, FLOORS],
         anchors={section.problem: section.anchor for section in found.sections},
-        wide=len(found.sections) > tables.MANY,
     )
 
 
 def _markdown(found: Content, folder: Path) -> str:
     parts = [f"# {escaped(found.title)}", escaped(found.description), found.lead]
+    if found.verdicts:
+        parts += ["## Verdict", *(_said(name, said) for name, said in found.verdicts.items())]
+        parts += [found.undrawn]
     if found.overview is not None:
-        parts += ["## Distance from the truth", LEGEND, FLOORS, as_markdown(found.overview)]
-    for section in found.sections:
-        parts += [
-            f"## {escaped(section.problem)}",
-            escaped(section.summary),
-            *map(as_markdown, section.tables),
-        ]
-        parts += [_pictured(picture, folder) for picture in section.pictures]
-    if found.failures is not None:
-        parts += [f"## {found.failures.title}", as_markdown(found.failures)]
+        parts += ["## Distance from the truth", as_markdown(found.overview)]
+        parts += [PLUS_MINUS, LEGEND, FLOORS]
     parts += ["## How to read it", *(f"**{name}.** {text}" for name, text in HOW_TO_READ)]
+    for section in found.sections:
+        parts += [_said(section.problem, section.verdict, heading=True), escaped(section.judged)]
+        parts += [_pictured(picture, folder) for picture in section.pictures]
+        parts += map(as_markdown, section.tables)
+        if section.remarks:
+            parts += ["**Remarks**", "\n".join(f"- {escaped(note)}" for note in section.remarks)]
+    for table in filter(None, (found.apart, found.failures)):
+        parts += [f"## {table.title}", as_markdown(table)]
+    parts += ["## More exactly", *(f"**{name}.** {text}" for name, text in MORE_EXACTLY)]
     parts += [
         "\n".join(
             f"- **{escaped(words.heading)}**: {escaped(f'{words.meaning} {words.ranking}'.strip())}"
@@ -261,8 +329,17 @@ def _markdown(found: Content, folder: Path) -> str:
     return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
 
 
-def _pictured(picture: Picture, folder: Path) -> str:
+def _said(problem: str, said: Verdict, *, heading: bool = False) -> str:
+    """A verdict with its claims as a list."""
+    first = f"## {escaped(problem)}\n\n" if heading else f"**{escaped(problem)}**: "
+    claims = (f"- {' '.join(filter(None, [c.mark, escaped(c.text)]))}" for c in said.claims)
+    return "\n".join([f"{first}{escaped(said.sentence)}\n", *claims])
+
+
+def _pictured(picture: Drawn, folder: Path) -> str:
+    if not picture.svg:
+        return escaped(picture.why)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{picture.name}.png").write_bytes(png(picture))
-    path = f"{quote(folder.name)}/{picture.name}.png"
+    _written(folder / f"{picture.name}.svg", picture.svg)
+    path = f"{quote(folder.name)}/{picture.name}.svg"
     return f"![{escaped(picture.alt)}]({path})\n\n{escaped(picture.caption)}"

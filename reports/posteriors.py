@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -16,10 +15,11 @@ from bench.store import Store
 from reports import density
 from reports.density import Array, Window
 from reports.entries import shown
+from reports.guarded import finite_draws
 from reports.intervals import combine
 from reports.results import FLOOR, Results, ordered
 from reports.sheet import floored
-from reports.style import FAINT, TRUTH, WIDTH, Look, legend, wrapped
+from reports.style import FAINT, TRUTH, WIDTH, Grid, Legend, Look, wrapped
 
 ACROSS = 5  # panels in a row
 PAIRS = 2  # pairs of coordinates shown where there are more than two
@@ -38,69 +38,93 @@ class Posterior:
         draws: [n, D] for each method.
         figures: the divergence of the very cell whose draws are shown, as written, for each method
             that has one.
+        absent: what must be said of methods whose draws are not shown, or not all of them.
     """
 
     coordinates: Sequence[str]
     truth: Array
     draws: Mapping[str, Array]
     figures: Mapping[str, str]
+    absent: Mapping[str, str]
+
+    @property
+    def varied(self) -> list[int]:
+        """The coordinates that have a density, not being constant to rounding."""
+        return [i for i in range(self.truth.shape[1]) if not density.constant(self.truth[:, i])]
+
+    @property
+    def rivals(self) -> list[Array]:
+        """Draws of all methods but the noise floor; its own where there are no others."""
+        found = [x for method, x in self.draws.items() if method != FLOOR]
+        return found or list(self.draws.values())
 
 
-def gather(store: Store, results: Results, problem: str) -> Posterior | None:
-    """Draws of the seed with the middle divergence, for each method that has any; None without
-    truth or without draws.
+def gather(store: Store, results: Results, problem: str) -> Posterior | str:
+    """Draws of the seed with the middle divergence, for each method that has any; why there is
+    nothing to draw where that is so, empty where no draws were kept at all.
     """
-    kept = store.draws(f"truth-{problem}")
-    if kept is None:
-        return None
-    truth, coordinates = kept
-    here = results.finals[results.finals["problem"] == problem]
+    if not store.has_draws(f"truth-{problem}"):
+        return ""
+    truth, coordinates, why = finite_draws(store, f"truth-{problem}")
+    if not truth.size:
+        return f"of the truth, {why}"
     draws: dict[str, Array] = {}
     figures: dict[str, str] = {}
-    for method in ordered(results, problem, dict.fromkeys(here["method"])):
-        cells = here[here["method"] == method]
-        judged = cells[
-            (cells["metric"] == results.divergence(problem)) & cells["value"].notna()
-        ].sort_values("value", kind="stable")
-        middle = (judged if len(judged) else cells.drop_duplicates("key")).iloc[
-            (max(len(judged), 1) - 1) // 2
-        ]
-        found = store.draws(str(middle["key"]))
-        if found is not None and found[0].shape[1] == truth.shape[1]:
-            draws[method] = found[0]
-            if len(judged):
-                end = [
-                    None if pd.isna(middle["upper"]) else (middle["upper"], middle["upper_stderr"])
-                ]
-                figures[method] = shown(
-                    combine([middle["value"]], [middle["stderr"]], [middle["kind"]], end)
-                )
-    return Posterior(coordinates, truth, draws, figures) if draws else None
+    absent = {"the truth": why} if why else {}
+    known = results.cells_of[problem]
+    for method in ordered(results, problem, known):
+        middle, figure = _middle(results, problem, method)
+        if not middle or not store.has_draws(middle):
+            continue
+        x, _, why = finite_draws(store, middle)
+        if x.size and x.shape[1] != truth.shape[1]:
+            why, x = f"its draws have {x.shape[1]} coordinates, not {truth.shape[1]}", x[:0]
+        if x.size:
+            draws[method] = x
+            figures |= {method: figure} if figure else {}
+        if why:
+            absent[method] = why
+    if not draws:
+        return "; ".join(f"{name}: {why}" for name, why in absent.items())
+    return Posterior(coordinates, truth, draws, figures, absent)
+
+
+def _middle(results: Results, problem: str, method: str) -> tuple[str, str]:
+    """The cell in the middle by its divergence, and that figure as written; the first cell that
+    ended well where none has one; empty where none did.
+    """
+    rows = results.rows((problem, results.divergence(problem) or "", method))
+    judged = sorted(
+        (row for row in rows if row.value is not None and not math.isnan(row.value)),
+        key=lambda row: row.value or 0.0,
+    )
+    if not judged:
+        cells = results.cells_of[problem][method]
+        whole = cells.loc[cells["status"] == "ok", "key"]
+        return (str(whole.iloc[0]), "") if len(whole) else ("", "")
+    row = judged[(len(judged) - 1) // 2]
+    figure = combine([row.value or 0.0], [row.stderr], [row.kind], [row.upper])
+    return row.cell, shown(figure)
 
 
 def telling(posterior: Posterior, most: int) -> list[int]:
     """The coordinates in which some method is furthest from the truth, in their natural order."""
-    rivals = [x for method, x in posterior.draws.items() if method != FLOOR] or list(
-        posterior.draws.values()
-    )
-    apart = [
-        max(density.far(x[:, i], posterior.truth[:, i]) for x in rivals)
-        for i in range(posterior.truth.shape[1])
-    ]
-    return sorted(sorted(range(len(apart)), key=lambda i: -apart[i])[:most])
+    apart = {
+        i: max(density.far(x[:, i], posterior.truth[:, i]) for x in posterior.rivals)
+        for i in posterior.varied
+    }
+    return sorted(sorted(apart, key=lambda i: -apart[i])[:most])
 
 
 def telling_pairs(posterior: Posterior) -> list[tuple[int, int]]:
     """The pairs of coordinates that tell most: the one with the largest distance, then one that
     brings a new coordinate.
     """
-    rivals = [x for method, x in posterior.draws.items() if method != FLOOR] or list(
-        posterior.draws.values()
-    )
 
     def apart(pair: tuple[int, int]) -> float:
         columns = list(pair)
-        return sum(density.far_pair(x[:, columns], posterior.truth[:, columns]) for x in rivals)
+        truth = posterior.truth[:, columns]
+        return sum(density.far_pair(x[:, columns], truth) for x in posterior.rivals)
 
     left = sorted(
         itertools.combinations(telling(posterior, COORDINATES), 2), key=apart, reverse=True
@@ -121,64 +145,50 @@ def pairs(
     methods = list(posterior.draws)
     deep = math.ceil(len(methods) / ACROSS)
     across = min(ACROSS, math.ceil(len(methods) / deep))
-    side = WIDTH / max(across, 4)
-    figure = Figure(
-        figsize=(side * across, (side + 0.1) * deep * len(chosen) + 0.5 * deep),
-        layout="constrained",
-    )
-    grid = figure.subplots(deep * len(chosen), across, squeeze=False)
-    for (block, pair), (i, method) in itertools.product(enumerate(chosen), enumerate(methods)):
-        axes = grid[block * deep + i // across, i % across]
-        _panel(axes, posterior, pair, method, looks[method])
-        if block == 0 or deep > 1:
-            name = wrapped(floored(method) if method == FLOOR else method, 24)
-            axes.set_title(
-                "\n".join(filter(None, [name, posterior.figures.get(method)])),
-                color=looks[method].colour,
-            )
-        if i % across == 0:
-            axes.set_ylabel(wrapped(posterior.coordinates[pair[1]], 20, 1))
-        else:
-            axes.tick_params(labelleft=False)
-    for axes in grid.flat:
-        axes.set_visible(axes.has_data())
+    side = (WIDTH - 0.68) / max(across, 4) - 0.14
+    titled = [block == 0 or deep > 1 for block in range(len(chosen)) for _ in range(deep)]
+    titles = [0.55 if title else 0.06 for title in titled]
+    figure, grid = Grid(across, side, side, titles).draw()
+    for (block, pair), row in itertools.product(enumerate(chosen), range(deep)):
+        windows = [
+            density.window(posterior.truth[:, i], [x[:, i] for x in posterior.draws.values()])
+            for i in pair
+        ]
+        x, y = (posterior.truth[:, i] for i in pair)
+        truth = density.surface(x, y, windows[0], windows[1])
+        for i, axes in enumerate(grid[block * deep + row]):
+            if row * across + i >= len(methods):
+                axes.set_visible(False)
+                continue
+            method = methods[row * across + i]
+            _panel(axes, posterior.draws[method][:, pair], truth, windows, looks[method])
+            axes.set_xlabel(wrapped(posterior.coordinates[pair[0]], 20, 1))
+            if titled[block * deep + row]:
+                name = wrapped(floored(method) if method == FLOOR else method, 24)
+                lines = filter(None, [name, posterior.figures.get(method)])
+                axes.set_title("\n".join(lines), color=looks[method].colour)
+            if i == 0:
+                axes.set_ylabel(wrapped(posterior.coordinates[pair[1]], 20, 1))
+            else:
+                axes.tick_params(labelleft=False)
     return figure
 
 
-def _panel(
-    axes: Axes, posterior: Posterior, pair: tuple[int, int], method: str, look: Look
-) -> None:
-    across, up = (
-        density.window(posterior.truth[:, i], [x[:, i] for x in posterior.draws.values()])
-        for i in pair
-    )
-    x, y = (posterior.draws[method][:, i] for i in pair)
-    _contours(axes, posterior.truth[:, pair[0]], posterior.truth[:, pair[1]], across, up, None)
-    shown = slice(None, None, math.ceil(len(x) / DOTS))
-    axes.plot(
-        x[shown],
-        y[shown],
-        ".",
-        color=look.colour,
-        markersize=1.6,
-        alpha=0.4,
-        markeredgewidth=0,
-        rasterized=True,
-    )
-    _contours(axes, x, y, across, up, look)
-    axes.set(
-        xlim=(across.low, across.high),
-        ylim=(up.low, up.high),
-        box_aspect=1,
-        xlabel=wrapped(posterior.coordinates[pair[0]], 20, 1),
-    )
+def _panel(axes: Axes, draws: Array, truth: Array, windows: Sequence[Window], look: Look) -> None:
+    across, up = windows
+    x, y = draws[:, 0], draws[:, 1]
+    axes.set(xlim=(across.low, across.high), ylim=(up.low, up.high), autoscale_on=False)
+    _contours(axes, truth, across, up, None)
+    outside = (x < across.low) | (x > across.high) | (y < up.low) | (y > up.high)
+    dots = draws[~outside][:: math.ceil(len(x) / DOTS)]
+    axes.plot(*dots.T, ",", color=look.colour, alpha=0.5, rasterized=True)
+    _contours(axes, density.surface(x, y, across, up), across, up, look)
     axes.locator_params(nbins=4)
-    outside = float(np.mean((x < across.low) | (x > across.high) | (y < up.low) | (y > up.high)))
-    if outside >= 0.005:
+    if (share := float(np.mean(outside))) >= 0.005:
         axes.text(
             0.98,
             0.02,
-            f"{outside:.0%} outside",
+            f"{share:.0%} outside",
             transform=axes.transAxes,
             ha="right",
             va="bottom",
@@ -187,11 +197,8 @@ def _panel(
         )
 
 
-def _contours(
-    axes: Axes, x: Array, y: Array, across: Window, up: Window, look: Look | None
-) -> None:
+def _contours(axes: Axes, z: Array, across: Window, up: Window, look: Look | None) -> None:
     """Filled greys for the truth, which has no look; lines for a method."""
-    z = density.surface(x, y, across, up)
     heights = density.levels(z)
     if not heights:
         return
@@ -213,20 +220,21 @@ def marginals(posterior: Posterior, looks: Mapping[str, Look]) -> Figure:
     chosen, methods = telling(posterior, COORDINATES), list(posterior.draws)
     across = len(chosen) if len(chosen) <= 5 else 5 if len(chosen) % 5 == 0 else 4
     deep = math.ceil(len(chosen) / across)
-    figure = Figure(
-        figsize=(WIDTH, (1.6 if across > 2 else 2.2) * deep + 0.4), layout="constrained"
-    )
-    for i, coordinate in enumerate(chosen):
-        axes = figure.add_subplot(deep, across, i + 1)
-        _marginal(
-            axes,
-            posterior.truth[:, coordinate],
-            {m: posterior.draws[m][:, coordinate] for m in methods},
-            looks,
-        )
-        axes.set_title(wrapped(posterior.coordinates[coordinate], 24, 1))
     named = {floored(method) if method == FLOOR else method: looks[method] for method in methods}
-    legend(figure, named, {"truth": TRUTH[1]})
+    legend = Legend(named, {"truth": TRUTH[1]})
+    width, height = (WIDTH - 0.12) / across - 0.14, 1.15 if across > 2 else 1.7
+    grid = Grid(across, width, height, [0.24] * deep, left=0.06, bottom=0.3, head=legend.height)
+    figure, rows = grid.draw()
+    for place, axes in enumerate(itertools.chain(*rows)):
+        if place >= len(chosen):
+            axes.set_visible(False)
+            continue
+        i = chosen[place]
+        _marginal(
+            axes, posterior.truth[:, i], {m: posterior.draws[m][:, i] for m in methods}, looks
+        )
+        axes.set_title(wrapped(posterior.coordinates[i], 24, 1))
+    legend.draw(figure)
     return figure
 
 

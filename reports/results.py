@@ -4,26 +4,52 @@ floor set apart.
 
 from __future__ import annotations
 
+import functools
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from bench.store import Store
 from reports.brackets import bracketed
-from reports.frame import diagnostics, latest, load
-from reports.glossary import Measure, divergence, measure
+from reports.comparing import ROUNDING
+from reports.frame import cells_of, diagnostics, joined, latest
+from reports.glossary import NEVER_NEGATIVE, OWN_DRAWS, Measure, divergence, measure
 from reports.intervals import BRACKET, MIRRORED, Figure, combine, deviation, floor, loss
-from reports.ranking import Ruler, Verdict, rank
+from reports.ranking import Fault, Margin, Ranking, Ruler, Verdict, rank
 
 FLOOR = "exact"  # the method whose row is the noise floor
 # of a ruler that reads the truth without noise, as a distance from its ideal
 NIL = Figure(0.0, 0.0, 0.0, "estimate", 1)
 ESTIMATED = ("kl_qp", "kl_knn")  # KL(q||p), possibly by neighbours
 PROVEN = ("kl_qp", "kl_lower", "kl_classifier")  # the same, possibly exact or from below
+APART = ("cut-short", "partial")  # how a cell ends whose figures are shown, but neither averaged
+# split R-hat of chains that have not found the same distribution; 1.01 is the aim, and slow chains
+# that agree all the same stay below this
+DISAGREE = 1.1
+SURELY = 4.0  # standard errors below zero, from which on a divergence cannot be
 Key = tuple[str, str, str]  # problem, metric, method
+
+
+class Reading(NamedTuple):
+    """What became of one metric at the end of one cell: a value, or the reason why there is none.
+
+    ``upper`` is the other end of a bracket, None for any other kind; ``draws`` is how many the
+    figure rests on, ``cell`` the key of the cell.
+    """
+
+    seed: int
+    value: float | None
+    stderr: float
+    kind: str
+    upper: tuple[float, float] | None
+    status: str
+    reason: str
+    draws: int
+    cell: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,29 +59,66 @@ class Results:
     Args:
         frame: ``frame.load``, the latest cell of each problem, method and seed, lower bounds joined
             with upper ones.
-        finals: the rows of cells that ended well, at their last checkpoint.
-        figures: seeds combined, by problem, metric and method.
-        verdicts: the same keys, the floor's own row left out.
+        readings: of the cells that ended well, at their last checkpoint, by problem, metric and
+            method.
+        figures: seeds combined, by the same keys.
         diagnostics: what methods report of themselves, a dictionary a cell, by problem and method.
-        declared: unit and ideal of metrics, by name, as far as the run kept them.
+        declared: the words of metrics, by name, as far as the run kept them.
+        truths: what the run kept of the truth of each problem, by its label.
+        clocked: whether any cell was planned by seconds, so that figures depend on the machine.
     """
 
     frame: pd.DataFrame
-    finals: pd.DataFrame
+    readings: Mapping[Key, Sequence[Reading]]
     figures: Mapping[Key, Figure]
-    verdicts: Mapping[Key, Verdict]
     diagnostics: Mapping[tuple[str, str], Sequence[Mapping[str, float]]]
     declared: Mapping[str, Any]
+    truths: Mapping[str, Any] = field(default_factory=dict)
+    clocked: bool = False
 
-    @property
+    @functools.cached_property
+    def cells(self) -> pd.DataFrame:
+        """The cells, one row each."""
+        return self.frame.drop_duplicates("key")
+
+    @functools.cached_property
+    def _parts(self) -> dict[str, pd.DataFrame]:
+        return {str(problem): rows for problem, rows in self.frame.groupby("problem", sort=False)}
+
+    @functools.cached_property
+    def cells_of(self) -> dict[str, dict[str, pd.DataFrame]]:
+        """The cells of each method on each problem, one row each."""
+        found: dict[str, dict[str, pd.DataFrame]] = {}
+        for (problem, method), cells in self.cells.groupby(["problem", "method"], sort=False):
+            found.setdefault(str(problem), {})[str(method)] = cells
+        return found
+
+    @functools.cached_property
+    def _rankings(self) -> dict[tuple[str, str], Ranking]:
+        return {}
+
+    @functools.cached_property
     def problems(self) -> list[str]:
-        return list(dict.fromkeys(self.frame["problem"]))
+        """Labels in the order they were met."""
+        return list(self._parts)
 
-    @property
+    @functools.cached_property
     def methods(self) -> list[str]:
         """Labels in the order they were met, the noise floor last."""
-        found = list(dict.fromkeys(self.frame["method"]))
+        found = list(dict.fromkeys(self.cells["method"]))
         return sorted(found, key=lambda method: method == FLOOR)
+
+    @functools.cached_property
+    def _metrics(self) -> dict[str, dict[str, list[str]]]:
+        """Methods with a figure, by problem and metric."""
+        found: dict[str, dict[str, list[str]]] = {problem: {} for problem in self.problems}
+        for problem, metric, method in self.figures:
+            found[problem].setdefault(metric, []).append(method)
+        return found
+
+    def of(self, problem: str) -> pd.DataFrame:
+        """The part of ``frame`` that belongs to one problem."""
+        return self._parts[problem]
 
     def measure(self, metric: str) -> Measure:
         """The words for a metric of this run."""
@@ -65,10 +128,12 @@ class Results:
         """Metrics with a figure for some method other than the floor; all of them where there is no
         other.
         """
-        here = [(metric, method) for of, metric, method in self.figures if of == problem]
-        return list(
-            dict.fromkeys(metric for metric, method in here if method != FLOOR) or dict(here)
-        )
+        here = self._metrics[problem]
+        return [metric for metric, of in here.items() if set(of) - {FLOOR}] or list(here)
+
+    def measured(self, problem: str, metric: str) -> list[str]:
+        """Methods with a figure of that metric there, the noise floor left out."""
+        return [method for method in self._metrics[problem].get(metric, []) if method != FLOOR]
 
     def divergence(self, problem: str) -> str | None:
         """The metric that stands for quality there."""
@@ -76,21 +141,26 @@ class Results:
 
     def has_floor(self, problem: str) -> bool:
         """Whether exact draws were measured there."""
-        return any(of == problem and method == FLOOR for of, _, method in self.figures)
+        return any(FLOOR in of for of in self._metrics[problem].values())
 
     def no_floor(self, problem: str) -> str:
         """Why there is no noise floor, and how to get one; empty where there is."""
         if self.has_floor(problem):
             return ""
-        ran = ((self.frame["problem"] == problem) & (self.frame["method"] == FLOOR)).any()
         why = (
             "no cell of the method exact ended with a figure"
-            if ran
+            if (self.of(problem)["method"] == FLOOR).any()
             else "the method exact was not run; add it with -m exact"
         )
         return (
             f"No noise floor: {why}. Without one an estimate may be noise, and none is called best."
         )
+
+    def rows(self, key: Key) -> Sequence[Reading]:
+        """What became of one metric at the end of each cell that ended well: with a value, or
+        skipped.
+        """
+        return self.readings.get(key, ())
 
     def distance(self, key: Key) -> Figure:
         """A figure as a distance from the ideal of its metric."""
@@ -102,15 +172,8 @@ class Results:
             or figure.kind in MIRRORED
         ):
             return loss(figure, words.ideal or 0.0, words.worse)
-        return deviation(*_readings(self.rows(key).dropna(subset=["value"])), words.ideal)
-
-    def rows(self, key: Key) -> pd.DataFrame:
-        """What became of one metric at the end of each cell that ended well: with a value, or
-        skipped.
-        """
-        problem, metric, method = key
-        of = self.finals
-        return of[(of["problem"] == problem) & (of["metric"] == metric) & (of["method"] == method)]
+        values, stderrs, kinds, _, seeds = _columns(self.rows(key))
+        return deviation(values, stderrs, kinds, words.ideal, seeds)
 
     def ruler(self, problem: str, metric: str) -> Ruler:
         """What the rulers of a metric read on the truth there, as a distance from its ideal."""
@@ -140,87 +203,150 @@ class Results:
             if bound is not None
             and bound.kind in ("exact", "lower bound", BRACKET)
             and not self.ruler(problem, name).within(bound)
-            and (ruler.within(figure) or bound.least > figure.high)
+            and (ruler.within(figure) or bound.low > figure.high)
         ]
-        return max(proven, key=lambda bound: bound.least, default=None)
+        return max(proven, key=lambda bound: bound.low, default=None)
 
-    def misled(self, key: Key) -> bool:
-        """Whether an estimate is known to be wrong: below all that the truth reads, or denied by a
-        bound.
-        """
-        return self.ruler(*key[:2]).misled(self.distance(key)) or self.refuted(*key) is not None
+    def r_hat(self, problem: str, method: str) -> float | None:
+        """The largest split R-hat that a method reports there, None where it reports none."""
+        found = [cell.get("r_hat") for cell in self.diagnostics.get((problem, method), ())]
+        return max((x for x in found if isinstance(x, int | float)), default=None)
+
+    def fault(self, key: Key) -> Fault:
+        """Why a figure is not to be believed; empty where nothing speaks against it."""
+        problem, metric, method = key
+        figure = self.figures[key]
+        if metric in NEVER_NEGATIVE and _impossible(figure):
+            return "impossible"
+        if self.ruler(problem, metric).misled(self.distance(key)):
+            return "below"
+        if self.refuted(*key) is not None:
+            return "denied"
+        chains = self.r_hat(problem, method)
+        draws_alone = figure.kind == "estimate" and metric in ESTIMATED
+        return "chains" if draws_alone and chains is not None and chains > DISAGREE else ""
+
+    def ranking(self, problem: str, metric: str) -> Ranking:
+        """What may be said of each method there, and of each pair of them."""
+        if (problem, metric) not in self._rankings:
+            self._rankings[problem, metric] = self._ranked(problem, metric)
+        return self._rankings[problem, metric]
+
+    def _ranked(self, problem: str, metric: str) -> Ranking:
+        words, here, faults = self.measure(metric), {}, {}
+        if words.ideal is None:
+            return Ranking({}, {})
+        for method in self.measured(problem, metric):
+            key = problem, metric, method
+            faults[method] = self.fault(key)
+            here[method] = self.refuted(*key) or self.distance(key)
+            if here[method].seeds < len(self.rows(key)):  # a seed of an infinite KL, say
+                here[method] = replace(here[method], seeds=1)  # the others do not speak for it
+        own = words.density or metric in OWN_DRAWS
+        shared = ("estimate",) if own else ("estimate", "exact")
+        return rank(here, self.ruler(problem, metric), faults=faults, shared=shared)
+
+    def verdict(self, key: Key) -> Verdict:
+        """What may be said of one figure."""
+        return self.ranking(*key[:2]).verdicts.get(key[2], Verdict())
+
+    def margins(self, problem: str) -> Mapping[tuple[str, str], Margin]:
+        """Every pair (better, worse) that is shown by the divergence there, and by how much."""
+        metric = self.divergence(problem)
+        return self.ranking(problem, metric).shown if metric else {}
+
+    @functools.cached_property
+    def verdicts(self) -> dict[Key, Verdict]:
+        """Every verdict, the floor's own row left out."""
+        return {
+            (problem, metric, method): verdict
+            for problem in self.problems
+            for metric in self._metrics[problem]
+            for method, verdict in self.ranking(problem, metric).verdicts.items()
+        }
+
+
+def _impossible(figure: Figure) -> bool:
+    """Whether a quantity that is never negative is at most what lies below zero, surely."""
+    top = figure.above if figure.above is not None else figure
+    return top.kind in ("exact", "upper bound") and any(
+        value + SURELY * max(stderr, ROUNDING) < 0 for value, stderr in top.readings.values()
+    )
 
 
 def summarise(store: Store) -> Results:
     """Read a run, combine its seeds and rank its methods."""
-    frame, declared = bracketed(latest(load(store))), store.info().get("metrics")
+    info, cells = store.info(), cells_of(store, _current(store))
+    frame = bracketed(latest(joined(cells, store.rows())))
+    kept = set(frame["key"])
+    cells = [cell for cell in cells if cell["key"] in kept]
     whole = frame[(frame["status"] == "ok") & frame["checkpoint"].notna()]
-    finals = whole[whole["checkpoint"] == whole.groupby("key")["checkpoint"].transform("max")]
-    found = Results(
+    last = whole.groupby("key")["checkpoint"].transform("max")
+    readings = _readings(whole[whole["checkpoint"] == last])
+    return Results(
         frame,
-        finals,
-        _figures(finals),
-        {},
-        diagnostics(store),
-        declared if isinstance(declared, Mapping) else {},
+        readings,
+        _figures(readings),
+        diagnostics(cells),
+        _mapping(info.get("metrics")),
+        _mapping(info.get("truths")),
+        clocked=any(cell["budget"].get("seconds") for cell in cells),
     )
-    return replace(found, verdicts=_verdicts(found))
 
 
-def _figures(finals: pd.DataFrame) -> dict[Key, Figure]:
-    figures: dict[Key, Figure] = {}
-    for group, rows in finals.dropna(subset=["value"]).groupby(
-        ["problem", "metric", "method"], sort=False
-    ):
-        problem, metric, method = map(str, group)
-        ends = [
-            None if pd.isna(end) else (end, error)
-            for end, error in zip(rows["upper"], rows["upper_stderr"], strict=True)
-        ]
-        found = _readings(rows)
-        figures[problem, metric, method] = (
-            floor(*found) if method == FLOOR else combine(*found, ends)
+def _mapping(found: object) -> Mapping[str, Any]:
+    return found if isinstance(found, Mapping) else {}
+
+
+def _current(store: Store) -> Iterable[str] | None:
+    """The cells of the matrix that was run last; None where that was not kept."""
+    found: Iterable[str] | None = getattr(store, "current", lambda: None)()
+    return found
+
+
+def _readings(finals: pd.DataFrame) -> dict[Key, list[Reading]]:
+    found: defaultdict[Key, list[Reading]] = defaultdict(list)
+    columns = ["problem", "metric", "method", "seed", "value", "stderr", "kind", "upper"]
+    columns += ["upper_stderr", "row_status", "row_reason", "draws", "key"]
+    parts = (finals[name].tolist() for name in columns)
+    for problem, metric, method, seed, value, stderr, kind, *rest in zip(*parts, strict=True):
+        upper, upper_stderr, status, reason, draws, cell = rest
+        found[problem, metric, method].append(
+            Reading(
+                int(seed),
+                None if pd.isna(value) else float(value),
+                0.0 if pd.isna(stderr) else float(stderr),
+                kind or "estimate",
+                None if pd.isna(upper) else (float(upper), float(upper_stderr)),
+                status or "ok",
+                reason or "",
+                0 if pd.isna(draws) else int(draws),
+                cell,
+            )
         )
+    return dict(found)
+
+
+def _figures(readings: Mapping[Key, Sequence[Reading]]) -> dict[Key, Figure]:
+    figures: dict[Key, Figure] = {}
+    for key, found in readings.items():
+        values, stderrs, kinds, ends, seeds = _columns(found)
+        if values:
+            figures[key] = (
+                floor(values, stderrs, kinds, seeds)
+                if key[2] == FLOOR
+                else combine(values, stderrs, kinds, ends, seeds)
+            )
     return figures
 
 
-def _readings(rows: pd.DataFrame) -> tuple[list[float], list[float], list[str]]:
-    """Values, standard errors and kinds, one a seed."""
-    return (
-        rows["value"].tolist(),
-        rows["stderr"].fillna(0.0).tolist(),
-        rows["kind"].fillna("estimate").tolist(),
-    )
-
-
-def _verdicts(results: Results) -> dict[Key, Verdict]:
-    verdicts: dict[Key, Verdict] = {}
-    for problem, metric in dict.fromkeys(
-        (problem, metric) for problem, metric, _ in results.figures
-    ):
-        words, ruler = results.measure(metric), results.ruler(problem, metric)
-        if words.ideal is None:
-            continue
-        methods = [
-            method
-            for (p, m, method) in results.figures
-            if (p, m) == (problem, metric) and method != FLOOR
-        ]
-        here = {
-            method: (
-                results.refuted(problem, metric, method)
-                or results.distance((problem, metric, method))
-            )
-            for method in methods
-        }
-        for method, figure in here.items():
-            if figure.seeds < len(
-                results.rows((problem, metric, method))
-            ):  # a seed without a figure, of an infinite KL say
-                here[method] = replace(figure, seeds=1)  # earns no ★, and is trusted as one seed is
-        ranked = rank(here, ruler.floor, astray=ruler.astray)
-        verdicts |= {(problem, metric, method): verdict for method, verdict in ranked.items()}
-    return verdicts
+def _columns(
+    readings: Iterable[Reading],
+) -> tuple[list[float], list[float], list[str], list[tuple[float, float] | None], list[int]]:
+    """Values, standard errors, kinds, upper ends and numbers of the seeds that have a value."""
+    found = [(x.value, x.stderr, x.kind, x.upper, x.seed) for x in readings if x.value is not None]
+    values, stderrs, kinds, ends, seeds = ([row[i] for row in found] for i in range(5))
+    return values, stderrs, kinds, ends, seeds  # type: ignore[return-value]
 
 
 def ordered(results: Results, problem: str, methods: Iterable[str]) -> list[str]:
@@ -234,14 +360,15 @@ def ordered(results: Results, problem: str, methods: Iterable[str]) -> list[str]
 
     def place(method: str) -> tuple[bool, bool, bool, bool, float]:
         key = problem, metric, method
-        figure, near = results.figures.get(key), results.verdicts.get(key, Verdict()).at_floor
-        misled = figure is not None and method != FLOOR and results.misled(key)
+        figure, verdict = results.figures.get(key), Verdict()
+        if figure is not None and method != FLOOR:
+            verdict = results.verdict(key)
         return (
             method == FLOOR,
             figure is None,
-            misled,
-            not near,
-            figure.value if figure and not near else 0.0,
+            bool(verdict.fault),
+            not verdict.at_floor,
+            figure.value if figure and not verdict.at_floor else 0.0,
         )
 
     return sorted(methods, key=place)

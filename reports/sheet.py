@@ -10,39 +10,58 @@ from reports.ranking import Verdict
 NO_VERDICT = Verdict()
 SYMBOLS = {"best": "★", "tied": "☆", "floor": "○"}
 MEANINGS = {
-    "best": "best: every other method is shown to be worse",
-    "tied": "no method is shown to be better",
+    "best": "better than another method, and no method is shown to be better",
+    "tied": "no method is shown to be better, and none to be worse",
     "floor": "cannot be told from the truth",
 }
 LEGEND = " ".join(f"{SYMBOLS[mark]} {meaning}." for mark, meaning in MEANINGS.items())
 
+PLUS_MINUS = (
+    "After ± stands half of a 95% interval by the noise of measuring; where seeds differ by more,"
+    " their values stand beside it."
+)
 FLOORS = (
     "Noise floor: what the ruler for draws reads on fresh draws of the truth, the method exact."
-    " Estimates are held against it. Exact values, bounds and brackets of a divergence come from"
-    " densities, whose noise on the truth is nil: their floor is 0. Inside a floor no method is"
-    " ranked above another; ★ takes two seeds of the method."
+    " Estimates are held against it; exact values, bounds and brackets of a divergence come from"
+    " densities, whose floor is 0. Inside a floor no method is ranked above another; ★ takes two"
+    " seeds of the method."
 )
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One figure in a table: what is written, a smaller remark, and what may be said of it."""
+    """One figure in a table.
+
+    Args:
+        text: what is written.
+        detail: a smaller remark; brief: the part of it that stays where there is little room.
+        verdict: what may be said of the figure.
+        own: whether it holds a figure of its own, which no other entry of its row holds.
+    """
 
     text: str
     detail: str = ""
     verdict: Verdict = NO_VERDICT
+    brief: str = ""
+    own: bool = True
 
 
 @dataclass(frozen=True)
 class Line:
-    """One row: a label (a method), a smaller remark, its entries; ``floor`` for the yardstick's own
-    row.
+    """One row.
+
+    Args:
+        label: of a method, or of a problem.
+        detail: a smaller remark; brief: the part of it that stays where there is little room.
+        entries: one for each further column.
+        floor: whether it is the yardstick's own row.
     """
 
     label: str
     detail: str
     entries: tuple[Entry, ...]
     floor: bool = False
+    brief: str = ""
 
     @property
     def heading(self) -> str:

@@ -16,10 +16,10 @@ from typing import Literal
 
 import matplotlib.style
 from cycler import cycler
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.transforms import Bbox
 
 from reports.results import FLOOR
 
@@ -43,6 +43,7 @@ FONTS = ["system-ui", "Segoe UI", "Helvetica Neue", "Arial", "DejaVu Sans", "san
 # inches; the page shows a picture at its full width, so letters come out 1.4 times as large as set
 # here
 WIDTH = 9.6
+DPI = 120  # of points, which are drawn as pixels
 RC = {
     "font.family": "DejaVu Sans",
     "font.size": 8.0,
@@ -92,21 +93,13 @@ class Picture:
         name: for a file, letters and dashes.
         caption: what is drawn and how to read it.
         alt: what it shows, for those who cannot see it.
-        figure: laid out; box: the part of it that holds something, inches.
+        figure: laid out, or why it could not be drawn.
     """
 
     name: str
     caption: str
     alt: str
-    figure: Figure
-    box: Bbox
-
-
-def picture(name: str, caption: str, alt: str, figure: Figure) -> Picture:
-    """Lay out a figure, once and for every format, and cut off its empty margins."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
-    return Picture(name, caption, alt, figure, figure.get_tightbbox().padded(0.04))
+    figure: Figure | str
 
 
 def looks(methods: Sequence[str]) -> dict[str, Look]:
@@ -133,8 +126,17 @@ def styled() -> Iterator[None]:
 
 
 def svg(picture: Picture) -> str:
-    """SVG that follows the reader's light or dark scheme, text as text."""
-    text = re.sub(r' d="[^"]*"', _rounded, _saved(picture, "svg").decode())
+    """SVG that follows the reader's light or dark scheme, text as text; empty where there is no
+    picture.
+    """
+    if isinstance(picture.figure, str):
+        return ""
+    file = io.StringIO()
+    with styled():
+        picture.figure.savefig(
+            file, format="svg", dpi=DPI, metadata={"Date": None, "Creator": None}
+        )
+    text = re.sub(r' d="[^"]*"', _rounded, file.getvalue())
     names = {colour: f"--c{i}" for i, colour in enumerate(DARK)}
     text = re.sub("|".join(names), lambda found: f"var({names[found[0]]})", text)
     light, dark = (
@@ -155,29 +157,9 @@ def _rounded(path: re.Match[str]) -> str:
     return re.sub(r"(\.\d)\d+", r"\1", path[0])
 
 
-def data_uri(picture: Picture) -> str:
-    """The SVG as the source of an ``img`` element: no other file is needed."""
-    return "data:image/svg+xml;base64," + base64.b64encode(svg(picture).encode()).decode()
-
-
-def png(picture: Picture) -> bytes:
-    """PNG on white, at twice the size of the screen's pixels."""
-    return _saved(picture, "png", "white")
-
-
-def _saved(picture: Picture, kind: str, background: str = "none") -> bytes:
-    file = io.BytesIO()
-    metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
-    with styled():
-        picture.figure.savefig(
-            file,
-            format=kind,
-            dpi=200,
-            metadata=metadata,
-            facecolor=background,
-            bbox_inches=picture.box,
-        )
-    return file.getvalue()
+def data_uri(svg: str) -> str:
+    """An SVG as the source of an ``img`` element: no other file is needed."""
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
 
 
 def wrapped(text: str, width: int, lines: int = 2) -> str:
@@ -187,26 +169,102 @@ def wrapped(text: str, width: int, lines: int = 2) -> str:
     )
 
 
-def legend(figure: Figure, methods: Mapping[str, Look], areas: Mapping[str, str]) -> None:
-    """One legend above all panels, read row by row: areas of a colour first, then methods."""
-    handles: list[Patch | Line2D] = [
-        Patch(facecolor=colour, edgecolor=FAINT, linewidth=0.4) for colour in areas.values()
-    ]
-    handles += [
-        Line2D([], [], color=look.colour, linestyle=look.dashes, linewidth=1.8)
-        for look in methods.values()
-    ]
-    names = [wrapped(name, 44) for name in (*areas, *methods)]
-    widths = [0.6 + 0.065 * max(map(len, name.split("\n"))) for name in names]  # inches, about
-    columns = (
-        len(names) if sum(widths) <= WIDTH else min(len(names), max(1, int(WIDTH / max(widths))))
-    )
-    figure.set_figheight(figure.get_figheight() + 0.17 * (-(-len(names) // columns) - 1))
-    # matplotlib fills by column
-    order = [i for column in range(columns) for i in range(column, len(names), columns)]
-    drawn = figure.legend(
-        [handles[i] for i in order], ["name"] * len(order), loc="outside upper left", ncols=columns
-    )
-    for text, i in zip(drawn.get_texts(), order, strict=True):
-        # set afterwards: matplotlib drops a name that begins with an underscore
-        text.set_text(names[i])
+@dataclass(frozen=True, eq=False)
+class Legend:
+    """One legend above all panels, read row by row: areas of a colour first, then methods.
+
+    Args:
+        methods: their looks, by name.
+        areas: colours, by name.
+    """
+
+    methods: Mapping[str, Look]
+    areas: Mapping[str, str]
+
+    @property
+    def names(self) -> list[str]:
+        return [wrapped(name, 44) for name in (*self.areas, *self.methods)]
+
+    @property
+    def columns(self) -> int:
+        widths = [0.6 + 0.065 * max(map(len, name.split("\n"))) for name in self.names]  # inches
+        if sum(widths) <= WIDTH:
+            return len(widths)
+        return min(len(widths), max(1, int(WIDTH / max(widths))))
+
+    @property
+    def height(self) -> float:
+        """Inches that it takes."""
+        names, columns = self.names, self.columns
+        rows = [names[i : i + columns] for i in range(0, len(names), columns)]
+        return 0.12 + sum(0.04 + 0.14 * max(1 + n.count("\n") for n in row) for row in rows)
+
+    def draw(self, figure: Figure) -> None:
+        """Put it at the top left."""
+        handles: list[Patch | Line2D] = [
+            Patch(facecolor=colour, edgecolor=FAINT, linewidth=0.4)
+            for colour in self.areas.values()
+        ]
+        handles += [
+            Line2D([], [], color=look.colour, linestyle=look.dashes, linewidth=1.8)
+            for look in self.methods.values()
+        ]
+        names, columns = self.names, self.columns
+        # matplotlib fills by column
+        order = [i for column in range(columns) for i in range(column, len(names), columns)]
+        drawn = figure.legend(
+            [handles[i] for i in order],
+            ["name"] * len(order),
+            loc="upper left",
+            bbox_to_anchor=(0, 1),
+            borderaxespad=0.2,
+            ncols=columns,
+        )
+        for text, i in zip(drawn.get_texts(), order, strict=True):
+            # set afterwards: matplotlib drops a name that begins with an underscore
+            text.set_text(names[i])
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Panels of one size in rows, placed by inches: to let matplotlib measure every label takes
+    longer than to draw them.
+
+    Args:
+        columns: panels in a row; width, height: of a panel.
+        titles: room above each row.
+        left, bottom: room for labels beside the first panel of a row and below each row.
+        head: room for a legend.
+    """
+
+    columns: int
+    width: float
+    height: float
+    titles: Sequence[float]
+    left: float = 0.62
+    bottom: float = 0.44
+    gap: float = 0.14
+    head: float = 0.0
+
+    def draw(self) -> tuple[Figure, list[list[Axes]]]:
+        """A figure with its axes, by row."""
+        wide = self.left + self.columns * (self.width + self.gap) + 0.06
+        high = self.head + sum(self.titles) + len(self.titles) * (self.height + self.bottom)
+        figure, rows, top = Figure(figsize=(wide, high)), [], high - self.head
+        for title in self.titles:
+            top -= title + self.height
+            rows.append(
+                [
+                    figure.add_axes(
+                        (
+                            (self.left + i * (self.width + self.gap)) / wide,
+                            top / high,
+                            self.width / wide,
+                            self.height / high,
+                        )
+                    )
+                    for i in range(self.columns)
+                ]
+            )
+            top -= self.bottom
+        return figure, rows

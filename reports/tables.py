@@ -4,20 +4,24 @@ tell apart left untold.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
+import pandas as pd
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from bench.store import Store
 from reports import numbers
 from reports.console import Fitted, as_rich
-from reports.entries import NONE, entry, seeds, tells
-from reports.glossary import BRIEF, DIAGNOSTICS, MAIN, SPARE, Measure, more
+from reports.entries import NONE, entry, seeds, shown
+from reports.glossary import BRIEF, DIAGNOSTICS, DIVERGENCES, MAIN, SPARE, Measure, more
+from reports.intervals import combine
 from reports.overview import overview
-from reports.results import FLOOR, Results, ordered, summarise
-from reports.sheet import FLOORS, LEGEND, Entry, Line, Table
+from reports.remarks import remarks
+from reports.results import APART, FLOOR, Results, ordered, summarise
+from reports.sheet import FLOORS, LEGEND, PLUS_MINUS, Entry, Line, Table
+from reports.verdict import verdict
 
 MANY = 8  # problems: with more of them, the table that closes a run has one line for each
 OWN_ACCOUNT = (
@@ -26,21 +30,34 @@ OWN_ACCOUNT = (
 )
 
 
-def terminal(store: Store) -> RenderableType:
-    """What a run prints when it ends: a table per problem or one of all, the failures, the meaning
-    of the marks.
+def terminal(store: Store, results: Results | None = None) -> RenderableType:
+    """What a run prints when it ends: the verdict, a table per problem or one of all, the failures,
+    the meaning of the marks.
     """
-    results = summarise(store)
+    results = summarise(store) if results is None else results
     if not results.problems:
         return Group(Text("No cell has ended yet."))
     failed, whole = failures(results), overview(results)
-    parts: list[RenderableType] = []
+    parts: list[RenderableType] = [verdicts(results)]
     if len(results.problems) > MANY:
         parts.append(as_rich(_brief(replace(whole, notes=()))))
     else:
         parts += [_closing(results, problem) for problem in results.problems]
-    parts += [as_rich(failed)] if failed else []
-    return Group(*parts, Text(f"{LEGEND} {FLOORS}", "dim"), *map(Text, whole.notes))
+    parts += [as_rich(found) for found in (set_apart(results), failed) if found]
+    told = Text(f"{PLUS_MINUS} {LEGEND} {FLOORS}", "dim")
+    return Group(*parts, told, *map(Text, whole.notes))
+
+
+def verdicts(results: Results) -> Text:
+    """The verdict of every problem, for the terminal."""
+    text = Text()
+    for problem in results.problems:
+        found = verdict(results, problem)
+        text.append(f"{problem}: ", "bold").append(f"{found.sentence}\n")
+        if len(results.problems) <= MANY:
+            for claim in found.claims:
+                text.append(f"  {claim.mark or ' '} {claim.text}\n", "green" if claim.mark else "")
+    return text
 
 
 def _closing(results: Results, problem: str) -> Fitted:
@@ -53,23 +70,21 @@ def _closing(results: Results, problem: str) -> Fitted:
 
 
 def _brief(table: Table) -> Table:
-    """Without remarks, but for those on the floor, on estimates that are misled, and on methods
+    """Without remarks, but for those on the floor, on figures that are not believed, and on methods
     that lost cells or figures.
     """
-    lines = []
-    for line in table.lines:
-        counted, lost, _ = line.detail.partition(";")
-        detail = counted if lost or line.floor else ""
-        entries = tuple(
-            replace(found, detail=found.detail if _kept(found, line.floor) else "")
-            for found in line.entries
+    lines = [
+        replace(
+            line,
+            detail=line.detail if line.floor else line.brief,
+            entries=tuple(
+                found if line.floor else replace(found, detail=found.brief)
+                for found in line.entries
+            ),
         )
-        lines.append(replace(line, detail=detail, entries=entries))
+        for line in table.lines
+    ]
     return replace(table, lines=tuple(lines))
-
-
-def _kept(found: Entry, floor: bool) -> bool:
-    return floor or any(words in found.detail for words in ("misled", "no exact draws", " seeds"))
 
 
 def problem_table(results: Results, problem: str) -> Table:
@@ -105,7 +120,7 @@ def _telling(table: Table) -> Table:
     kept = [
         i
         for i in range(len(table.columns) - 1)
-        if any(tells(line.entries[i]) for line in table.lines if not line.floor)
+        if any(line.entries[i].own for line in table.lines if not line.floor)
     ]
     kept = kept or [
         i for i in range(len(table.columns) - 1) if all(line.floor for line in table.lines)
@@ -148,62 +163,56 @@ def diagnostics_table(results: Results, problem: str) -> Table | None:
 def _table(
     results: Results, problem: str, title: str, metrics: Sequence[str], noted: Sequence[str]
 ) -> Table:
-    here = results.frame[results.frame["problem"] == problem]
-    methods = ordered(results, problem, dict.fromkeys([*here["method"], FLOOR]))
-    lines = [
-        Line(
-            method,
-            (
-                seeds(here[here["method"] == method])
-                if (here["method"] == method).any()
-                else "not run"
-            ),
-            tuple(entry(results, problem, metric, method) for metric in metrics),
-            method == FLOOR,
-        )
-        for method in methods
-    ]
+    here = results.cells_of[problem]
+    lines = []
+    for method in ordered(results, problem, dict.fromkeys([*here, FLOOR])):
+        counted, ended = seeds(here[method]) if method in here else ("not run", "")
+        entries = tuple(entry(results, problem, metric, method) for metric in metrics)
+        detail = "; ".join(filter(None, [counted, ended]))
+        lines.append(Line(method, detail, entries, method == FLOOR, counted if ended else ""))
     words = [results.measure(metric) for metric in metrics]
     columns = ("Method", *(word.heading for word in words))
     helps = ("", *(f"{word.meaning} {word.ranking}".strip() for word in words))
-    notes = [*filter(None, [results.no_floor(problem)]), *_notes(results, problem, noted)]
+    notes = [*filter(None, [results.no_floor(problem)]), *remarks(results, problem, noted)]
     return Table(title, columns, helps, tuple(lines), tuple(notes))
 
 
-def _notes(results: Results, problem: str, metrics: Iterable[str]) -> tuple[str, ...]:
-    """Why a figure is absent or of its kind, and what else its metric remarks: one line for each
-    metric, by its methods.
+def set_apart(results: Results) -> Table | None:
+    """Every cell whose figures are shown and neither averaged nor ranked, with its divergence and
+    the reason; None where there is none.
     """
-    rows = results.finals[
-        (results.finals["problem"] == problem) & results.finals["metric"].isin(list(metrics))
-    ]
-    everyone = set(rows["method"])
-    rows = rows[rows["row_reason"].fillna("") != ""].drop_duplicates(
-        ["metric", "method", "row_status"]
-    )
-    notes = []
-    for metric in dict.fromkeys(rows["metric"]):
-        found: dict[str, list[str]] = {}
-        for method, status, reason in rows[rows["metric"] == metric][
-            ["method", "row_status", "row_reason"]
-        ].itertuples(index=False):
-            found.setdefault(reason if status == "ok" else f"{status}: {reason}", []).append(method)
-        said = [
-            f"{_listed(methods, everyone)}: {reason.rstrip('.')}"
-            for reason, methods in found.items()
+    lines = []
+    for _, found in results.frame[results.frame["status"].isin(APART)].groupby("key", sort=False):
+        problem, method, seed, status, reason = found.iloc[0][
+            ["problem", "method", "seed", "status", "reason"]
         ]
-        notes.append(f"{results.measure(metric).short}: {'; '.join(said)}.")
-    return tuple(notes)
+        last = found[found["checkpoint"] == found["checkpoint"].max()]
+        metric = next((name for name in DIVERGENCES if name in set(last["metric"])), "")
+        read = last[(last["metric"] == metric) & last["value"].notna()].head(1)
+        figure = [
+            f"{results.measure(metric).short} {shown(combine([value], [error], [kind], [end]))}"
+            for value, error, kind, end in zip(
+                read["value"], read["stderr"].fillna(0.0), read["kind"], _ends(read), strict=True
+            )
+        ]
+        words = (problem, status, *(figure or [NONE]), reason or "no reason given")
+        lines.append(Line(method, f"seed {seed}", tuple(Entry(text) for text in words)))
+    columns = ("Method", "Problem", "How it ended", "Figure", "Reason")
+    title = "Cells set apart: neither averaged nor ranked"
+    return Table(title, columns, ("",) * 5, tuple(lines), prose=True) if lines else None
 
 
-def _listed(methods: Sequence[str], everyone: set[str]) -> str:
-    return "every method" if len(methods) > 1 and set(methods) == everyone else ", ".join(methods)
+def _ends(rows: pd.DataFrame) -> list[tuple[float, float] | None]:
+    return [
+        None if pd.isna(end) else (end, error)
+        for end, error in zip(rows["upper"], rows["upper_stderr"], strict=True)
+    ]
 
 
 def failures(results: Results) -> Table | None:
-    """Every cell that did not end well, with its reason, or None where all did."""
-    cells = results.frame.drop_duplicates("key")
-    cells = cells[cells["status"] != "ok"][["method", "seed", "problem", "status", "reason"]]
+    """Every cell that ended without figures that count, with its reason, or None where all did."""
+    cells = results.cells[~results.cells["status"].isin(["ok", *APART])]
+    cells = cells[["method", "seed", "problem", "status", "reason"]]
     lines = [
         Line(
             method,

@@ -1,0 +1,97 @@
+"""What must be said below a table: why a figure is absent or of its kind, on how many draws it
+rests, and by what it was judged.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from reports import numbers
+from reports.glossary import COSTS, in_order
+from reports.results import Reading, Results
+
+
+def remarks(results: Results, problem: str, metrics: Iterable[str]) -> list[str]:
+    """One line for each metric that has anything to remark."""
+    wanted = set(metrics)
+    found: dict[str, dict[str, Sequence[Reading]]] = {}
+    for (of, metric, method), readings in results.readings.items():
+        if of == problem and metric in wanted:
+            found.setdefault(metric, {})[method] = readings
+    lines = []
+    everyone = {method for of in found.values() for method in of}
+    for metric in in_order(found):
+        said = [*_reasons(found[metric], everyone), *_draws(metric, found[metric], found)]
+        if said:
+            lines.append(f"{results.measure(metric).short}: {'; '.join(said)}.")
+    return lines
+
+
+def _reasons(of: Mapping[str, Sequence[Reading]], everyone: set[str]) -> list[str]:
+    """Notes and reasons, each with the methods that it concerns."""
+    said: dict[str, list[str]] = {}
+    for method, readings in of.items():
+        noted: dict[str, str] = {}
+        for reading in readings:
+            if reading.reason:
+                plain = reading.status == "ok"
+                words = reading.reason if plain else f"{reading.status}: {reading.reason}"
+                noted.setdefault(reading.status, words)
+        for words in noted.values():
+            said.setdefault(words, []).append(method)
+    return [f"{_listed(names, everyone)}: {words.rstrip('.')}" for words, names in said.items()]
+
+
+def _draws(
+    metric: str,
+    of: Mapping[str, Sequence[Reading]],
+    every: Mapping[str, Mapping[str, Sequence[Reading]]],
+) -> list[str]:
+    """On how many draws figures rest, of those that rest on others than most do."""
+    if metric in COSTS:
+        return []
+    usual = Counter(
+        reading.draws
+        for name, methods in every.items()
+        if name not in COSTS
+        for readings in methods.values()
+        for reading in readings
+    )
+    common = max(usual, key=lambda n: (usual[n], n))
+    found: dict[int, list[str]] = {}
+    for method, readings in of.items():
+        for n in {reading.draws for reading in readings if reading.value is not None}:
+            if n and n != common:
+                found.setdefault(n, []).append(method)
+    return [
+        f"{_listed(names, set(of))}: on {numbers.whole(n)} draws, where most figures rest on"
+        f" {numbers.whole(common)}"
+        for n, names in sorted(found.items())
+    ]
+
+
+def judged_by(results: Results, problem: str) -> str:
+    """That stored draws stand for the truth, how fine they are, and how well log Z is known; empty
+    where the truth is exact or nothing was kept of it.
+    """
+    kept = results.truths.get(problem)
+    if not isinstance(kept, Mapping) or not kept.get("reference"):
+        return ""
+    said = "Judged by a certified reference: stored draws stand for the truth"
+    n, asked, error = (kept.get(name) for name in ("draws", "asked", "log_z_stderr"))
+    if isinstance(n, int) and n > 0:
+        few = isinstance(asked, int) and asked > n
+        wanted = f", though {numbers.whole(asked)} were asked for" if few and asked else ""
+        said += (
+            f", {numbers.whole(n)} of them{wanted}. No figure can be finer than 1/√{n} ="
+            f" {numbers.plain(1 / math.sqrt(n), 2)} standard deviations of the truth"
+        )
+    if isinstance(error, int | float):
+        said += f". Its log Z has a standard error of {numbers.plain(error, 2)} nats"
+    return f"{said}."
+
+
+def _listed(methods: Sequence[str], everyone: set[str]) -> str:
+    return "every method" if len(methods) > 1 and set(methods) == everyone else ", ".join(methods)
