@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.store import CellRecord, Row, Status, Store, label
+from tests.helpers.figures import WORDS
 
 Array = NDArray[np.float64]
 NASTY = "<script>alert(1)</script>"
@@ -39,6 +40,7 @@ INFO = {
     "platform": "Linux x86_64",
     "processor": "Example CPU @ 2.50GHz",
     "cores": 2,
+    "metrics": WORDS,
     "packages": {"torch": "2.13.0", "pyro-ppl": "1.9.2", "numpy": "2.4.6", "scipy": "1.17.1"},
 }
 REASONS: dict[tuple[str, str, int], tuple[Status, str]] = {
@@ -344,7 +346,8 @@ def wide(folder: Path, *, problems: int = 35, exact: bool = True) -> Store:
     only.
     """
     store = Store(folder)
-    store.note(INFO | {"title": "wide", "metrics": {"own": {"unit": "nats", "ideal": 1.0}}})
+    own = {"own": {"unit": "nats", "ideal": 1.0}}
+    store.note(INFO | {"title": "wide", "metrics": WORDS | own})
     fits = next(iter(posteriors().values()))[2]
     for i in range(problems):
         name = f"a-posterior-of-some-length-{i + 1}"

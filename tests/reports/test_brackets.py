@@ -18,10 +18,12 @@ from reports.costs import MARKERS, costs
 from reports.entries import entry, shown
 from reports.figures import pictures
 from reports.intervals import BRACKET, Figure, combine
-from reports.overview import overview, summary
-from reports.ranking import Verdict, rank
+from reports.overview import overview
+from reports.ranking import Ruler, Verdict, rank
 from reports.results import Results, summarise
 from reports.style import looks
+from reports.verdict import verdict
+from tests.helpers.figures import WORDS, bracket, figure
 
 NORMAL = 1.959964
 
@@ -39,6 +41,7 @@ class Reading:
 
 def store_of(folder: Path, methods: dict[str, Sequence[Reading]], checkpoints: int = 1) -> Store:
     store = Store(folder)
+    store.note({"metrics": WORDS})
     for method, seeds in methods.items():
         for seed, reading in enumerate(seeds):
             rows = [row for step in range(checkpoints) for row in _rows(reading, step, checkpoints)]
@@ -67,12 +70,6 @@ def _rows(reading: Reading, step: int, checkpoints: int) -> list[Row]:
     if reading.upper is not None:
         rows.append(row("kl_upper", reading.upper, reading.upper_stderr, "upper bound"))
     return rows
-
-
-def bracket(lower: tuple[float, float], upper: tuple[float, float], seeds: int = 3) -> Figure:
-    """From the intervals of both ends."""
-    above = Figure(sum(upper) / 2, *upper, "upper bound", seeds)
-    return Figure(sum(lower) / 2, lower[0], upper[1], BRACKET, seeds, above)
 
 
 @pytest.mark.parametrize(
@@ -137,11 +134,11 @@ def test_an_exact_seed_is_both_of_its_ends() -> None:
 
 BEST, TIED, NONE = Verdict("best"), Verdict("tied"), Verdict()
 FLOOR = Verdict("tied", at_floor=True)
-NOISE = Figure(0.0, -0.02, 0.02, "estimate", 3)
+NOISE = figure(-0.02, 0.02, "estimate")
 
 
 @pytest.mark.parametrize(
-    ("case", "figure", "rival", "expected"),
+    ("case", "found", "rival", "expected"),
     [
         ("below an exact value", bracket((0.1, 0.14), (0.12, 0.2)), (0.3, 0.4), [BEST, NONE]),
         (
@@ -161,10 +158,10 @@ NOISE = Figure(0.0, -0.02, 0.02, "estimate", 3)
     ],
 )
 def test_a_bracket_is_ranked_by_all_of_it(
-    case: str, figure: Figure, rival: tuple[float, float], expected: list[Verdict]
+    case: str, found: Figure, rival: tuple[float, float], expected: list[Verdict]
 ) -> None:
-    found = rank({"a": figure, "b": Figure(sum(rival) / 2, *rival, "exact", 3)}, NOISE)
-    assert list(found.values()) == expected, case
+    here = {"a": found, "b": figure(*rival)}
+    assert list(rank(here, Ruler(NOISE)).verdicts.values()) == expected, case
 
 
 GOOD = [
@@ -197,8 +194,8 @@ def test_the_upper_bound_is_not_told_twice(results: Results) -> None:
 def test_the_words_praise_a_bracket_and_no_bare_bound(tmp_path: Path) -> None:
     closed = summarise(store_of(tmp_path / "a", {"net": GOOD, "gauss": POOR}))
     bare = summarise(store_of(tmp_path / "b", {"net": BARE, "gauss": POOR}))
-    assert "net is closest" in summary(closed, "p")
-    assert "lower bound only: net" in summary(bare, "p")
+    assert verdict(closed, "p").sentence.startswith("net is closer to the truth than gauss")
+    assert any("known from below only" in claim.text for claim in verdict(bare, "p").claims)
     assert "best" not in {verdict.rank for verdict in bare.verdicts.values()}
 
 

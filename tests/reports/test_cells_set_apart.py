@@ -7,35 +7,37 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.store import CellRecord, Row, Store
-from reports.intervals import Figure
-from reports.ranking import rank
+from reports.ranking import Ruler, rank
 from reports.results import FLOOR, summarise
+from tests.helpers.figures import WORDS, figure
 
-NOISE = Figure(0.0, -0.05, 0.05, "estimate", 3)
+NOISE = figure(-0.05, 0.05, "estimate")
 
 
 def test_neighbours_above_the_floor_put_no_exact_rival_out() -> None:
     """A lost mode of 8.3 nats read 0.78 by neighbours; an exact 3.0 is better than that."""
-    read, known = Figure(0.78, 0.7, 0.86, "estimate", 3), Figure(3.0, 2.9, 3.1, "exact", 3)
-    verdicts = rank({"draws": read, "density": known}, NOISE, astray=True)
+    read, known = figure(0.7, 0.86, "estimate"), figure(2.9, 3.1, "exact")
+    verdicts = rank({"draws": read, "density": known}, Ruler(NOISE, True)).verdicts
     assert {name: verdict.rank for name, verdict in verdicts.items()} == {
         "draws": "tied",
         "density": "tied",
     }
     # a ruler that does not saturate
-    other = rank({"draws": read, "density": known}, NOISE, astray=False)
+    other = rank({"draws": read, "density": known}, Ruler(NOISE)).verdicts
     assert other["draws"].rank == "best"
 
 
 def test_neighbours_that_read_far_more_are_out_all_the_same() -> None:
-    read, known = Figure(0.78, 0.7, 0.86, "estimate", 3), Figure(0.1, 0.05, 0.15, "exact", 3)
-    assert rank({"draws": read, "density": known}, NOISE, astray=True)["density"].rank == "best"
+    read, known = figure(0.7, 0.86, "estimate"), figure(0.05, 0.15, "exact")
+    found = rank({"draws": read, "density": known}, Ruler(NOISE, True)).verdicts
+    assert found["density"].rank == "best"
 
 
 def test_the_best_of_the_seeds_that_are_left_is_not_the_best(tmp_path: Path) -> None:
     """A seed whose KL is infinite has no figure; the others do not speak for it."""
     for gone, expected in ((0, "best"), (1, "tied")):
         store = Store(tmp_path / str(gone))
+        store.note({"metrics": WORDS})
         for method, value in (("brittle", 0.1), ("plain", 0.5), (FLOOR, 0.0)):
             for seed in range(3):
                 whole = method != "brittle" or seed >= gone

@@ -19,46 +19,38 @@ from reports.costs import BAND, NO_BAND, costs
 from reports.entries import entry
 from reports.figures import pictures
 from reports.intervals import BRACKET, Figure, combine, deviation, floor, loss
-from reports.overview import overview, summary
+from reports.overview import overview
 from reports.ranking import Ruler, Verdict, rank
 from reports.results import FLOOR, Results, ordered, summarise
 from reports.sheet import Table
 from reports.style import looks
+from reports.verdict import verdict
+from tests.helpers.figures import WORDS, figure
 from tests.helpers.synthetic_store import build
 
 KINDS = ("exact", "estimate", "lower bound", "upper bound", BRACKET)
 
 
-def figure(low: float, high: float, kind: str = "exact", seeds: int = 3) -> Figure:
-    return Figure((low + high) / 2, low, high, kind, seeds)
-
-
 def anything(rng: np.random.Generator, kind: str) -> Figure:
     """Figures near and far, with narrow and wide intervals, of one seed and of more."""
+    seeds = int(rng.integers(1, 4))
     value = rng.choice([0.0, 0.01, 0.1, 1.0]) * rng.normal()
     half = rng.choice([1e-4, 1e-2, 0.1, 1.0]) * rng.random()
-    noise = None if rng.random() < 0.5 else half * rng.random()
-    found = Figure(value, value - half, value + half, kind, int(rng.integers(1, 4)), noise=noise)
-    if kind != BRACKET:
-        return found
-    top = value + rng.choice([0.0, 1e-3, 1.0]) * rng.random()
-    return replace(
-        found,
-        high=top + half,
-        above=Figure(top, top - half, top + half, "upper bound", found.seeds),
-    )
+    values = (value + half * rng.choice([0.0, 1.0, 5.0]) * rng.normal(size=seeds)).tolist()
+    tops = [v + rng.choice([0.0, 1e-3, 1.0]) * rng.random() for v in values]
+    return combine(values, [half] * seeds, [kind] * seeds, [(top, half) for top in tops])
 
 
 def inside(found: Figure, noise: Figure | None, astray: bool) -> bool:
     """What docs/metrics.md calls inside the floor, in words of this test's own."""
     same = noise is not None and noise.kind == found.kind
     if found.kind == "estimate":
-        below = noise is not None and astray and found.most < noise.low
-        return noise is not None and found.least <= noise.high and not below
+        below = noise is not None and astray and found.high < noise.low
+        return noise is not None and found.low <= noise.high and not below
     if found.kind == "exact":
-        return found.least <= (max(noise.high, 0.0) if noise is not None and same else 0.0)
+        return found.low <= (max(noise.high, 0.0) if noise is not None and same else 0.0)
     if found.kind == BRACKET:
-        return found.least <= 0 and found.above is not None and found.above.least <= 0
+        return found.low <= 0 and found.above is not None and found.above.low <= 0
     return found.kind == "upper bound" and noise is not None and found.high <= noise.high
 
 
@@ -73,17 +65,20 @@ def test_no_two_methods_inside_the_floor_are_ever_ordered(
             f"m{i}": anything(rng, str(rng.choice(KINDS))) for i in range(int(rng.integers(2, 6)))
         }
         noise = anything(rng, noise_kind) if noise_kind else None
-        verdicts = rank(figures, noise, astray=astray)
+        ranking = rank(figures, Ruler(noise, astray))
+        verdicts = ranking.verdicts
         near = [name for name, found in figures.items() if inside(found, noise, astray)]
         met += len(near) > 1
         assert [verdict.at_floor for verdict in verdicts.values()] == [
             name in near for name in figures
         ]
-        assert len({verdicts[name].rank for name in near}) <= 1
-        assert len(near) < 2 or {verdicts[name].rank for name in near} == {"tied"}
-        for name, verdict in verdicts.items():
-            if verdict.rank == "best":
-                assert len([1 for other in verdicts.values() if other.rank]) == 1
+        assert len({verdicts[name].rank for name in near if figures[name].seeds > 1}) <= 1
+        assert "" not in {verdicts[name].rank for name in near} or len(figures) < 2
+        assert not {worse for _, worse in ranking.shown} & set(near)
+        for name, found in verdicts.items():
+            if found.rank == "best":
+                assert name in {better for better, _ in ranking.shown}
+                assert name not in {worse for _, worse in ranking.shown}
                 assert figures[name].seeds > 1
                 assert figures[name].kind != "lower bound"
                 assert noise is not None or figures[name].kind != "estimate"
@@ -100,53 +95,54 @@ def test_methods_that_are_the_truth_are_hardly_ever_told_apart(kind: str) -> Non
         }
         best += any(
             v.rank != "tied"
-            for v in rank(figures, floor(draws[0], [0.01] * seeds, [kind] * seeds)).values()
+            for v in rank(
+                figures, Ruler(floor(draws[0], [0.01] * seeds, [kind] * seeds))
+            ).verdicts.values()
         )
     assert best <= 0.02 * repeats
 
 
 def test_one_seed_that_is_sure_of_itself_is_never_the_best() -> None:
     lone = {"a": figure(0.6924, 0.6926, seeds=1), "b": figure(0.6930, 0.6932, seeds=1)}
-    assert set(rank(lone, None).values()) == {Verdict("tied")}
+    assert set(rank(lone, Ruler()).verdicts.values()) == {Verdict("tied")}
     far = {"a": figure(0.0199, 0.0201, seeds=1), "b": figure(0.6930, 0.6932, seeds=1)}
-    assert list(rank(far, None).values()) == [Verdict("tied"), Verdict()]
+    assert list(rank(far, Ruler()).verdicts.values()) == [Verdict("tied"), Verdict()]
     several = {"a": figure(0.0199, 0.0201, seeds=2), "b": figure(0.6930, 0.6932, seeds=1)}
-    assert list(rank(several, None).values()) == [Verdict("best"), Verdict()]
+    assert list(rank(several, Ruler()).verdicts.values()) == [Verdict("best"), Verdict()]
 
 
 def test_two_seeds_that_differ_are_not_at_the_floor() -> None:
     found = combine([1.33, 1.80], [0.028, 0.031], ["exact"] * 2)
-    assert found.low < 0 < found.least
+    assert found.low > 1
     assert not Ruler().at_floor(found)
 
 
 def test_without_a_floor_no_estimate_is_best_and_none_is_worst() -> None:
     figures = {"a": figure(0.1, 0.12, "estimate"), "b": figure(5.0, 5.1, "estimate")}
-    assert set(rank(figures, None).values()) == {Verdict("tied")}
+    assert set(rank(figures, Ruler()).verdicts.values()) == {Verdict("tied")}
     beside = {"a": figure(0.1, 0.12, "estimate"), "b": figure(5.0, 5.1)}
-    assert rank(beside, None)["a"].rank == "tied"
-    assert rank(beside, figure(-0.02, 0.02, "estimate"))["a"].rank == "best"
+    assert rank(beside, Ruler()).verdicts["a"].rank == "tied"
+    assert rank(beside, Ruler(figure(-0.02, 0.02, "estimate"))).verdicts["a"].rank == "best"
 
 
 def test_exact_values_need_no_floor_but_their_own() -> None:
-    verdicts = rank(
-        {"a": figure(-0.02, -0.01), "b": figure(-0.005, 0.01), "c": figure(0.3, 0.4)}, None
-    )
-    assert list(verdicts.values()) == [Verdict("tied", at_floor=True)] * 2 + [Verdict()]
+    here = {"a": figure(-0.02, -0.01), "b": figure(-0.005, 0.01), "c": figure(0.3, 0.4)}
+    verdicts = rank(here, Ruler()).verdicts
+    assert list(verdicts.values()) == [Verdict("best", at_floor=True)] * 2 + [Verdict()]
 
 
 def test_an_unbiased_mmd_is_held_against_the_floor_of_mmd() -> None:
     noise = figure(-0.0005, 0.0005)
-    found = rank(
-        {"a": figure(-0.0003, 0.0001), "b": figure(0.0002, 0.0004), "c": figure(0.03, 0.04)}, noise
-    )
-    assert list(found.values()) == [Verdict("tied", at_floor=True)] * 2 + [Verdict()]
+    here = {"a": figure(-3e-4, 1e-4), "b": figure(2e-4, 4e-4), "c": figure(0.03, 0.04)}
+    found = rank(here, Ruler(noise)).verdicts
+    assert list(found.values()) == [Verdict("best", at_floor=True)] * 2 + [Verdict()]
 
 
 def test_neighbours_below_the_floor_are_misled_not_good() -> None:
     figures = {"wide": figure(-0.23, -0.19, "estimate"), "fair": figure(0.1, 0.12)}
     noise = figure(-0.02, 0.02, "estimate")
-    assert list(rank(figures, noise, astray=True).values()) == [Verdict(), Verdict("tied")]
+    verdicts = rank(figures, Ruler(noise, astray=True)).verdicts
+    assert list(verdicts.values()) == [Verdict(fault="below"), Verdict("tied")]
 
 
 @pytest.mark.parametrize(
@@ -162,7 +158,7 @@ def test_an_ideal_other_than_0_is_what_counts(
     ideal: float, worse: str, near: Figure, far: Figure
 ) -> None:
     ranked = {name: loss(found, ideal, worse) for name, found in (("near", near), ("far", far))}  # type: ignore[arg-type]
-    assert {name: verdict.rank for name, verdict in rank(ranked, None).items()} == {
+    assert {name: verdict.rank for name, verdict in rank(ranked, Ruler()).verdicts.items()} == {
         "near": "best",
         "far": "",
     }
@@ -180,13 +176,11 @@ def test_a_bound_on_a_figure_is_the_other_bound_on_what_it_lacks(kind: str, mirr
 
 def test_errors_of_opposite_sign_do_not_cancel() -> None:
     far, near = [0.5, -0.5, 0.5, -0.5], [0.01, -0.02, 0.01, 0.0]
-    verdicts = rank(
-        {
-            name: deviation(values, [0.02] * 4, ["exact"] * 4, 0.0)
-            for name, values in (("far", far), ("near", near))
-        },
-        None,
-    )
+    here = {
+        name: deviation(values, [0.02] * 4, ["exact"] * 4, 0.0)
+        for name, values in (("far", far), ("near", near))
+    }
+    verdicts = rank(here, Ruler()).verdicts
     assert verdicts == {"far": Verdict(), "near": Verdict("best", at_floor=True)}
 
 
@@ -208,6 +202,7 @@ def test_a_signed_error_is_at_the_floor_by_its_mean_and_by_each_seed(
 def measured(folder: Path, rows: dict[str, list[tuple[str, float, float, str]]]) -> Store:
     """Three seeds of each method, alike."""
     store = Store(folder)
+    store.note({"metrics": WORDS})
     for method, figures in rows.items():
         for seed in range(3):
             found = [Row(0, True, 1.0, 10, 10, 100, *figure) for figure in figures]
@@ -251,9 +246,11 @@ def test_bounds_from_draws_stand_beside_their_null_reading(tmp_path: Path) -> No
 def test_what_a_bound_denies_is_not_called_near_the_truth(tmp_path: Path) -> None:
     results = summarise(measured(tmp_path, NETS))
     assert results.verdicts["p", "kl_qp", "nuts"] == Verdict("best", at_floor=True)
-    assert results.verdicts["p", "kl_qp", "net"] == Verdict()
+    assert results.verdicts["p", "kl_qp", "net"] == Verdict(fault="denied")
     assert "misled: at least 0.28" in entry(results, "p", "kl_qp", "net").detail
-    assert "truth: nuts." in summary(results, "p")
+    said = verdict(results, "p")
+    assert said.sentence.startswith("nuts cannot be told from the truth")
+    assert any("net is misled" in claim.text and "0.28" in claim.text for claim in said.claims)
 
 
 def test_an_estimate_that_a_density_denies_is_not_best(tmp_path: Path) -> None:
@@ -264,7 +261,7 @@ def test_an_estimate_that_a_density_denies_is_not_best(tmp_path: Path) -> None:
     }
     results = summarise(measured(tmp_path, rows))
     assert results.verdicts["p", "kl_qp", "gauss"].rank == "best"
-    assert results.verdicts["p", "kl_knn", "net"] == Verdict()
+    assert results.verdicts["p", "kl_knn", "net"] == Verdict(fault="denied")
     assert entry(results, "p", "kl_knn", "net").detail == "misled: at least 3.6"
     assert entry(results, "p", "kl_knn", "gauss").detail == ""
 

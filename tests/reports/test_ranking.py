@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from reports import numbers
+from reports.entries import seeds_apart
 from reports.intervals import Figure, combine
-from reports.ranking import Verdict, rank
+from reports.ranking import Ruler, Verdict, rank
+from tests.helpers.figures import figure
 
 SIGMAS = 4  # tolerance of every statistical check, in standard errors
 
@@ -62,23 +64,30 @@ def test_one_seed_has_its_own_interval() -> None:
     )
 
 
-def test_the_wider_of_two_intervals() -> None:
-    spread = combine([1.0, 2.0, 3.0], [0.01] * 3, ["exact"] * 3)
-    agreed = combine([2.0, 2.0, 2.0], [0.3] * 3, ["exact"] * 3)
-    assert spread.half_width == pytest.approx(
-        4.302653 / math.sqrt(3), rel=1e-6
-    )  # Student's t with two degrees of freedom
+def test_seeds_that_differ_are_shown_and_widen_no_interval() -> None:
+    """0.330 and 0.143, each known to 0.01, became "0.2 +- 1.2": Student's t on one degree of
+    freedom says nothing.
+    """
+    spread = combine([0.330, 0.143], [0.004, 0.0025], ["exact"] * 2)
+    assert spread.half_width == pytest.approx(1.959964 * math.hypot(0.004, 0.0025) / 2, rel=1e-6)
+    assert seeds_apart(spread.spread) == "seeds 0.143, 0.330"
+    agreed = combine([2.0, 2.1, 2.2], [0.3] * 3, ["exact"] * 3)
     assert agreed.half_width == pytest.approx(1.959964 * 0.3 / math.sqrt(3), rel=1e-6)
+    assert agreed.spread == []
+    assert seeds_apart([0.1, 0.2, 0.3, 0.4]) == "seeds 0.100 to 0.400"
 
 
 @pytest.mark.parametrize("between", [0.0, 1.0, 5.0])
 @pytest.mark.parametrize("seeds", [2, 3, 10])
-def test_intervals_cover_whatever_the_source_of_spread(between: float, seeds: int) -> None:
+def test_an_interval_covers_what_these_seeds_are_worth(between: float, seeds: int) -> None:
     rng, repeats = np.random.default_rng(seeds), 1500
-    values = rng.normal(0, math.hypot(between, 1.0), (repeats, seeds))
-    figures = [combine(row.tolist(), [1.0] * seeds, ["exact"] * seeds) for row in values]
-    covered = np.mean([figure.low <= 0 <= figure.high for figure in figures])
-    assert covered > 0.95 - SIGMAS * math.sqrt(0.95 * 0.05 / repeats)
+    worth = rng.normal(0, between, (repeats, seeds))
+    read = rng.normal(worth, 1.0)
+    figures = [combine(row.tolist(), [1.0] * seeds, ["exact"] * seeds) for row in read]
+    covered = np.mean(
+        [found.low <= own.mean() <= found.high for found, own in zip(figures, worth, strict=True)]
+    )
+    assert abs(covered - 0.95) < SIGMAS * math.sqrt(0.95 * 0.05 / repeats)
 
 
 @pytest.mark.parametrize(
@@ -98,10 +107,6 @@ def test_a_seed_at_infinity_is_not_averaged_away() -> None:
     assert combine([0.1, math.inf], [0.1, 0.1], ["exact"] * 2).value == math.inf
 
 
-def figure(low: float, high: float, kind: str = "exact") -> Figure:
-    return Figure((low + high) / 2, low, high, kind, 3)
-
-
 BEST, TIED, NONE = Verdict("best"), Verdict("tied"), Verdict()
 TIED_FLOOR, FLOOR_ONLY = Verdict("tied", at_floor=True), Verdict("", at_floor=True)
 NOISE = figure(-0.02, 0.02, "estimate")
@@ -115,7 +120,7 @@ NOISE = figure(-0.02, 0.02, "estimate")
             "overlapping",
             [figure(0.1, 0.32), figure(0.3, 0.4), figure(0.5, 0.6)],
             None,
-            [TIED, TIED, NONE],
+            [BEST, BEST, NONE],
         ),
         ("alone there is nothing to be better than", [figure(0.1, 0.2)], NOISE, [NONE]),
         (
@@ -158,7 +163,7 @@ NOISE = figure(-0.02, 0.02, "estimate")
             "the floor is as blurred as what stands on it",
             [figure(-0.01, 0.005, "estimate"), figure(0.015, 0.018), figure(0.03, 0.04)],
             NOISE,
-            [TIED_FLOOR, TIED, NONE],
+            [TIED_FLOOR, BEST, NONE],
         ),
         (
             "exact values are sharper than the floor",
@@ -226,7 +231,7 @@ def test_marks_claim_no_more_than_the_intervals_allow(
     case: str, figures: list[Figure], floor: Figure | None, expected: list[Verdict]
 ) -> None:
     named = {f"m{i}": found for i, found in enumerate(figures)}
-    assert list(rank(named, floor).values()) == expected, case
+    assert list(rank(named, Ruler(floor)).verdicts.values()) == expected, case
 
 
 def test_marks_do_not_depend_on_the_order_of_methods() -> None:
@@ -236,4 +241,5 @@ def test_marks_do_not_depend_on_the_order_of_methods() -> None:
         "c": figure(0.0, 0.1, "lower bound"),
         "d": figure(0.2, 0.25, "estimate"),
     }
-    assert rank(named, NOISE) == rank(dict(reversed(named.items())), NOISE)
+    ruler = Ruler(NOISE)
+    assert rank(named, ruler) == rank(dict(reversed(named.items())), ruler)

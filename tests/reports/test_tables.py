@@ -11,10 +11,10 @@ from rich.console import Console
 
 from bench.store import CellRecord, Row, Store
 from reports import frame, tables
-from reports.overview import summary
 from reports.ranking import Verdict
 from reports.results import Results, summarise
 from reports.sheet import Entry, Line, Table, as_markdown
+from reports.verdict import verdict
 from tests.helpers.synthetic_store import NASTY, build
 
 EXPORTED = ["problem", "method", "settings", "seed", "status", "reason", "checkpoint"]
@@ -123,9 +123,9 @@ def test_a_skipped_metric_says_why(results: Results) -> None:
 
 
 def test_summary_names_the_bound_and_does_not_praise_it(results: Results) -> None:
-    said = summary(results, "eight-schools-signed")
-    assert "lower bound only: avb" in said
-    assert "avb is closest" not in said
+    said = verdict(results, "eight-schools-signed")
+    assert any(claim.text.startswith("avb is known from below only") for claim in said.claims)
+    assert "avb is closer" not in said.sentence
 
 
 def test_diagnostics_are_shown(results: Results) -> None:
