@@ -74,12 +74,12 @@ class _Sample:
     def __init__(self, readings: Sequence[Reading], h: float, *, certain: bool) -> None:
         self.values = [math.asinh(value / h) for value, _ in readings]
         k = len(readings)
-        self.mean = math.fsum(self.values) / k
+        self.mean = sum(self.values) / k
         # a factor between seeds moves y by its logarithm far above the noise, by nothing inside it
-        slope = math.fsum((value / math.hypot(value, h)) ** 2 for value, _ in readings) / k
-        self.noise = math.fsum((s / math.hypot(value, h)) ** 2 for value, s in readings) / k**2
+        slope = sum((value / math.hypot(value, h)) ** 2 for value, _ in readings) / k
+        self.noise = sum((s / math.hypot(value, h)) ** 2 for value, s in readings) / k**2
         self.supposed = 0.0 if certain else slope * SUPPOSED**2 / k
-        spread = math.fsum((y - self.mean) ** 2 for y in self.values) / max(k - 1, 1) / k
+        spread = sum((y - self.mean) ** 2 for y in self.values) / max(k - 1, 1) / k
         self.variance = spread if k > 1 else self.supposed + self.noise
         self.freedom = k - 1 if k > 1 else math.inf
         self.unruly = k > 1 and self.variance > self.supposed + self.noise
@@ -104,8 +104,8 @@ def _seen(gap: float, first: _Sample, second: _Sample) -> float:
 
 
 def _paired(differences: Sequence[float]) -> float:
-    k, mean = len(differences), math.fsum(differences) / len(differences)
-    variance = math.fsum((d - mean) ** 2 for d in differences) / (k - 1) / k
+    k, mean = len(differences), sum(differences) / len(differences)
+    variance = sum((d - mean) ** 2 for d in differences) / (k - 1) / k
     return _tail(mean / math.sqrt(variance), k - 1) if variance > 0 else float(mean <= 0)
 
 

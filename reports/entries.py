@@ -7,13 +7,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import pandas as pd
-
 from reports import numbers
 from reports.brackets import LOWER, UPPER, WHOLE
 from reports.comparing import ROUNDING
 from reports.intervals import BRACKET, Figure
-from reports.results import FLOOR, Results
+from reports.results import FLOOR, End, Results
 from reports.sheet import Entry
 
 NONE = "—"
@@ -156,11 +154,11 @@ def _told(results: Results, problem: str, metric: str, method: str, figure: Figu
     return whole.kind in known and figure.value <= whole.value + whole.half_width
 
 
-def seeds(cells: pd.DataFrame) -> tuple[str, str]:
+def seeds(cells: Sequence[End]) -> tuple[str, str]:
     """How many cells there are, and how those ended that did not end well."""
-    whole, total = int((cells["status"] == "ok").sum()), len(cells)
+    whole, total = sum(cell.status == "ok" for cell in cells), len(cells)
     counted = f"{total} seed{'s' * (total != 1)}"
     if whole == total:
         return counted, ""
-    ended = ", ".join(dict.fromkeys(cells.loc[cells["status"] != "ok", "status"]))
+    ended = ", ".join(dict.fromkeys(cell.status for cell in cells if cell.status != "ok"))
     return f"{whole} of {counted}", ended

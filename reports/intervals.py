@@ -61,7 +61,7 @@ class Figure:
         values = sorted(value for value, _ in self.readings.values())
         if len(values) < 2 or not math.isfinite(values[0]) or not math.isfinite(values[-1]):
             return []
-        noise = math.sqrt(math.fsum(s * s for _, s in self.readings.values()) / len(values))
+        noise = math.sqrt(sum(s * s for _, s in self.readings.values()) / len(values))
         return values if values[-1] - values[0] > max(SPREAD * noise, ROUNDING) else []
 
 
@@ -147,10 +147,11 @@ def _mean(
     kind: str,
     seeds: Sequence[int] | None = None,
 ) -> Figure:
-    k, mean = len(values), float(np.mean(values))
+    k = len(values)
+    mean = sum(values) / k
     if not math.isfinite(mean):
         return Figure(math.inf, math.inf, math.inf, kind, k)
-    half = WIDTH * math.sqrt(math.fsum(s * s for s in stderrs)) / k
+    half = WIDTH * math.sqrt(sum(s * s for s in stderrs)) / k
     found = zip(seeds or range(k), zip(values, stderrs, strict=True), strict=True)
     return Figure(mean, mean - half, mean + half, kind, k, readings=dict(found))
 

@@ -4,6 +4,7 @@ a folder beside it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -131,18 +132,13 @@ def write(
         UserError: a problem that the run does not hold.
     """
     found = content(store, problems, results)
+    for path in filter(None, (html, markdown)):
+        path.parent.mkdir(parents=True, exist_ok=True)
     if html is not None:
-        _written(html, _html(found))
+        html.write_text(_html(found), encoding="utf-8", errors="replace")
     if markdown is not None:
-        _written(markdown, _markdown(found, markdown.with_name(f"{markdown.stem}_figures")))
-
-
-def _written(path: Path, text: str) -> None:
-    """The file appears whole or not at all, and never through a link that stands in its place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8", errors="replace")
-    part.replace(path)
+        text = _markdown(found, markdown.with_name(f"{markdown.stem}_figures"))
+        markdown.write_text(text, encoding="utf-8", errors="replace")
 
 
 def html(store: Store) -> str:
@@ -230,21 +226,21 @@ def _drawn(found: Picture) -> Drawn:
 def _glossary(results: Results) -> dict[str, Measure]:
     """What the tables' columns say, of those that occur."""
     reported = {name for cells in results.diagnostics.values() for cell in cells for name in cell}
-    met = set(results.frame["metric"].dropna())
+    met = set(results.frame["metric"].dropna().unique())
     known = {name: results.measure(name) for name in in_order(met)}
     return known | {name: words for name, words in DIAGNOSTICS.items() if name in reported}
 
 
 def _lead(results: Results) -> str:
     cells = results.cells
-    if cells.empty:
+    if not cells:
         return "No cell has ended yet, so there is nothing to report."
-    ended = cells["status"].value_counts()
-    rest = ", ".join(f"{count} {status}" for status, count in ended.items() if status != "ok")
+    ended = Counter(cell.status for cell in cells)
+    rest = ", ".join(f"{n} {status}" for status, n in ended.most_common() if status != "ok")
     rivals = len([method for method in results.methods if method != FLOOR])
     return (
         f"{_counted(len(results.problems), 'problem')}, {_counted(rivals, 'method')},"
-        f" {_counted(cells['seed'].nunique(), 'seed')}: {ended.get('ok', 0)} of"
+        f" {_counted(len({cell.seed for cell in cells}), 'seed')}: {ended['ok']} of"
         f" {_counted(len(cells), 'cell')} ended well"
         + (f"; {rest}." if rest else ".")
         + (f" {CLOCKED}" if results.clocked else "")
@@ -340,6 +336,6 @@ def _pictured(picture: Drawn, folder: Path) -> str:
     if not picture.svg:
         return escaped(picture.why)
     folder.mkdir(parents=True, exist_ok=True)
-    _written(folder / f"{picture.name}.svg", picture.svg)
+    (folder / f"{picture.name}.svg").write_text(picture.svg, encoding="utf-8", errors="replace")
     path = f"{quote(folder.name)}/{picture.name}.svg"
     return f"![{escaped(picture.alt)}]({path})\n\n{escaped(picture.caption)}"

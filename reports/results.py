@@ -34,6 +34,17 @@ SURELY = 4.0  # standard errors below zero, from which on a divergence cannot be
 Key = tuple[str, str, str]  # problem, metric, method
 
 
+class End(NamedTuple):
+    """How one cell ended."""
+
+    key: str
+    problem: str
+    method: str
+    seed: int
+    status: str
+    reason: str
+
+
 class Reading(NamedTuple):
     """What became of one metric at the end of one cell: a value, or the reason why there is none.
 
@@ -77,20 +88,22 @@ class Results:
     clocked: bool = False
 
     @functools.cached_property
-    def cells(self) -> pd.DataFrame:
-        """The cells, one row each."""
-        return self.frame.drop_duplicates("key")
+    def cells(self) -> list[End]:
+        """How each cell ended, in the order they ended."""
+        columns = ["key", "problem", "method", "seed", "status", "reason"]
+        found = self.frame.drop_duplicates("key")[columns]
+        return [End(*row) for row in found.itertuples(index=False)]
 
     @functools.cached_property
     def _parts(self) -> dict[str, pd.DataFrame]:
         return {str(problem): rows for problem, rows in self.frame.groupby("problem", sort=False)}
 
     @functools.cached_property
-    def cells_of(self) -> dict[str, dict[str, pd.DataFrame]]:
-        """The cells of each method on each problem, one row each."""
-        found: dict[str, dict[str, pd.DataFrame]] = {}
-        for (problem, method), cells in self.cells.groupby(["problem", "method"], sort=False):
-            found.setdefault(str(problem), {})[str(method)] = cells
+    def cells_of(self) -> dict[str, dict[str, list[End]]]:
+        """The cells of each method on each problem."""
+        found: dict[str, dict[str, list[End]]] = {}
+        for cell in self.cells:
+            found.setdefault(cell.problem, {}).setdefault(cell.method, []).append(cell)
         return found
 
     @functools.cached_property
@@ -100,12 +113,12 @@ class Results:
     @functools.cached_property
     def problems(self) -> list[str]:
         """Labels in the order they were met."""
-        return list(self._parts)
+        return list(self.cells_of)
 
     @functools.cached_property
     def methods(self) -> list[str]:
         """Labels in the order they were met, the noise floor last."""
-        found = list(dict.fromkeys(self.cells["method"]))
+        found = list(dict.fromkeys(cell.method for cell in self.cells))
         return sorted(found, key=lambda method: method == FLOOR)
 
     @functools.cached_property
@@ -149,7 +162,7 @@ class Results:
             return ""
         why = (
             "no cell of the method exact ended with a figure"
-            if (self.of(problem)["method"] == FLOOR).any()
+            if FLOOR in self.cells_of[problem]
             else "the method exact was not run; add it with -m exact"
         )
         return (
@@ -308,19 +321,21 @@ def _readings(finals: pd.DataFrame) -> dict[Key, list[Reading]]:
     found: defaultdict[Key, list[Reading]] = defaultdict(list)
     columns = ["problem", "metric", "method", "seed", "value", "stderr", "kind", "upper"]
     columns += ["upper_stderr", "row_status", "row_reason", "draws", "key"]
-    parts = (finals[name].tolist() for name in columns)
+    parts = (
+        finals[name].astype(object).where(finals[name].notna(), None).tolist() for name in columns
+    )
     for problem, metric, method, seed, value, stderr, kind, *rest in zip(*parts, strict=True):
         upper, upper_stderr, status, reason, draws, cell = rest
         found[problem, metric, method].append(
             Reading(
                 int(seed),
-                None if pd.isna(value) else float(value),
-                0.0 if pd.isna(stderr) else float(stderr),
+                value,
+                stderr or 0.0,
                 kind or "estimate",
-                None if pd.isna(upper) else (float(upper), float(upper_stderr)),
+                None if upper is None else (upper, upper_stderr),
                 status or "ok",
                 reason or "",
-                0 if pd.isna(draws) else int(draws),
+                draws or 0,
                 cell,
             )
         )

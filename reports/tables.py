@@ -106,7 +106,7 @@ def more_tables(results: Results, problem: str) -> list[Table]:
     that has any.
     """
     found = more(results.metrics(problem))
-    asked = more(results.frame.loc[results.frame["problem"] == problem, "metric"].dropna())
+    asked = more(results.of(problem)["metric"].dropna().unique())
     titles = "Other routes to the divergence", "Evidence and importance weights", "Further figures"
     tables = [
         _table(results, problem, f"{title} on {problem}", *parts)
@@ -211,15 +211,14 @@ def _ends(rows: pd.DataFrame) -> list[tuple[float, float] | None]:
 
 def failures(results: Results) -> Table | None:
     """Every cell that ended without figures that count, with its reason, or None where all did."""
-    cells = results.cells[~results.cells["status"].isin(["ok", *APART])]
-    cells = cells[["method", "seed", "problem", "status", "reason"]]
     lines = [
         Line(
-            method,
-            f"seed {seed}",
-            (Entry(problem), Entry(status), Entry(reason or "no reason given")),
+            cell.method,
+            f"seed {cell.seed}",
+            (Entry(cell.problem), Entry(cell.status), Entry(cell.reason or "no reason given")),
         )
-        for method, seed, problem, status, reason in cells.itertuples(index=False)
+        for cell in results.cells
+        if cell.status not in ("ok", *APART)
     ]
     columns = ("Method", "Problem", "How it ended", "Reason")
     return (

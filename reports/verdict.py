@@ -224,10 +224,10 @@ def _without(results: Results, problem: str, measured: Sequence[str]) -> list[Cl
     metric = results.divergence(problem) or "kl_qp"
     claims = []
     for method, own in results.cells_of[problem].items():
-        apart = own[own["status"].isin(APART)]
-        if len(apart):
-            ended = " and ".join(dict.fromkeys(apart["status"]))
-            which = ", ".join(str(seed) for seed in apart["seed"])
+        apart = [cell for cell in own if cell.status in APART]
+        if apart:
+            ended = " and ".join(dict.fromkeys(cell.status for cell in apart))
+            which = ", ".join(str(cell.seed) for cell in apart)
             many = "s" * (len(apart) > 1)
             claims.append(
                 Claim(f"{method}, seed{many} {which}: {ended}, set apart and not counted.")
@@ -236,7 +236,7 @@ def _without(results: Results, problem: str, measured: Sequence[str]) -> list[Cl
             continue
         rows = results.rows((problem, metric, method))
         reasons = dict.fromkeys(found.reason for found in rows if found.reason)
-        endings = dict.fromkeys(own.loc[own["status"] != "ok", "status"])
+        endings = dict.fromkeys(cell.status for cell in own if cell.status != "ok")
         why = "; ".join([*reasons] or [*endings]) or "the metric was not measured"
         claims.append(Claim(f"{method} has no figure here: {why.rstrip('.')}."))
     return claims
