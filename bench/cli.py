@@ -226,7 +226,10 @@ def calibrate(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="A page with the two calibration marks: the table goes between them too.",
+            help=(
+                "A page with the two calibration marks, such as docs/calibration.md: the table goes"
+                " between them too."
+            ),
         ),
     ] = None,
     dim: Annotated[
@@ -247,8 +250,8 @@ def calibrate(
         int | None, typer.Option(help="Processes; default: one per core.", min=1)
     ] = None,
 ) -> None:
-    """Measure the rulers: bias, spread and coverage of every metric on pairs where what it should
-    read is known.
+    """Measure the metrics: bias, spread and coverage of each on pairs where what it should read is
+    known.
 
     Stopped halfway, the same command goes on where it was; a change to the code of metrics or pairs
     starts anew.

@@ -53,6 +53,18 @@ class Budget:
             budget; where there is none, at fixed numbers of gradients.
         guard: seconds of fitting after which the harness stops a method that plans by gradients or
             by its own steps; a safety net and nothing to plan by.
+
+    Example:
+        >>> budget = Budget(gradients=10_000)
+        >>> budget.seconds is None
+        True
+        >>> steps = budget.gradients // 32  # of a method that takes 32 gradients a step
+        >>> steps
+        312
+        >>> Budget(gradients=0)
+        Traceback (most recent call last):
+        ...
+        ValueError: Budget(gradients=...) must be positive, got 0; leave it out for no limit.
     """
 
     seconds: float | None = None
@@ -88,6 +100,18 @@ class Approximation(ABC):
 class Pushforward(Approximation):
     """z = f(eps), eps ~ N(0, I): a sampler whose map is open to the metrics. Where f is injective
     its density follows.
+
+    Example:
+        >>> class Doubled(Pushforward):
+        ...     noise_dim = 2
+        ...
+        ...     def forward(self, eps):  # [n, 2] -> [n, 2]
+        ...         return 2 * eps
+        >>> q = Doubled()
+        >>> q.sample(5, torch.Generator().manual_seed(0)).shape
+        torch.Size([5, 2])
+        >>> q.jacobian(torch.zeros(1, 2, dtype=torch.float64)).tolist()
+        [[[2.0, 0.0], [0.0, 2.0]]]
     """
 
     noise_dim: int
@@ -117,6 +141,14 @@ class Draws(Approximation):
         chains: [chains, draws, D], float64, in the order they were made.
         diagnostics: figures that tell whether to trust them (split R-hat, bulk ESS, divergences,
             ...).
+
+    Example:
+        >>> chains = torch.arange(8.0, dtype=torch.float64).reshape(2, 4, 1)
+        >>> q = Draws(chains, {"divergences": 0})  # two chains of four draws, D = 1
+        >>> q.sample(4, torch.Generator()).flatten().tolist()  # evenly spaced, none twice
+        [0.0, 2.0, 5.0, 7.0]
+        >>> q.sample(100, torch.Generator()).shape  # no more than there are
+        torch.Size([8, 1])
     """
 
     chains: Tensor
@@ -133,7 +165,22 @@ class Draws(Approximation):
 
 
 class Method(ABC):
-    """A way to approximate a posterior. Hyperparameters are the fields of a frozen dataclass."""
+    """A way to approximate a posterior. Hyperparameters are the fields of a frozen dataclass.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Walkers(Method):
+        ...     step: float = 0.1
+        ...     name = "walkers"
+        ...
+        ...     def run(self, target, budget, generator):
+        ...         z = torch.zeros(4, target.dim, dtype=torch.float64)
+        ...         while True:  # the harness stops it when the budget is spent
+        ...             z = z + self.step * target.value_and_grad(z)[1]
+        ...             yield Draws(z.unsqueeze(1))
+        >>> Walkers(step=0.2)
+        Walkers(step=0.2)
+    """
 
     name: ClassVar[str]
 

@@ -25,6 +25,13 @@ class Exact:
         sample: independent draws, ``(n, generator) -> [n, D]``, float64.
         log_z: log of the integral of ``exp(log_density)``, nats: the log evidence of a Bayesian
             model.
+
+    Example:
+        >>> def sample(n, generator):
+        ...     return torch.randn(n, 2, generator=generator, dtype=torch.float64)
+        >>> truth = Exact(sample, log_z=0.0)  # a standard normal in the plane, normalised
+        >>> truth.sample(3, torch.Generator().manual_seed(0)).shape
+        torch.Size([3, 2])
     """
 
     sample: Callable[[int, Generator], Tensor]
@@ -40,6 +47,18 @@ class Reference:
         log_z: estimate of the log evidence in nats, or None.
         log_z_stderr: its standard error in nats, or None.
         certificate: how the draws were made and which checks they passed.
+
+    Example:
+        >>> draws = torch.arange(6.0, dtype=torch.float64).reshape(6, 1)
+        >>> truth = Reference(draws, log_z=-1.5, log_z_stderr=0.01, certificate={"route": "nuts"})
+        >>> truth.sample(6, torch.Generator()).sort(0).values.flatten().tolist()  # none twice
+        [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+        >>> truth.half(0).draws.flatten().tolist(), truth.half(1).draws.flatten().tolist()
+        ([0.0, 2.0, 4.0], [1.0, 3.0, 5.0])
+        >>> truth.sample(7, torch.Generator())
+        Traceback (most recent call last):
+        ...
+        ValueError: sample(n=7) asks for more than the 6 stored reference draws.
     """
 
     draws: Tensor
@@ -76,6 +95,11 @@ class Modes:
     Args:
         label: ``[..., D] -> [...]``, integers that index ``weights``.
         weights: true share of each mode; they sum to one.
+
+    Example:
+        >>> modes = Modes(lambda z: (z[..., 0] > 0).long(), (0.3, 0.7))  # left and right of zero
+        >>> modes.label(torch.tensor([[-1.0], [2.0]])).tolist()
+        [0, 1]
     """
 
     label: Callable[[Tensor], Tensor]
@@ -85,6 +109,25 @@ class Modes:
 class Problem(ABC):
     """A posterior over R^D, all constraints transformed away. Its settings are the fields of a
     frozen dataclass.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Standard(Problem):  # a standard normal, less its constant
+        ...     dim: int = 2
+        ...     name = "standard"
+        ...
+        ...     def log_density(self, z):  # [..., D] -> [...]
+        ...         return -0.5 * z.square().sum(-1)
+        ...
+        ...     @property
+        ...     def truth(self):
+        ...         log_z = 0.5 * self.dim * torch.log(torch.tensor(2 * torch.pi)).item()
+        ...         return Exact(lambda n, g: torch.randn(n, self.dim, generator=g).double(), log_z)
+        >>> problem = Standard(dim=3)
+        >>> problem.log_density(torch.ones(5, 3, dtype=torch.float64)).tolist()
+        [-1.5, -1.5, -1.5, -1.5, -1.5]
+        >>> problem.coordinates
+        ('z[1]', 'z[2]', 'z[3]')
     """
 
     name: ClassVar[str]

@@ -39,7 +39,8 @@ def write_calibration(
 
     Args:
         out: folder of the trials, where a run that was stopped goes on, and of the page.
-        into: a page that holds ``MARKS``, between which the table is put as well.
+        into: a page that holds ``MARKS``, between which the table is put as well; that of the suite
+            is ``docs/calibration.md``.
     """
     if into is not None:
         _between(into, "")

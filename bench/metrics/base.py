@@ -34,6 +34,11 @@ class Estimate:
             draws: compare with the noise floor.
         note: one sentence for the reader where the kind needs a reason.
         draws: how many draws the figure rests on where they are not those of the comparison.
+
+    Example:
+        >>> figure = Estimate(0.25, 0.01, "lower bound", note="The map folds.")
+        >>> f"{figure.value:.2f} ± {1.96 * figure.stderr:.2f} nats, a {figure.kind}"
+        '0.25 ± 0.02 nats, a lower bound'
     """
 
     value: float
@@ -61,6 +66,18 @@ class Comparison:
         truth: [m, D], fresh independent draws of the truth, float64.
         seed: of the generators that metrics with randomness of their own draw from.
         memo: what functions decorated with ``kept`` have found.
+
+    Example:
+        >>> import torch
+        >>> from methods import Gaussian
+        >>> from problems.gaussian import Isotropic2
+        >>> problem, generator = Isotropic2(), torch.Generator().manual_seed(0)
+        >>> q = Gaussian(torch.zeros(2).double(), torch.ones(2).double())
+        >>> draws, truth = q.sample(100, generator), problem.truth.sample(100, generator)
+        >>> comparison = Comparison(problem, q, draws, truth)
+        >>> first, second = (torch.rand(1, generator=comparison.generator()) for _ in range(2))
+        >>> bool(first == second)  # every metric that asks gets the same random numbers
+        True
     """
 
     problem: Problem
@@ -115,6 +132,19 @@ class Metric(ABC):
         unranked: why methods are not ranked by it where it has no ideal.
         costly: whether it takes far longer than the fit that it judges may have taken: it is then
             measured at the last checkpoint alone.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Furthest(Metric):
+        ...     name = "furthest"
+        ...     ideal = None
+        ...
+        ...     def measure(self, comparison):
+        ...         if len(comparison.draws) < 10:
+        ...             return Skipped("Fewer than ten draws.")
+        ...         return Estimate(float(comparison.draws.abs().max()), 0.0, "estimate")
+        >>> Furthest().name
+        'furthest'
     """
 
     name: ClassVar[str]

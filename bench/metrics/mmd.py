@@ -59,6 +59,15 @@ def mmd(draws: Tensor, truth: Tensor, *, memory: int = 0) -> Estimate | Skipped:
     Args:
         memory: rows of ``draws`` up to this far apart are one walk, and not compared with each
             other.
+
+    Example:
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> q, p = (torch.randn(500, 2, generator=generator).double() for _ in range(2))
+        >>> same, shifted = mmd(q, p), mmd(q + 1.0, p)
+        >>> abs(same.value) < 4 * same.stderr  # the same law: zero within its error
+        True
+        >>> shifted.value > 10 * shifted.stderr
+        True
     """
     scaled = standardise(draws, truth)
     if isinstance(scaled, Skipped):

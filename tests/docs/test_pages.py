@@ -1,0 +1,90 @@
+"""What the pages point at is there: links, anchors, files, modules, commands and names."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bench.plugins.built_in import BUILT_IN
+from bench.running.matrix import presets
+from tests.helpers.pages import PAGES, ROOT, anchors, blocks, label, links, prose
+
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+ROOMS = r"(?:bench|methods|problems|reports|tests|docs)"
+WIDEST = 125  # columns of a line of prose, where links lead left out; tables and code may be wider
+PLACEHOLDER = re.compile(r"[A-Z]{4}")  # as in methods/NAME.py
+MADE = re.compile(r"<!-- calibration -->.*", re.DOTALL)  # by a command, in lines of its own
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_every_link_within_the_repository_leads_somewhere(page: Path) -> None:
+    for link in links(page):
+        if re.match(r"[a-z]+:", link):
+            continue
+        place, _, anchor = link.partition("#")
+        target = (page.parent / place).resolve() if place else page
+        assert target.exists(), f"{label(page)} links to {link}"
+        if anchor:
+            assert anchor in anchors(target), f"{label(page)} links to {link}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_every_path_that_is_named_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for path in re.findall(rf"(?<![\w/.-])({ROOMS}/[\w./-]*\w)", text):
+        assert PLACEHOLDER.search(path) or (ROOT / path).exists(), f"{label(page)} names {path}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_every_module_that_is_named_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for dotted in re.findall(rf"(?<![\w/.-])({ROOMS}(?:\.[a-z_]+)+)", text):
+        parts = dotted.split(".")
+        if parts[-1] in ("py", "md", "toml"):
+            continue
+        # the last word may be a name inside the module
+        places = [ROOT.joinpath(*parts[:count]) for count in (len(parts), len(parts) - 1)]
+        found = any(place.with_suffix(".py").is_file() or place.is_dir() for place in places)
+        assert found, f"{label(page)} names {dotted}"
+
+
+@pytest.mark.parametrize("page", DOCS, ids=label)
+def test_the_index_leads_to_every_page(page: Path) -> None:
+    index = ROOT / "docs" / "index.md"
+    if page != index:
+        assert page.name in {link.partition("#")[0] for link in links(index)}
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.stem != "CHANGELOG"], ids=label)
+def test_lines_are_no_wider_than_a_screen(page: Path) -> None:
+    for line in MADE.sub("", prose(page)).splitlines():
+        bare = re.sub(r"\]\([^)]*\)", "]", line)
+        assert line.startswith("|") or len(bare) <= WIDEST, f"{label(page)}: {line}"
+
+
+def test_every_metric_has_its_section() -> None:
+    headings = [
+        line for line in prose(ROOT / "docs" / "metrics.md").splitlines() if line[:3] == "## "
+    ]
+    for name in BUILT_IN["metrics"]:
+        assert any(f"`{name}`" in line for line in headings), (
+            f"no section of docs/metrics.md has {name}"
+        )
+
+
+def test_readme_and_index_name_what_ships() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in [*BUILT_IN["methods"], *BUILT_IN["metrics"], *presets()]:
+        assert f"`{name}`" in readme, f"README.md does not name {name}"
+
+
+def test_presets_and_names_on_command_lines_exist() -> None:
+    """Of every ``postbench`` line in a block of shell: the words after -p, -m and --metric."""
+    for page in PAGES:
+        for line in "".join(blocks(page, "sh")).splitlines():
+            for option, group in (("-p", "problems"), ("-m", "methods"), ("--metric", "metrics")):
+                for word in re.findall(rf"(?<=\s{option}\s)([^\s:#]+)", line):
+                    if line.startswith("postbench") and ".py" not in word and word != "all":
+                        assert word in BUILT_IN[group], f"{label(page)}: {line}"
