@@ -109,7 +109,7 @@ def run(
 
     Examples: `postbench run` · `postbench run smoke` ·
     `postbench run -p eight-schools -m avb:contrast=full -m pyro-nuts` ·
-    `postbench run -m mine.py:Mine -m exact --seconds 20` · `postbench run study.toml --out study`
+    `postbench run -p ring-2d -m mine.py:Mine -m exact` · `postbench run study.toml --out study`
     """
     from bench.commands.run import run_matrix
 
