@@ -1,4 +1,4 @@
-"""The calibration as Markdown: what each ruler is worth, what misses the targets, and every figure
+"""The calibration as Markdown: what each metric is worth, what misses the targets, and every figure
 behind that.
 """
 
@@ -20,11 +20,11 @@ ENDS = ("kl_lower, map", "kl_upper, map")
 SECTIONS = (
     ("KL by density or map, nats", True, ("density", "map")),
     ("KL from draws, nats", True, ("draws",)),
-    ("Other rulers, from draws", False, ("draws",)),
-    ("Other rulers, by density or map", False, ("density", "map")),
+    ("Other metrics, from draws", False, ("draws",)),
+    ("Other metrics, by density or map", False, ("density", "map")),
     ("Chains", None, ("chain",)),
 )  # title, whether of KL, and in which clothes
-LEGEND = """Each cell: bias ± standard deviation over the repetitions, in the unit of the ruler, and
+LEGEND = """Each cell: bias ± standard deviation over the repetitions, in the unit of the metric, and
 coverage: the share of repetitions whose 95% interval held the truth or, of a bound, ended on the
 right side of it. `-`: no interval is given. An `estimate` claims no coverage. In italics: what
 others use. **!** marks a claim that failed by more than chance."""

@@ -92,11 +92,15 @@ def test_the_example_of_a_pyro_model_has_the_posterior_of_its_formula() -> None:
     problem, z = module.make(), torch.randn(50, 2, dtype=torch.float64) - 1.5
     a, b = 1 + module.SIGNED_UP.double(), 9 + (module.SHOWN - module.SIGNED_UP).double()
     log_rate, log_rest = -softplus(-z), -softplus(z)
-    # the binomial coefficient is 1 / ((shown + 1) Beta(signed_up + 1, rest + 1))
-    log_ways = -torch.log(module.SHOWN.double() + 1) - _log_beta(a, b - 8)
     prior = math.log(9)  # 1 / Beta(1, 9)
-    expected = (log_ways + prior + a * log_rate + b * log_rest).sum(1)
+    expected = (_log_ways(module) + prior + a * log_rate + b * log_rest).sum(1)
     torch.testing.assert_close(problem.log_density(z), expected, rtol=1e-10, atol=1e-8)
+
+
+def _log_ways(module: Any) -> Tensor:
+    """Log of the binomial coefficient, which is 1 / ((shown + 1) Beta(signed_up + 1, rest + 1))."""
+    signed_up, rest = module.SIGNED_UP.double(), (module.SHOWN - module.SIGNED_UP).double()
+    return -torch.log(module.SHOWN.double() + 1) - _log_beta(signed_up + 1, rest + 1)
 
 
 def _log_beta(a: Tensor, b: Tensor) -> Tensor:
@@ -110,6 +114,11 @@ def test_the_reference_of_the_example_is_right_and_intact(references: Path) -> N
     rates = torch.sigmoid(truth.draws)
     spread = torch.sqrt(a * b / (a + b) ** 2 / (a + b + 1))
     assert ((rates.mean(0) - a / (a + b)).abs() < ERRORS * spread / math.sqrt(len(rates))).all()
+    assert truth.log_z is not None
+    assert truth.log_z_stderr is not None
+    # of each page: the evidence of a beta-binomial count
+    log_z = _log_ways(module) + _log_beta(a, b) + math.log(9)
+    assert abs(truth.log_z - float(log_z.sum())) < ERRORS * truth.log_z_stderr
     assert verify_references([f"{EXAMPLES / 'own_pyro_model.py'}:make"], references)
 
 
