@@ -24,10 +24,10 @@ SECTIONS = (
     ("Other metrics, by density or map", False, ("density", "map")),
     ("Chains", None, ("chain",)),
 )  # title, whether of KL, and in which clothes
-LEGEND = """Each cell: bias ± standard deviation over the repetitions, in the unit of the metric, and
-coverage: the share of repetitions whose 95% interval held the truth or, of a bound, ended on the
-right side of it. `-`: no interval is given. An `estimate` claims no coverage. In italics: what
-others use. **!** marks a claim that failed by more than chance."""
+LEGEND = """Each cell: bias ± standard deviation over the repetitions, in the unit of the
+metric, and coverage: the share of repetitions whose 95% interval held the truth or, of a bound,
+ended on the right side of it. `-`: no interval is given. An `estimate` claims no coverage. In
+italics: what others use. **!** marks a claim that failed by more than chance."""
 
 
 def markdown(rows: Sequence[Row], made: str = "") -> str:

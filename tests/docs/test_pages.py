@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.calibration.table import LEGEND
+from bench.commands.calibrate import MARKS
 from bench.plugins.built_in import BUILT_IN
 from bench.running.matrix import presets
 from tests.helpers.pages import PAGES, ROOT, anchors, blocks, label, links, prose
@@ -88,3 +90,11 @@ def test_presets_and_names_on_command_lines_exist() -> None:
                 for word in re.findall(rf"(?<=\s{option}\s)([^\s:#]+)", line):
                     if line.startswith("postbench") and ".py" not in word and word != "all":
                         assert word in BUILT_IN[group], f"{label(page)}: {line}"
+
+
+def test_the_page_of_the_calibration_is_what_the_command_writes() -> None:
+    page = (ROOT / "docs" / "calibration.md").read_text(encoding="utf-8")
+    before, table, after = re.split("|".join(mark.strip() for mark in MARKS), page)
+    assert before.startswith("# ")
+    assert LEGEND in table
+    assert after.strip() == ""
