@@ -356,6 +356,10 @@ def main() -> None:
     except KeyboardInterrupt:
         _say("Stopped.")
         sys.exit(STOPPED)
+    except OSError as error:  # a disk or an output that is full, a folder that went away
+        _say(f"postbench: {error.filename or 'output'}: {error.strerror or error}.")
+        _drop_output()
+        sys.exit(2)
     except SystemExit as ended:
         if ended.code == STOPPED:  # typer's end of a Ctrl-C that no command caught
             _say("Stopped.")
@@ -371,6 +375,15 @@ def _prepare() -> None:
     plainly.take_any_text()
     plainly.stop_once()
     plainly.shorten_temporary_folder()
+
+
+def _drop_output() -> None:
+    """Forget what standard output still holds: where it could not be written it would be said
+    again at the end.
+    """
+    from bench.commands import plainly
+
+    plainly.drop(sys.stdout)
 
 
 def _say(sentence: str) -> None:

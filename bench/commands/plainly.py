@@ -5,10 +5,12 @@ a folder for sockets.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import signal
 import sys
 from types import FrameType
+from typing import IO
 
 ASCII = {
     "±": "+-",
@@ -60,6 +62,14 @@ def _in_ascii(error: UnicodeError) -> tuple[str, int]:
         for letter in letters
     )
     return found, error.end
+
+
+def drop(stream: IO[str]) -> None:
+    """Send to nowhere what a stream still holds and all that follows."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def stop_once() -> None:

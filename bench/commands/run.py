@@ -15,7 +15,7 @@ from bench.commands import terminal
 from bench.errors import StoppedError, UserError
 from bench.running.matrix_file import Matrix, overridden, read
 from bench.running.remembered import remember, remembered
-from bench.store import FILE, Lock, Store
+from bench.store import FILE, Lock, Store, is_file
 
 if TYPE_CHECKING:  # a run that has nothing to do waits for none of them
     from bench.running.forecast import Forecast
@@ -52,7 +52,7 @@ def _nothing_to_run(folder: Path, matrix: Matrix) -> list[str] | None:
     where there may be something to do.
     """
     known = remembered(folder, matrix)
-    if known is None or not (folder / FILE).is_file():
+    if known is None or not is_file(folder / FILE):
         return None
     keys, reasons = known
     store = Store(folder, create=False)
@@ -73,7 +73,7 @@ def _run_missing(folder: Path, matrix: Matrix, jobs: int | None, retry: bool) ->
     cells = expand(matrix)
     keys = [cell.key for cell in cells]
     _say_left_out(reasons, console)
-    if (folder / FILE).is_file():
+    if is_file(folder / FILE):
         store = Store(folder, create=False)
         if store.current() == set(keys) and not missing(cells, store, retry=retry):
             _say_done(len(keys), console)
@@ -137,10 +137,11 @@ def _plan(cells: Sequence[Cell], told: Forecast, jobs: int) -> str:
     if seconds is not None:
         return f"{counted}: {worded(seconds)} on this machine, measuring and the report included."
     methods = ", ".join(dict.fromkeys(terminal.words(cell.method.name) for cell in unknown))
+    most = max(cell.budget.seconds or cell.budget.guard or 0.0 for cell in unknown)
     return (
         f"{counted}. How long they take is known when the first has ended: there are no earlier"
         f" times of {methods}. No cell is fitted for longer than"
-        f" {worded(max(cell.budget.guard or 0.0 for cell in cells)).removeprefix('about ')}."
+        f" {worded(most).removeprefix('about ')}."
     )
 
 

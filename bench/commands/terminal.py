@@ -4,12 +4,13 @@ others wrote.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from typing import IO, Any
 
 from rich.console import Console
+
+from bench.commands.plainly import drop
 
 WIDE = 140  # columns of output that goes to a file or a log; rich assumes 80, and cuts tables there
 NARROW = 80  # columns below which a table of cells does not fit
@@ -46,7 +47,7 @@ class Unfailing:
         try:
             self._stream.write(text)
         except OSError:
-            _drop(self._stream)
+            drop(self._stream)
         return len(text)
 
     def flush(self) -> None:
@@ -54,18 +55,10 @@ class Unfailing:
         try:
             self._stream.flush()
         except OSError:
-            _drop(self._stream)
+            drop(self._stream)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
-
-
-def _drop(stream: IO[str]) -> None:
-    """Send to nowhere what a stream still holds and all that follows."""
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
 
 
 def words(text: object, most: int = LONGEST) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from bench.errors import PluginError, UserError, unknown
 from bench.plugins.built_in import BUILT_IN, GROUPS, Entry, Group
 from bench.plugins.files import load_file
+from bench.plugins.sources import is_file
 
 
 @functools.cache
@@ -61,9 +62,9 @@ def find(group: Group, name: str) -> Entry:
     """
     if ".py:" in name:
         path, _, attribute = name.rpartition(":")
-        file = Path(path).resolve()
-        if not file.is_file():
+        if not is_file(path):
             raise UserError(f"There is no file {path!r} (from {name!r}); expected FILE.py:Class.")
+        file = Path(path).resolve()
         return Entry(group, f"{file}:{attribute}", f"{file}:{attribute}", f"the file {path}")
     found, refused = entries(group)
     if name in found:

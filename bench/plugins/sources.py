@@ -117,11 +117,12 @@ def _paths(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(value, list | tuple):
         for i, item in enumerate(value):
             yield from _paths(item, f"{name}.{i}")
-    elif isinstance(value, str | Path) and _is_file(str(value)):
+    elif isinstance(value, str | Path) and is_file(str(value)):
         yield name, str(value)
 
 
-def _is_file(text: str) -> bool:
+def is_file(text: str) -> bool:
+    """Whether a text is the path of a file; one that no path can be is not."""
     try:
         return bool(text) and Path(text).is_file()
     except (OSError, ValueError):  # longer than a path may be, or with NUL

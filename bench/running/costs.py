@@ -72,9 +72,6 @@ def forecast(cells: Sequence[Cell], folder: Path, jobs: int, cores: int) -> Fore
             expected[key] = float(here[name])
         elif shipped and name in shipped["cells"]:
             expected[key] = float(shipped["cells"][name]) * speed * crowd
-    for cell in cells:  # a plan by the clock bounds what it takes
-        if cell.budget.seconds is not None and cell.key not in expected:
-            expected[cell.key] = cell.budget.seconds
     problems = len({cell.problem.content for cell in cells})
     first = (FIRST_PAGE[0] + FIRST_PAGE[1] * problems) * speed
     page = kept.get(PAGE)

@@ -84,7 +84,7 @@ def recalled(folder: Path) -> dict[str, Any]:
     """What ``keep`` kept; empty where there is nothing, or nothing that can be read."""
     try:
         found = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # not there, no JSON, no name of a file
         return {}
     return found if isinstance(found, dict) else {}
 

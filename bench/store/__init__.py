@@ -6,7 +6,7 @@ from bench.store.database import FILE
 from bench.store.lock import Lock
 from bench.store.records import CellRecord, Row, Status, label
 from bench.store.store import Store
-from bench.store.trouble import StoreError
+from bench.store.trouble import StoreError, is_file
 from bench.store.values import number, plain
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Status",
     "Store",
     "StoreError",
+    "is_file",
     "label",
     "number",
     "plain",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench.store.database import FILE, TOKEN, Database
 from bench.store.draws import DrawsFolder
 from bench.store.records import CellRecord, Row, Status
-from bench.store.trouble import StoreError, full, no_room
+from bench.store.trouble import StoreError, full, is_file, no_room
 from bench.store.values import as_json, count, decoded, from_json, number, plain
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Store:
 
     def __init__(self, folder: Path, *, create: bool = True) -> None:
         self.folder = folder.absolute()  # a plugin may change the current folder
-        if not create and not (folder / FILE).is_file():
+        if not create and not is_file(folder / FILE):
             raise StoreError(
                 f"{folder} holds no results ({FILE} is missing); `postbench run --out {folder}`"
                 " makes them."
@@ -182,11 +182,12 @@ class Store:
 def _made(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: NUL in the name
         if no_room(error):
             raise full(folder) from error
         raise StoreError(
-            f"{folder.parent} cannot be written ({error.strerror or error}); choose another folder."
+            f"{folder.parent} cannot be written ({getattr(error, 'strerror', None) or error});"
+            " choose another folder."
         ) from error
 
 

@@ -17,6 +17,14 @@ class StoreError(UserError):
     """A folder of results that cannot be read or written; the message is one sentence."""
 
 
+def is_file(path: Path) -> bool:
+    """Whether a file is there; a name that no file can have, too long or with NUL, is not."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def no_room(error: BaseException) -> bool:
     """Whether a disk or a quota is full."""
     if isinstance(error, OSError):
