@@ -12,6 +12,8 @@ from bench.commands import terminal
 from bench.plugins import spec
 from bench.plugins.registry import group_of
 
+LONGEST = 2_000  # letters of a reason
+
 
 def check_one(text: str) -> bool:
     """Print every check of a plugin; whether none failed."""
@@ -19,7 +21,7 @@ def check_one(text: str) -> bool:
 
     console, chosen = terminal.console(), spec.parse(group_of(spec.name_of(text)), text)
     console.print(
-        f"{chosen.entry.group[:-1]} {chosen.name}, from {chosen.entry.package}", highlight=False
+        terminal.words(f"{chosen.entry.group[:-1]} {chosen.name}, from {chosen.entry.package}")
     )
     return print_findings(check(chosen), console)
 
@@ -31,7 +33,7 @@ def print_findings(findings: Iterable[Finding], console: Console) -> bool:
         style = {"pass": "green", "fail": "red"}.get(finding.outcome, "yellow")
         console.print(
             Text(f"  {finding.outcome:8}", style=style)
-            + Text(f"{finding.name}: {finding.why}", style="none"),
+            + Text(f"{finding.name}: {terminal.words(finding.why, LONGEST)}", style="none"),
             soft_wrap=True,
         )
         failed, passed = failed + (finding.outcome == "fail"), passed + (finding.outcome == "pass")

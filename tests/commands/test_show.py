@@ -1,0 +1,123 @@
+"""What is shown of a thing is what it says of itself, whether it is read or imported."""
+
+import dataclasses
+import inspect
+import typing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.plugins import facts, registry, spec
+from bench.plugins.built_in import BUILT_IN, GROUPS, Group
+from bench.plugins.prose import REQUIRED, opening, prose
+from tests.commands.test_output import said
+
+NAMES: list[tuple[Group, str]] = [(group, name) for group in GROUPS for name in BUILT_IN[group]]
+
+
+def typed(hint: Any) -> str:
+    if isinstance(hint, type) and not typing.get_args(hint):
+        return hint.__name__
+    return str(hint).replace("typing.", "")
+
+
+@pytest.mark.parametrize(("group", "name"), NAMES)
+def test_what_is_read_of_a_class_is_what_it_says_when_imported(group: Group, name: str) -> None:
+    entry = registry.find(group, name)
+    cls, found = registry.load(entry), prose(entry)
+    module = inspect.getdoc(inspect.getmodule(cls)) or ""
+    text = inspect.getdoc(cls) or ""
+    assert (found.module, found.text) == (module, text)
+    hints = typing.get_type_hints(cls)
+    assert [(each.name, each.default, each.kind) for each in found.fields] == [
+        (
+            field.name,
+            REQUIRED if field.default is dataclasses.MISSING else str(field.default),
+            typed(hints[field.name]),
+        )
+        for field in dataclasses.fields(cls)
+        if field.init
+    ]
+    for of_file, whole in ((True, module), (False, text)):
+        assert opening(entry, of_file) == " ".join((whole or text).split("\n\n")[0].split())
+
+
+@pytest.mark.parametrize("name", BUILT_IN["problems"])
+def test_the_table_of_facts_is_of_todays_problems(name: str) -> None:
+    """`python -m bench.plugins.facts` makes it anew."""
+    table = facts._table()[name]
+    found = facts.worked_out(spec.parse("problems", name).build())
+    for key in ("dim", "kind", "without"):
+        assert getattr(found, key) == table[key]
+    assert list(found.coordinates) == table["coordinates"]
+    assert found.log_z == pytest.approx(table["log_z"], abs=1e-7)
+    assert found.log_z_stderr == pytest.approx(table["log_z_stderr"], abs=1e-7)
+
+
+def test_a_problem_without_an_entry_in_the_table_is_worked_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any
+) -> None:
+    monkeypatch.setattr(facts, "TABLE", tmp_path / "absent.json")
+    status, text = said(["show", "banana"], tmp_path, monkeypatch, capsys)
+    assert status == 0
+    assert "truth exact; log Z = " in text
+
+
+def test_references_of_the_users_own_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("POSTBENCH_REFERENCES", raising=False)
+    assert facts.shipped("horseshoe") is not None
+    (tmp_path / "references").mkdir()
+    assert facts.shipped("horseshoe") is None
+    assert facts.shipped("banana") is not None
+
+
+WITHOUT = '''
+"""A posterior that nobody has simulated yet."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from problems.base import Problem
+from problems.parts.stored import reference
+
+
+@dataclass(frozen=True)
+class Mine(Problem):
+    """Mine [/b] alone."""
+
+    name: ClassVar[str] = "mine-without-reference"
+    dim: ClassVar[int] = 2
+
+    @property
+    def truth(self):
+        return reference(self)
+
+    def log_density(self, z):
+        return -(z**2).sum(-1)
+'''
+
+
+def test_a_problem_without_a_reference_is_shown_with_the_way_to_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any
+) -> None:
+    (tmp_path / "mine.py").write_text(WITHOUT)
+    status, text = said(["show", "mine.py:Mine"], tmp_path, monkeypatch, capsys)
+    assert status == 0, text
+    assert "Mine [/b] alone." in text
+    assert "dimension 2" in text
+    assert "truth none yet. There is no certified reference" in text
+    assert "postbench reference build" in text
+
+
+def test_showing_with_fields_shows_what_they_make(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any
+) -> None:
+    status, text = said(["show", "mixture-2d:separation=3"], tmp_path, monkeypatch, capsys)
+    assert status == 0
+    assert "truth exact" in text
+    assert torch.get_default_dtype() is torch.float32
