@@ -163,8 +163,10 @@ def _shipped(distribution: str) -> Iterable[Path]:
 
 def _home(base: type[Any]) -> Path | None:
     """The file of a class; of one in a room of the suite the whole room, whose files share
-    helpers.
+    helpers; None of Python's own classes.
     """
+    if base.__module__.partition(".")[0] in sys.stdlib_module_names:
+        return None
     try:
         file = Path(inspect.getfile(base))
     except (TypeError, OSError):
