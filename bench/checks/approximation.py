@@ -170,6 +170,8 @@ def _chains(lab: HasApproximation) -> None:
         chains.ndim == 3, f"chains have the shape {list(chains.shape)}; expected [chains, draws, D]"
     )
     expect(chains.dtype == torch.float64, f"chains are {chains.dtype}; expected torch.float64")
+    strange = [key for key in approximation.diagnostics if not isinstance(key, str)]
+    expect(not strange, f"the diagnostics {strange} are named by no text; expected strings")
     bad = [
         key
         for key, value in approximation.diagnostics.items()

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
-from bench.checks.finding import Finding
+from bench.checks.finding import Check, Finding
+from bench.plugins.built_in import Group
 from bench.plugins.spec import Spec
 
 
@@ -26,8 +31,40 @@ def check(spec: Spec) -> Iterator[Finding]:
     elif spec.entry.group == "problems":
         from bench.checks.problem import check_problem
 
-        yield from check_problem(subject)
+        yield from check_problem(subject, _name_of(spec))
     else:
         from bench.checks.metric import check_metric
 
         yield from check_metric(subject)
+
+
+def checks_of(group: Group) -> tuple[Check[Any], ...]:
+    """The checks of a group, in the order in which they are made."""
+    if group == "methods":
+        from bench.checks.method import CHECKS as METHOD
+
+        return METHOD
+    if group == "problems":
+        from bench.checks.problem import CHECKS as PROBLEM
+
+        return PROBLEM
+    from bench.checks.metric import CHECKS as METRIC
+
+    return METRIC
+
+
+def _name_of(spec: Spec) -> str:
+    """The plugin as a shell takes it: a file as seen from here, and the fields that are set."""
+    name = spec.entry.name
+    path, mark, rest = name.rpartition(".py:")
+    if mark:
+        file = Path(f"{path}.py")
+        here = Path.cwd()
+        name = f"{file.relative_to(here) if file.is_relative_to(here) else file}:{rest}"
+    fields = ",".join(f"{field}={_typed(value)}" for field, value in spec.settings.items())
+    return shlex.quote(f"{name}:{fields}" if fields else name)
+
+
+def _typed(value: Any) -> str:
+    """A field's value as the command line reads it."""
+    return value if isinstance(value, str) else json.dumps(value)

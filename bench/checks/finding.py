@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
-from bench.fitting.surroundings import kept
-
 Outcome = Literal["pass", "fail", "skipped"]
 S = TypeVar("S")
 T = TypeVar("T")
@@ -68,6 +66,8 @@ def expect(met: bool, seen: str) -> None:
 
 def findings(subject: S, checks: Sequence[Check[S]]) -> Iterator[Finding]:
     """Run the checks in order; each starts and ends in the same surroundings."""
+    from bench.fitting.surroundings import kept  # who reads findings alone needs no torch
+
     for check in checks:
         with kept(), warnings.catch_warnings():
             # the contract has no word on warnings, and they would break up the table
@@ -122,7 +122,10 @@ class once(Generic[S, T]):  # noqa: N801 - reads like functools.cached_property
             store[self._name] = InapplicableError(
                 f"needs the {self._name.replace('_', ' ')}, which could not be had; see above"
             )
-            store[self._name] = self._compute(owner)
+            try:
+                store[self._name] = self._compute(owner)
+            except InapplicableError as error:  # not broken: all who ask are told the same
+                store[self._name] = error
         if isinstance(store[self._name], InapplicableError):
             raise store[self._name]
         found: T = store[self._name]

@@ -19,6 +19,7 @@ from bench.checks.statistics import SIGMAS
 from bench.checks.trial import generator
 from bench.fitting import surroundings
 from bench.metrics.base import Comparison, Estimate, Kind, Metric, Skipped
+from bench.processes.limits import children
 from methods.base import Approximation, Draws, Pushforward
 
 N = 400
@@ -175,9 +176,10 @@ def _inputs(lab: MetricLab) -> None:
 
 def _global_state(lab: MetricLab) -> None:
     surroundings.scramble(2)
-    before = surroundings.read()
+    before, processes = surroundings.read(), children()
     list(lab.measure_again())
     touched = surroundings.changed(before, surroundings.read())
+    touched += surroundings.left_behind(processes)
     expect(
         not touched,
         f"changed {' and '.join(touched)}; expected them as they were: comparison.generator() is"

@@ -9,17 +9,16 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from bench.checks.finding import Check, Finding, InapplicableError, expect, findings, once
-from bench.checks.settings import must_be_frozen, must_be_unchanged, must_have_a_name, snapshot
+from bench.checks.finding import Check, Finding, InapplicableError, expect, findings
+from bench.checks.problem_lab import ProblemLab
+from bench.checks.settings import must_be_frozen, must_be_unchanged, must_have_a_name
 from bench.checks.trial import generator
 from bench.checks.truth import CHECKS as TRUTH
 from bench.fitting import surroundings
 from bench.fitting.target import WARM_UP, CountedTarget
-from problems.base import Problem, Reference, Truth
+from bench.processes.limits import children
+from problems.base import Problem
 
-SAMPLE = 30_000  # draws of the truth, and
-NUMBERS = 1_000_000  # the coordinates in them, at most
-POINTS = 16
 ROUNDING = 1e-9  # relative: a row in a batch may be summed in another order than alone
 GRADIENT = 1e-4  # relative: finite differences
 # of finite differences, in standard deviations; the best one counts
@@ -28,64 +27,9 @@ ROUND_TRIP = 1e-6  # in standard deviations
 WIDE = 10.0  # how far out methods may start, in standard deviations
 
 
-class ProblemLab:
-    """A problem, its truth, and draws of it that the checks share."""
-
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
-        self.fields = snapshot(problem)
-
-    @once
-    def dimension(self) -> int:
-        """D, once it is known to be a number of coordinates."""
-        dim = self.problem.dim
-        expect(
-            isinstance(dim, int) and dim >= 1, f"dim is {dim!r}; expected a whole number, 1 or more"
-        )
-        return dim
-
-    @once
-    def truth(self) -> Truth:
-        """As the problem gives it."""
-        return self.problem.truth
-
-    @once
-    def draws(self) -> Tensor:
-        """Of the truth, [n, D]."""
-        most = min(SAMPLE, NUMBERS // self.dimension)
-        stored = len(self.truth.draws) if isinstance(self.truth, Reference) else most
-        with torch.no_grad():
-            draws = self.truth.sample(min(most, stored), generator(1))
-        expect(
-            draws.shape[1:] == (self.dimension,) and draws.dtype == torch.float64,
-            f"truth.sample gave {draws.dtype} of the shape {list(draws.shape)}; expected"
-            f" torch.float64, [n, {self.dimension}]",
-        )
-        return draws
-
-    @property
-    def points(self) -> Tensor:
-        """A few draws of the truth, [16, D]."""
-        return self.draws[:POINTS]
-
-    @property
-    def spread(self) -> Tensor:
-        """Standard deviation of the truth, [D]."""
-        return self.draws.std(0)
-
-    def anywhere(self, n: int = 6) -> Tensor:
-        """Points that know nothing of the truth, [n, D]."""
-        return torch.randn(n, self.dimension, generator=generator(2), dtype=torch.float64)
-
-    def log_density(self, z: Tensor) -> Tensor:
-        """Of the problem, without its gradient."""
-        with torch.no_grad():
-            return self.problem.log_density(z)
-
-
-def check_problem(problem: Problem) -> Iterator[Finding]:
-    """Every check of a problem."""
-    return findings(ProblemLab(problem), CHECKS)
+def check_problem(problem: Problem, name: str = "FILE.py:Class") -> Iterator[Finding]:
+    """Every check of a problem; ``name`` is what the command line calls it."""
+    return findings(ProblemLab(problem, name), CHECKS)
 
 
 def _dim(lab: ProblemLab) -> None:
@@ -140,6 +84,9 @@ def _rows(lab: ProblemLab) -> None:
 
 
 def _finite(lab: ProblemLab) -> None:
+    if lab.waits:
+        _ = lab.somewhere  # raises where there are too few
+        return
     bad = int((~lab.log_density(lab.draws).isfinite()).sum())
     expect(
         bad == 0,
@@ -149,9 +96,8 @@ def _finite(lab: ProblemLab) -> None:
 
 
 def _far(lab: ProblemLab) -> None:
-    z = torch.cat(
-        [lab.draws.mean(0) + WIDE * lab.spread * lab.anywhere(100), WIDE * lab.anywhere(100)]
-    )
+    centre = torch.zeros(lab.dimension) if lab.waits else lab.draws.mean(0)
+    z = torch.cat([centre + WIDE * lab.spread * lab.anywhere(100), WIDE * lab.anywhere(100)])
     value = lab.log_density(z)
     bad = int((value.isnan() | (value == float("inf"))).sum())
     expect(
@@ -184,7 +130,7 @@ def _compiled(lab: ProblemLab) -> None:
     fast, plain = CountedTarget(lab.problem), CountedTarget(lab.problem, compiled=False)
     for _ in range(WARM_UP + 1):
         fast.value_and_grad(lab.points)
-    z = lab.draws[-len(lab.points) :]
+    z = lab.somewhere[-len(lab.points) :]
     for seen, want, what in zip(
         fast.value_and_grad(z), plain.value_and_grad(z), ("value", "gradient"), strict=True
     ):
@@ -226,10 +172,12 @@ def _round_trip(lab: ProblemLab) -> None:
 
 def _global_state(lab: ProblemLab) -> None:
     surroundings.scramble(1)
-    before = surroundings.read()
+    before, processes = surroundings.read(), children()
     lab.problem.log_density(lab.anywhere())
-    lab.problem.truth.sample(2, generator(1))
+    if not lab.waits:
+        lab.problem.truth.sample(2, generator(1))
     touched = surroundings.changed(before, surroundings.read())
+    touched += surroundings.left_behind(processes)
     expect(not touched, f"changed {' and '.join(touched)}; expected them as they were")
 
 

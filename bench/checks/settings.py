@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from bench.checks.finding import expect
+from bench.fitting.fit import COSTS
 
 _BY_IDENTITY: object = object.__eq__
 
@@ -92,6 +93,10 @@ def must_have_a_name(subject: Any) -> None:
         bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", str(name))),
         f"{cls.__name__}.name is {name!r}; expected letters, digits, '-', '_' and '.', beginning"
         " with a letter or a digit",
+    )
+    expect(
+        name not in COSTS,
+        f"{cls.__name__}.name is {name!r}, which the tables give to a cost; expected another",
     )
     fields = {field.name for field in dataclasses.fields(cls)}
     expect(

@@ -16,6 +16,7 @@ from bench.checks.hill import Hill, Ledger
 from bench.fitting import surroundings
 from bench.fitting.fit import fit
 from bench.fitting.surroundings import DeadlineError, deadline
+from bench.processes.limits import children
 from methods.base import Approximation, Budget, Method
 
 # gradients: the first rung on which there is an approximation is used for all runs
@@ -85,6 +86,7 @@ def conduct(method: Method, dims: int, budget: Budget, seed: int) -> Trial:
     trial = Trial(budget, ledger)
     surroundings.scramble(next(_RUNS))  # different every time, as global states are
     before, started = surroundings.read(), time.perf_counter()
+    processes = children()
     try:
         with deadline(_seconds(budget) + PATIENCE):
             _follow(trial, method, Hill(dims, ledger), generator(seed), before)
@@ -98,6 +100,7 @@ def conduct(method: Method, dims: int, budget: Budget, seed: int) -> Trial:
         trial.nothing = str(error)
     trial.wall = time.perf_counter() - started
     trial.touched.update(surroundings.changed(before, surroundings.read()))
+    trial.touched.update(surroundings.left_behind(processes))
     return trial
 
 

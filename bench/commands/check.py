@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from rich.console import Console
 from rich.text import Text
 
 from bench.checks.finding import Finding
 from bench.commands import terminal
-from bench.plugins import spec
-from bench.plugins.registry import group_of
 
 LONGEST = 2_000  # letters of a reason
 
 
 def check_one(text: str) -> bool:
     """Print every check of a plugin; whether none failed."""
-    from bench.checks.check import check
+    from bench.checks.apart import Subject, check_apart
 
-    console, chosen = terminal.console(), spec.parse(group_of(spec.name_of(text)), text)
-    console.print(
-        terminal.words(f"{chosen.entry.group[:-1]} {chosen.name}, from {chosen.entry.package}")
-    )
-    return print_findings(check(chosen), console)
+    console = terminal.console()
+
+    def findings() -> Iterator[Finding]:
+        for said in check_apart(text):
+            if isinstance(said, Subject):
+                line = Text(f"{said.kind} {said.name}, from {said.package}")
+                console.print(line, highlight=False)
+            else:
+                yield said
+
+    return print_findings(findings(), console)
 
 
 def print_findings(findings: Iterable[Finding], console: Console) -> bool:

@@ -17,6 +17,8 @@ from bench.fitting.target import CountedTarget
 from methods.base import Approximation, Budget, Method
 from problems.base import Problem
 
+# The rows of a checkpoint that are no metrics; no metric may take their names.
+COSTS = ("fit_seconds", "gradients", "evaluations", "sampling_seconds", "peak_memory")
 DECADES = 3  # that checkpoints are spread over
 FIRST = 3  # of them is at 10**FIRST gradients where no budget says how many there will be
 

@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,10 @@ from typing import Any
 
 import numpy as np
 import torch
+
+from bench.processes.limits import at_work, children
+
+MOMENT = 1.0  # seconds in which a process that was told to end should end
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,18 @@ def restore(wanted: Surroundings) -> None:
 
 def _differing(before: Surroundings, after: Surroundings) -> list[str]:
     return [name for name in _SHARED if not _equal(before[name], after[name])]
+
+
+def left_behind(before: set[int]) -> list[str]:
+    """In words, the processes that have come since and do not end within a moment; none or one
+    item.
+    """
+    until = time.monotonic() + MOMENT
+    while new := at_work(children() - before):
+        if time.monotonic() > until:
+            return [f"the processes at work ({len(new)} more go on)"]
+        time.sleep(0.02)
+    return []
 
 
 def scramble(seed: int) -> None:

@@ -75,3 +75,14 @@ def children() -> set[int]:
     except OSError:
         return set()
     return {int(pid) for pid in listed.split()}
+
+
+def at_work(processes: set[int]) -> set[int]:
+    """Those of them that have not ended."""
+    found = set()
+    for process in processes:
+        with contextlib.suppress(OSError, IndexError):
+            stat = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+            if stat.rpartition(")")[2].split()[0] not in "ZX":
+                found.add(process)
+    return found

@@ -10,17 +10,17 @@ import torch
 from torch import Generator, Tensor
 
 from bench.fitting import surroundings
-from bench.fitting.fit import Checkpoint
+from bench.fitting.fit import COSTS, Checkpoint
 from bench.metrics.base import Comparison, Estimate, Kind, Metric, Skipped
 from bench.processes.plain import NAME, NotPlainError, count, number, text, worded
 from bench.running.finite import finite
 from bench.running.matrix import Cell
 from bench.seeds import generator_of
-from bench.store import Row, Status, Store, label
+from bench.store import Row, Status, label
+from bench.store.draws import DrawsFolder
 from methods.base import Approximation, Draws
 from problems.base import Problem, Reference
 
-COSTS = ("fit_seconds", "gradients", "evaluations", "sampling_seconds", "peak_memory")
 SHARE, LEAST = 0.25, 5.0  # of the wall limit that one metric may take, and seconds at least
 KINDS = typing.get_args(Kind)
 
@@ -31,7 +31,7 @@ class Measuring:
     Args:
         cell: what is run.
         problem, metrics: as built.
-        store: where draws are kept.
+        folder: where draws are kept.
         tell: told what is about to be done, before it is.
     """
 
@@ -40,10 +40,10 @@ class Measuring:
         cell: Cell,
         problem: Problem,
         metrics: Sequence[Metric],
-        store: Store,
+        folder: DrawsFolder,
         tell: Callable[[str], None],
     ) -> None:
-        self.cell, self.problem, self.store, self.tell = cell, problem, store, tell
+        self.cell, self.problem, self.folder, self.tell = cell, problem, folder, tell
         self._metrics = list(_named(metrics))
         self._found: dict[str, Row] = {}
         self._last: Checkpoint | None = None
@@ -171,14 +171,17 @@ class Measuring:
 
     def _keep(self, draws: Tensor, truth: Tensor) -> None:
         """Keep the draws; where that fails, the figures are worth as much without them."""
-        cell, store = self.cell, self.store
+        cell, folder = self.cell, self.folder
         name = f"truth-{label(cell.problem.name, cell.problem_settings)}"
         try:
-            store.save_draws(cell.key, draws.numpy(), self.problem.coordinates)
-            if cell.seed == 0 or not store.has_draws(name):
-                store.save_draws(name, truth.numpy(), self.problem.coordinates)
+            labels = self.problem.coordinates
+            failed = folder.save(cell.key, draws.numpy(), labels)
+            if not failed and (cell.seed == 0 or folder.found(name) is None):
+                failed = folder.save(name, truth.numpy(), labels)
         except Exception as error:
-            self.remark(f"the draws could not be kept: {worded(error)}")
+            failed = f"The draws could not be kept: {worded(error)}."
+        if failed:
+            self.remark(failed)
 
     def remark(self, text: str) -> None:
         """Note something that the reader must know, once."""

@@ -16,7 +16,8 @@ from bench.running.events import Doing, Ended, Event, Measured, packed
 from bench.running.finite import DivergedError
 from bench.running.matrix import Cell
 from bench.running.measure import Measuring, generator
-from bench.store import Status, Store
+from bench.store import Status
+from bench.store.draws import DrawsFolder
 from methods.base import Draws, Method
 from problems.base import Problem
 
@@ -78,7 +79,7 @@ class _Cell:
         leave: Callable[[], None] | None,
     ) -> None:
         self.cell, self.emit, self._leave = cell, emit, leave
-        self._store = Store(folder)
+        self._folder = folder / "draws"
         self._own = surroundings.read()
         self._measuring: Measuring | None = None
         self._diagnostics: Mapping[str, float] = {}
@@ -95,7 +96,7 @@ class _Cell:
         problem = _problem(cell)
         method: Method = cell.method.build()
         metrics: list[Metric] = [metric.build() for metric in cell.metrics]
-        self._measuring = Measuring(cell, problem, metrics, self._store, self._tell)
+        self._measuring = Measuring(cell, problem, metrics, DrawsFolder(self._folder), self._tell)
         self._tell("fitting")
         seeded = generator("method", cell, cell.method.content)
         abandon = self._abandon if self._leave else None

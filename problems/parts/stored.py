@@ -55,6 +55,10 @@ class UncertifiedError(Exception):
     """
 
 
+class MissingReferenceError(UncertifiedError):
+    """There is no reference yet, and nothing is wrong with that."""
+
+
 @dataclass(frozen=True, eq=False)
 class Stored:
     """What the two files hold.
@@ -90,7 +94,7 @@ def reference(problem: Problem) -> Reference:
     )
     if home is None:
         places = ", ".join(str(folder) for folder in folders())
-        raise UncertifiedError(
+        raise MissingReferenceError(
             f"There is no certified reference for {stem!r} (looked in {places}); `{command}` makes"
             " one."
         )

@@ -124,7 +124,7 @@ CASES = {
     "a directory that is gone": harm("lost directory", "ok"),
     "a clock that jumps ahead": harm("clock to the future", "ok"),
     "a clock that jumps back": harm("clock to the past", "ok"),
-    "no descriptors left": harm("no descriptors", "ok", "draws could not be kept"),
+    "no descriptors left": harm("no descriptors", "ok", "draws could not be kept in"),
     "no output": harm("no output", "ok"),
     "a lone surrogate printed": harm("surrogate printed", "ok"),
     # The server may be killed: what ran beside starts anew, and the one who did it is named.

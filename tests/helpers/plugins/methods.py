@@ -5,6 +5,8 @@ see it.
 from __future__ import annotations
 
 import math
+import os
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -346,3 +348,33 @@ class Talkative(SoundChains):
 
     def draws(self, z: Tensor) -> Draws:
         return Draws(z.unsqueeze(1), {"sampler": "langevin"})  # type: ignore[dict-item]
+
+
+@dataclass(frozen=True)
+class Wandering(Sound):
+    """Leaves for another directory."""
+
+    def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Approximation]:
+        os.chdir("/")
+        yield from super().run(target, budget, generator)
+
+
+@dataclass(frozen=True)
+class Fathering(Sound):
+    """Leaves a process behind."""
+
+    def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Approximation]:
+        self.children.append(subprocess.Popen(["sleep", "600"]))
+        yield from super().run(target, budget, generator)
+
+    children: ClassVar[list[subprocess.Popen[bytes]]] = []
+
+
+@dataclass(frozen=True)
+class Numbered(SoundChains):
+    """Names its diagnostics by numbers."""
+
+    def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Approximation]:
+        for found in super().run(target, budget, generator):
+            assert isinstance(found, Draws)
+            yield Draws(found.chains, {1: 0.5})  # type: ignore[dict-item]

@@ -123,3 +123,10 @@ class Restless(Sound):
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         self.history.append(0.0)
         return self.sound(comparison)
+
+
+@dataclass(frozen=True)
+class Costly(Sound):
+    """Has the name of a cost."""
+
+    name: ClassVar[str] = "gradients"

@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from problems.base import Exact, Modes, Problem, Reference, Truth
+from problems.parts.stored import reference
 
 LOG_Z = 1.5
 
@@ -244,3 +245,23 @@ class Broken(Sound):
 
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
         raise KeyError("rate")
+
+
+@dataclass(frozen=True)
+class Waiting(Problem):
+    """A standard normal that waits for its reference; ``lost`` makes it NaN everywhere."""
+
+    lost: bool = False
+    name: ClassVar[str] = "waiting-for-its-reference"
+
+    @property
+    def dim(self) -> int:
+        return 3
+
+    @property
+    def truth(self) -> Truth:
+        return reference(self)
+
+    def log_density(self, z: Tensor) -> Tensor:
+        value = -0.5 * z.square().sum(-1)
+        return value * math.nan if self.lost else value
