@@ -22,8 +22,7 @@ def check_one(text: str) -> bool:
     def findings() -> Iterator[Finding]:
         for said in check_apart(text):
             if isinstance(said, Subject):
-                line = Text(f"{said.kind} {said.name}, from {said.package}")
-                console.print(line, highlight=False)
+                console.print(terminal.words(f"{said.kind} {said.name}, from {said.package}"))
             else:
                 yield said
 

@@ -12,7 +12,12 @@ from pyro.distributions.torch_distribution import ExpandedDistribution, MaskedDi
 from torch import Tensor
 from torch.distributions import Multinomial, constraints
 
-WRAPPERS = (dist.Independent, torch.distributions.Independent, ExpandedDistribution, MaskedDistribution)
+WRAPPERS = (
+    dist.Independent,
+    torch.distributions.Independent,
+    ExpandedDistribution,
+    MaskedDistribution,
+)
 SHOWN = 4  # significant digits of a value
 
 
