@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from scipy.special import digamma
 from torch import Tensor
 
-from bench.metrics.base import Comparison, Estimate, Metric, Skipped, log_evidence
+from bench.metrics.base import Comparison, Estimate, Metric, Skipped
 from bench.metrics.brackets.pushforward import branch
 from methods.base import Pushforward
 
@@ -25,7 +25,7 @@ class OnePreimage(Metric):
     name: ClassVar[str] = "one preimage"
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
-        approximation, evidence = comparison.approximation, log_evidence(comparison.problem.truth)
+        approximation, evidence = comparison.approximation, comparison.evidence
         if not isinstance(approximation, Pushforward) or isinstance(evidence, Skipped):
             return Skipped("No map, or no log Z.")
         n, dim = comparison.draws.shape
@@ -60,7 +60,7 @@ class NeighbourEntropy(Metric):
     name: ClassVar[str] = "kNN entropy"
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
-        evidence = log_evidence(comparison.problem.truth)
+        evidence = comparison.evidence
         if isinstance(evidence, Skipped):
             return evidence
         x, (n, dim) = comparison.draws.numpy(), comparison.draws.shape

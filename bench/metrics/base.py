@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Concatenate, Literal, ParamSpec, TypeVar
 from torch import Generator, Tensor
 
 from methods.base import Approximation
-from problems.base import Exact, Problem, Truth
+from problems.base import Exact, Problem
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -86,6 +86,16 @@ class Comparison:
     truth: Tensor
     seed: int = 0
     memo: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def evidence(self) -> tuple[float, float] | Skipped:
+        """Log Z and its standard error, nats, or why they are not known."""
+        truth = self.problem.truth
+        if isinstance(truth, Exact):
+            return truth.log_z, 0.0
+        if truth.log_z is None or truth.log_z_stderr is None:
+            return Skipped("The reference knows no log Z with a standard error.")
+        return truth.log_z, truth.log_z_stderr
 
     def generator(self) -> Generator:
         """A fresh generator: each metric draws the same numbers, whichever others were
@@ -177,12 +187,3 @@ class Metric(ABC):
     @abstractmethod
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         """The figure, or why there is none."""
-
-
-def log_evidence(truth: Truth) -> tuple[float, float] | Skipped:
-    """log Z and its standard error, nats."""
-    if isinstance(truth, Exact):
-        return truth.log_z, 0.0
-    if truth.log_z is None or truth.log_z_stderr is None:
-        return Skipped("The reference knows no log Z with a standard error.")
-    return truth.log_z, truth.log_z_stderr

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from bench.metrics.base import Comparison, Estimate, Kind, Skipped, Worse, log_evidence
-from bench.metrics.brackets.bracket import Bracket, Searching, bracket
+from bench.metrics.base import Comparison, Estimate, Kind, Skipped, Worse
+from bench.metrics.brackets.bracket import Searching, bracket
+from bench.metrics.draws.monte_carlo import possible
 
 OPPOSITE: dict[Kind, Kind] = {"lower bound": "upper bound", "upper bound": "lower bound"}
 
@@ -42,8 +43,7 @@ class Elbo(Searching):
     )
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
-        ends = bracket(comparison, (0.0, 0.0), self.searched)
-        found = ends.lower if isinstance(ends, Bracket) else ends
+        found = bracket(comparison, self.searched, (0.0, 0.0)).lower
         if isinstance(found, Skipped):
             return found
         return replace(found, value=-found.value, kind=OPPOSITE.get(found.kind, found.kind))
@@ -73,8 +73,4 @@ class ElboGap(Searching):
     density: ClassVar[bool] = True
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
-        evidence = log_evidence(comparison.problem.truth)
-        if isinstance(evidence, Skipped):
-            return evidence
-        ends = bracket(comparison, evidence, self.searched)
-        return ends.lower if isinstance(ends, Bracket) else ends
+        return possible(bracket(comparison, self.searched).lower)

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse, log_evidence
+from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
 from bench.metrics.brackets.density import Known, at_draws, at_truth
 from bench.metrics.draws.monte_carlo import HEAVY, MANY
 from bench.metrics.draws.samples import FEWEST
@@ -40,7 +40,7 @@ def log_mean(log_weights: Tensor) -> Estimate | Skipped:
     if n >= MANY and (heaviest := float(weights.max() / weights.sum())) > HEAVY:
         note = f"One of {n} draws carries {heaviest:.0%} of the weight: the interval is too short."
     relative = float(weights.std() / weights.mean()) / math.sqrt(n)
-    return Estimate(math.log(float(weights.mean())) + largest, relative, "estimate", note)
+    return Estimate(math.log(float(weights.mean())) + largest, relative, "estimate", note, n)
 
 
 def log_z_error(known: Known, log_z: float, log_z_stderr: float = 0.0) -> Estimate | Skipped:
@@ -75,6 +75,7 @@ def _against(
         math.hypot(found.stderr, log_z_stderr),
         "estimate",
         f"{found.note} {note}".strip(),
+        found.draws,
     )
 
 
@@ -104,7 +105,7 @@ class LogZError(Metric):
     density: ClassVar[bool] = True
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
-        log_z = log_evidence(comparison.problem.truth)
+        log_z = comparison.evidence
         if isinstance(log_z, Skipped):
             return log_z
         known = at_draws(comparison)
@@ -137,7 +138,7 @@ class LogZErrorReverse(Metric):
     density: ClassVar[bool] = True
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
-        log_z = log_evidence(comparison.problem.truth)
+        log_z = comparison.evidence
         if isinstance(log_z, Skipped):
             return log_z
         known = at_truth(comparison)

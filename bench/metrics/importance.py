@@ -118,7 +118,8 @@ def _log_ratios(comparison: Comparison) -> tuple[Tensor, Known] | Skipped:
 def _noted(found: Estimate | Skipped, known: Known) -> Estimate | Skipped:
     if isinstance(found, Skipped):
         return found
-    return Estimate(found.value, found.stderr, found.kind, f"{found.note} {known.note}".strip())
+    note = f"{found.note} {known.note}".strip()
+    return Estimate(found.value, found.stderr, found.kind, note, len(known.log_q))
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse, log_evidence
+from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
 from bench.metrics.brackets.bracket import Searching, bracket
 from bench.metrics.brackets.density import at_truth
+from bench.metrics.brackets.own import own_at_truth
 from bench.metrics.draws.chains import memory
-from bench.metrics.draws.monte_carlo import divergence
+from bench.metrics.draws.monte_carlo import divergence, possible
 from bench.metrics.knn import NEIGHBOURS, compared, kl_knn_reverse
 
 
@@ -58,17 +59,11 @@ class KlQP(Searching):
     astray: ClassVar[bool] = True
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
-        evidence = log_evidence(comparison.problem.truth)
-        if isinstance(evidence, Skipped):
-            return self._by_neighbours(comparison, evidence)
-        found = bracket(comparison, evidence, self.searched)
-        if isinstance(found, Skipped):
-            return self._by_neighbours(comparison, found)
-        if isinstance(found.lower, Skipped) and isinstance(
-            found.upper, Estimate
-        ):  # the search found no weight somewhere
+        found = bracket(comparison, self.searched)
+        lost = isinstance(found.lower, Skipped) and isinstance(found.upper, Estimate)
+        if isinstance(found.lower, Skipped) and (found.closed or lost):
             return self._by_neighbours(comparison, found.lower)
-        return found.lower
+        return possible(found.lower)
 
     def _by_neighbours(self, comparison: Comparison, missing: Skipped) -> Estimate | Skipped:
         return _explained(compared(comparison, NEIGHBOURS), missing)
@@ -98,14 +93,15 @@ class KlPQ(Metric):
     astray: ClassVar[bool] = True
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
-        known, evidence = at_truth(comparison), log_evidence(comparison.problem.truth)
+        known, evidence = at_truth(comparison), comparison.evidence
         if isinstance(known, Skipped):
-            return self._by_neighbours(comparison, known)
+            hidden = own_at_truth(comparison) is None
+            return self._by_neighbours(comparison, known) if hidden else known
         if isinstance(evidence, Skipped):
             return self._by_neighbours(comparison, evidence)
         log_z, stderr = evidence
-        return divergence(
-            known.log_p - log_z, known.log_q, ("p", "q"), known.kind, stderr, known.note
+        return possible(
+            divergence(known.log_p - log_z, known.log_q, ("p", "q"), known.kind, stderr, known.note)
         )
 
     def _by_neighbours(self, comparison: Comparison, missing: Skipped) -> Estimate | Skipped:

@@ -7,8 +7,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bench.metrics.base import Comparison, Estimate, Skipped, Worse, log_evidence
-from bench.metrics.brackets.bracket import Bracket, Searching, bracket
+from bench.metrics.base import Comparison, Estimate, Skipped, Worse
+from bench.metrics.brackets.bracket import Searching, bracket
+from bench.metrics.draws.monte_carlo import possible
 from bench.metrics.models.density_model import modelled
 from methods.base import Approximation, Pushforward
 
@@ -50,20 +51,14 @@ class KlLower(Searching):
             raise ValueError(f"KlLower(flow_steps=...) must be 0 or more, got {self.flow_steps}.")
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
-        evidence = log_evidence(comparison.problem.truth)
-        if isinstance(evidence, Skipped):
-            return modelled(comparison, self.flow_steps)
-        found = bracket(comparison, evidence, self.searched)
-        lower, upper = (found.lower, found.upper) if isinstance(found, Bracket) else (found, found)
-        if isinstance(lower, Estimate) or (
-            isinstance(found, Bracket) and isinstance(upper, Skipped)
-        ):
-            return lower
-        return (
-            lower
-            if _hopeless(comparison.approximation, comparison.problem.dim)
-            else modelled(comparison, self.flow_steps)
-        )
+        found, q = bracket(comparison, self.searched), comparison.approximation
+        refuted = isinstance(found.upper, Skipped) and not found.closed
+        if isinstance(found.lower, Estimate) or refuted:
+            return possible(found.lower)
+        known = not isinstance(comparison.evidence, Skipped)
+        if known and _hopeless(q, comparison.problem.dim):
+            return found.lower
+        return modelled(comparison, self.flow_steps)
 
 
 @dataclass(frozen=True)
@@ -93,14 +88,10 @@ class KlUpper(Searching):
     density: ClassVar[bool] = True
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
-        evidence = log_evidence(comparison.problem.truth)
-        if isinstance(evidence, Skipped):
-            return evidence
-        found = bracket(comparison, evidence, self.searched)
-        if isinstance(found, Bracket):
-            return found.upper
-        if isinstance(comparison.approximation, Pushforward):
-            return found
+        found = bracket(comparison, self.searched)
+        map_or_bound = isinstance(comparison.approximation, Pushforward) or not found.closed
+        if map_or_bound or isinstance(comparison.evidence, Skipped):
+            return possible(found.upper)
         return Skipped(
             "Draws alone have no upper bound: mass that no draw has reached may be anywhere."
         )

@@ -22,12 +22,11 @@ import torch
 from torch import Generator, Tensor
 
 from bench.metrics.draws.chains import ess_mean
+from bench.metrics.models.bridge import balanced
 from bench.reference.gaussians import Gaussians, fitted
 
 COMPONENTS = (1, 2, 4, 8)  # of the mixtures tried
 MOST = 30_000  # draws of each half: more would cost time and change little
-ROUNDS = 1_000
-TOLERANCE = 1e-10  # nats by which the last round may move
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def _half(
     with torch.no_grad():
         here = log_density(chains.flatten(0, 1)) - q.log_prob(chains.flatten(0, 1))
         there = _ratios(q, len(here), log_density, generator)
-    value = _balanced(here, there)
+    value = balanced(here, there)
     at_p, at_q = torch.sigmoid(value - here), torch.sigmoid(there - value)
     effective = float(ess_mean(at_p.reshape(*chains.shape[:2], 1)))
     error = float(at_p.var() / at_p.mean().square()) / effective + float(
@@ -108,24 +107,3 @@ def _ratios(
     """Log of p / q at draws of q, [n]; a point without density counts as having none."""
     z = q.sample(n, generator)
     return (log_density(z) - q.log_prob(z)).nan_to_num(nan=-math.inf, neginf=-math.inf)
-
-
-def _balanced(here: Tensor, there: Tensor) -> float:
-    """The log Z at which both sides are equal, from log ratios p / q at draws of p and of q.
-
-    Raises:
-        ArithmeticError: if there is none.
-    """
-    value = float(here.median())
-    for _ in range(ROUNDS):
-        step = float(
-            torch.sigmoid(there - value).mean().log() - torch.sigmoid(value - here).mean().log()
-        )
-        if not math.isfinite(step):
-            break
-        value += step
-        if abs(step) < TOLERANCE:
-            return value
-    raise ArithmeticError(
-        "The fitted mixture and the posterior have too little in common for bridge sampling."
-    )

@@ -128,17 +128,16 @@ class Bounds:
 
 
 def bounds(
-    approximation: Pushforward, dim: int, counts: tuple[int, int], generator: Generator
+    approximation: Pushforward, dim: int, counts: tuple[int, int, int], generator: Generator
 ) -> Bounds | None:
     """Bounds at fresh draws of a map with more noise than coordinates; None where F is singular.
 
     Args:
-        dim: D; counts: n - m draws, and as many to fit s and to start from; m draws.
+        dim: D; counts: draws to fit s and to start from; n - m draws; m draws.
     """
-    sizes = (counts[0], *counts)
     fit, many, few = (
         torch.randn(n, approximation.noise_dim, generator=generator, dtype=torch.float64)
-        for n in sizes
+        for n in counts
     )
     square = augment(approximation, fit[:DIRECTIONS])
     atlas, apart, cut = Atlas(fit, branch(square, fit)), branch(square, many), counts[0] * 4 // 5
@@ -155,7 +154,7 @@ def bounds(
     )
     first = behind.lower.unsqueeze(-1)  # all weights from here on relative to q_1 / s at a_0
     others = _weights(square, behind.known.points[:, :dim], conditional, atlas, generator) - log_q[
-        counts[0] :
+        counts[1] :
     ].unsqueeze(-1)
     doubt = shares(behind.missed, [torch.ones_like(behind.missed)])
     found = _log_mean(torch.cat([first, others], -1)) - torch.log1p(-doubt)

@@ -7,11 +7,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from bench.metrics.base import Comparison, Skipped
-from bench.metrics.brackets.bracket import SEARCHED, known_draws, log_density_at, own_densities
+from bench.metrics.brackets.bracket import SEARCHED
+from bench.metrics.brackets.map_draws import known_draws, log_density_at
+from bench.metrics.brackets.own import own_at_draws, own_at_truth
 from methods.base import Pushforward
 
 
@@ -35,22 +36,25 @@ class Known:
 
 
 def at_draws(comparison: Comparison) -> Known | Skipped:
-    """Densities at draws of the approximation: the shared draws, or fresh ones of a square map."""
-    own = own_densities(comparison)
-    return _of_map(comparison) if own is None else Known(comparison.draws, *own)
+    """Densities at fresh draws of the approximation, where it has a density or is a square map."""
+    own = own_at_draws(comparison)
+    if own is None:
+        return _of_map(comparison)
+    return (
+        own if isinstance(own, Skipped) else Known(own.points, own.log_q, own.log_p, note=own.note)
+    )
 
 
 def at_truth(comparison: Comparison) -> Known | Skipped:
-    """Densities at draws of the truth. For a map all preimages of a given point would have to be
-    found first.
+    """Densities at fresh draws of the truth. For a map all preimages of a given point would have
+    to be found first.
     """
-    with torch.no_grad():
-        log_q = comparison.approximation.log_prob(comparison.truth)
-        if log_q is not None:
-            return Known(
-                comparison.truth, log_q.double(), comparison.problem.log_density(comparison.truth)
-            )
-    return Skipped("The approximation has no density at a given point.")
+    own = own_at_truth(comparison)
+    if own is None:
+        return Skipped("The approximation has no density at a given point.")
+    return (
+        own if isinstance(own, Skipped) else Known(own.points, own.log_q, own.log_p, note=own.note)
+    )
 
 
 def _of_map(comparison: Comparison) -> Known | Skipped:

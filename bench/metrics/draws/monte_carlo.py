@@ -11,6 +11,9 @@ from bench.metrics.draws.samples import unfit_alone
 
 # share of the sum of squares that one draw may carry before the interval is called too short
 HEAVY = 0.1
+SIGMAS = 5.0  # standard errors below 0 that no divergence is by chance
+UNSEEN = 10.0  # draws that are met in every sample but for one in 20,000
+ROUNDING = 1e-9  # nats
 MANY = 100  # of fewer draws than this one may well carry a tenth
 
 
@@ -28,11 +31,10 @@ def average(values: Tensor, kind: Kind, *, more_stderr: float = 0.0, note: str =
     if n >= MANY and heaviest > HEAVY:
         note = (
             f"{note} One of {n} draws carries {heaviest:.0%} of the variance: the interval is too"
-            " short.".strip()
-        )
-    return Estimate(
-        float(values.mean()), math.hypot(math.sqrt(total / (n - 1) / n), more_stderr), kind, note
-    )
+            " short."
+        ).strip()
+    stderr = math.hypot(math.sqrt(total / (n - 1) / n), more_stderr)
+    return Estimate(float(values.mean()), stderr, kind, note, n)
 
 
 def divergence(
@@ -59,4 +61,19 @@ def divergence(
     refused = unfit_alone(ratio, "log density ratios")
     return (
         refused if refused is not None else average(ratio, kind, more_stderr=more_stderr, note=note)
+    )
+
+
+def possible(found: Estimate | Skipped) -> Estimate | Skipped:
+    """A divergence, unless it is negative beyond its noise, which none can be.
+
+    Mass that n draws do not meet may add to it what they do not show: some 10 / n at most.
+    """
+    if isinstance(found, Skipped) or found.kind != "exact":
+        return found
+    if found.value >= -(SIGMAS * found.stderr + UNSEEN / (found.draws or 1)) - ROUNDING:
+        return found
+    return Skipped(
+        f"It reads {found.value:.4g} +- {found.stderr:.2g} nats, and no divergence is negative:"
+        " log_prob is not normalised, or log Z is wrong."
     )

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Generator, Tensor
 
-from bench.metrics.base import Comparison, Estimate, Skipped, log_evidence
+from bench.metrics.base import Comparison, Estimate, Skipped
 from bench.metrics.draws.samples import constant_coordinates, standardise
 from bench.metrics.models import flow_model, gaussian_mixture
 from bench.metrics.models.held_out import Split, splits
@@ -91,7 +91,7 @@ def modelled(comparison: Comparison, flow_steps: int) -> Estimate | Skipped:
     found = bound(at_q, at_p, comparison)
     if isinstance(found, Skipped):
         return found
-    evidence = log_evidence(comparison.problem.truth)
+    evidence = comparison.evidence
     more = (
         evidence[1]
         if not isinstance(evidence, Skipped) and any(model.normalised for model in chosen)
@@ -106,7 +106,7 @@ def _models(
 ) -> Iterator[Model]:
     log_density = comparison.problem.log_density
     yield Model("a classifier", best_score(split, log_density, generator), normalised=False)
-    evidence = log_evidence(comparison.problem.truth)
+    evidence = comparison.evidence
     if isinstance(evidence, Skipped):
         return
     log_z = evidence[0]

@@ -53,6 +53,18 @@ class GaussianMixture:
         """Log density: [n, D] -> [n], nats."""
         return torch.logsumexp(self.log_joint(z), -1)
 
+    def sample(self, n: int, generator: Generator) -> Tensor:
+        """Independent draws, [n, D]."""
+        weights = self.log_weights.exp()
+        counts = torch.multinomial(weights, n, replacement=True, generator=generator).bincount(
+            minlength=len(weights)
+        )
+        noise = torch.randn(n, self.means.shape[1], generator=generator, dtype=self.means.dtype)
+        parts = torch.split_with_sizes(noise, counts.tolist())
+        return torch.cat(
+            [m + e @ factor.T for m, e, factor in zip(self.means, parts, self.factors, strict=True)]
+        )
+
     def moved(self, centre: Tensor, scale: Tensor) -> GaussianMixture:
         """The law of centre + scale * z, both [D]."""
         return GaussianMixture(
@@ -60,14 +72,16 @@ class GaussianMixture:
         )
 
 
-def fit(sample: Tensor, components: int, generator: Generator) -> GaussianMixture:
+def fit(
+    sample: Tensor, components: int, generator: Generator, steps: int = STEPS
+) -> GaussianMixture:
     """The mixture that EM climbs to from k-means++ seeds; sample [n, D], float64, no coordinate
     constant.
     """
     centre, scale = sample.mean(0), sample.std(0)
     unit = (sample - centre) / scale
     mixture, before = _maximise(unit, _seeded(unit, components, generator)), -math.inf
-    for _ in range(STEPS if components > 1 else 0):
+    for _ in range(steps if components > 1 else 0):
         joint = mixture.log_joint(unit)
         total = joint.logsumexp(-1)
         gain, before = float(total.mean()) - before, float(total.mean())
@@ -116,6 +130,7 @@ def _maximise(unit: Tensor, share: Tensor) -> GaussianMixture:
     for mean, part, total in zip(means, share.T, mass, strict=True):
         centred = unit - mean
         covs.append((centred * part.unsqueeze(-1)).T @ centred / total + floor)
-    return GaussianMixture(
-        (mass / mass.sum()).log(), means, torch.linalg.cholesky(torch.stack(covs))
-    )
+    factors, failed = torch.linalg.cholesky_ex(torch.stack(covs))
+    if bool(failed.any()):
+        raise ArithmeticError("The draws lie in a subspace: no Gaussian can be fitted to them.")
+    return GaussianMixture((mass / mass.sum()).log(), means, factors)
