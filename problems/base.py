@@ -154,6 +154,13 @@ class Problem(ABC):
         return None
 
     @property
+    def moments(self) -> float | None:
+        """Moments of orders below this one exist, infinity where all do: figures made of others
+        are left out. None where it is not known: draws of the truth decide.
+        """
+        return None
+
+    @property
     def coordinates(self) -> tuple[str, ...]:
         """A label for each unconstrained coordinate, as plots print it."""
         return tuple(f"z[{i + 1}]" for i in range(self.dim))

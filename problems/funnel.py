@@ -8,6 +8,7 @@ Source: Neal, Slice sampling, 2003, doi 10.1214/aos/1056562461, section 8, with 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -40,6 +41,11 @@ class Funnel(Problem):
     @property
     def truth(self) -> Exact:
         return Exact(self._sample, log_z=0.0)
+
+    @property
+    def moments(self) -> float:
+        """All of them exist, although draws do not show it."""
+        return math.inf
 
     @property
     def coordinates(self) -> tuple[str, ...]:

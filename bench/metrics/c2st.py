@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
 from bench.metrics.draws import chains
-from bench.metrics.draws.samples import standardise
+from bench.metrics.draws.samples import standardise, thinned, thinned_note
 from bench.metrics.models.network_classifier import network
 from bench.metrics.models.scores import log_normal
 
@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Integers = NDArray[np.int64]
 FOLDS = 5
+MOST = 20_000  # draws of each sample that are learnt from and guessed
 # of the trees: shallow, as differences between posteriors are faint
 ROUNDS, LEAVES, RATE = (60, 15, 0.1)
 RIDGE = 1e-6  # share of the mean variance, for directions in which draws do not vary
@@ -60,13 +61,18 @@ class Labelled:
         return ~(test | np.concatenate([near, np.zeros(len(test) - len(near), dtype=bool)])), test
 
 
-def c2st(draws: Tensor, truth: Tensor, *, memory: int = 0) -> Estimate | Skipped:
+def c2st(
+    draws: Tensor, truth: Tensor, *, memory: int = 0, moments: float | None = None
+) -> Estimate | Skipped:
     """Accuracy of the best of three classifiers on draws of q [n, D] and of p [m, D]; see ``C2st``.
 
     Args:
         memory: rows of ``draws`` up to this far apart are one walk.
+        moments: of the truth exist below this order; None: as its draws show.
     """
-    scaled = standardise(draws, truth)
+    note, step = thinned_note(draws, truth, MOST), max(1.0, len(draws) / MOST)
+    draws, truth, memory = thinned(draws, MOST), thinned(truth, MOST), math.ceil(memory / step)
+    scaled = standardise(draws, truth, moments)
     if isinstance(scaled, Skipped):
         return scaled
     data = _labelled(*scaled, draws.double(), truth.double())
@@ -88,7 +94,7 @@ def c2st(draws: Tensor, truth: Tensor, *, memory: int = 0) -> Estimate | Skipped
         _stderr(right, data, data.of_q, memory), _stderr(right, data, ~data.of_q, 0)
     )
     shares = (f"{name} in {chosen.count(name)} of {FOLDS} folds" for name in sorted({*chosen}))
-    note = f"Guessed by {', '.join(shares)}."
+    note = f"Guessed by {', '.join(shares)}. {note}".strip()
     return Estimate(_balanced(right, data.of_q), stderr, "lower bound", note)
 
 
@@ -222,6 +228,12 @@ class C2st(Metric):
         " praise."
     )
     worse: ClassVar[Worse] = "above"
+    costly: ClassVar[bool] = True
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
-        return c2st(comparison.draws, comparison.truth, memory=chains.memory(comparison))
+        return c2st(
+            comparison.draws,
+            comparison.truth,
+            memory=chains.memory(comparison),
+            moments=comparison.problem.moments,
+        )

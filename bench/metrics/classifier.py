@@ -20,33 +20,23 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
 from bench.metrics.draws.samples import standardise
-from bench.metrics.models.held_out import Split, splits
-from bench.metrics.models.scores import best_score, bound
+from bench.metrics.models.scores import bound, scored
 
 
 def classified(comparison: Comparison) -> Estimate | Skipped:
     """The bound that ``KlClassifier`` reports."""
-    refused = standardise(comparison.draws, comparison.truth)
+    refused = standardise(comparison.draws, comparison.truth, comparison.problem.moments)
     if isinstance(refused, Skipped):
         return refused
-    generator = comparison.generator()
-    parts = splits(comparison, generator)
-    if isinstance(parts, Skipped):
-        return parts
-    judged = [_judged(split, comparison, generator) for split in parts]
-    return bound([q for q, _ in judged], [p for _, p in judged], comparison)
-
-
-def _judged(
-    split: Split, comparison: Comparison, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    score = best_score(split, comparison.problem.log_density, generator)
+    found = scored(comparison)
+    if isinstance(found, Skipped):
+        return found
     with torch.no_grad():
-        return score(split.q.test), score(split.p.test)
+        judged = [(score(split.q.test), score(split.p.test)) for split, score in found]
+    return bound([q for q, _ in judged], [p for _, p in judged], comparison)
 
 
 @dataclass(frozen=True)
@@ -71,6 +61,7 @@ class KlClassifier(Metric):
         " one ruler for every method."
     )
     worse: ClassVar[Worse] = "above"
+    costly: ClassVar[bool] = True
 
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         return classified(comparison)

@@ -11,9 +11,8 @@ from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
 from bench.metrics.brackets.bracket import Searching, bracket
 from bench.metrics.brackets.density import at_truth
 from bench.metrics.brackets.own import own_at_truth
-from bench.metrics.draws.chains import memory
 from bench.metrics.draws.monte_carlo import divergence, possible
-from bench.metrics.knn import NEIGHBOURS, compared, kl_knn_reverse
+from bench.metrics.knn import NEIGHBOURS, compared, compared_reverse
 
 
 @dataclass(frozen=True)
@@ -105,12 +104,11 @@ class KlPQ(Metric):
         )
 
     def _by_neighbours(self, comparison: Comparison, missing: Skipped) -> Estimate | Skipped:
-        return _explained(
-            kl_knn_reverse(comparison.draws, comparison.truth, memory=memory(comparison)), missing
-        )
+        return _explained(compared_reverse(comparison, NEIGHBOURS), missing)
 
 
 def _explained(found: Estimate | Skipped, missing: Skipped) -> Estimate | Skipped:
     if isinstance(found, Skipped):
         return found
-    return replace(found, note=f"{missing.reason} Nearest neighbours instead (k = {NEIGHBOURS}).")
+    note = f"{missing.reason} Nearest neighbours instead (k = {NEIGHBOURS}). {found.note}".strip()
+    return replace(found, note=note)

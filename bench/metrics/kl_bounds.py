@@ -44,6 +44,7 @@ class KlLower(Searching):
         " model fitted to other draws."
     )
     worse: ClassVar[Worse] = "above"
+    costly: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
+from bench.metrics.draws import tails
 from bench.metrics.draws.chains import effective, ess_sd
 from bench.metrics.draws.coordinates import refused, worst
 from methods.base import Draws
 
+TOO_SHORT = "the interval is too short"
+
 
 def mean_error(
-    draws: Tensor, truth: Tensor, effective: Tensor | None = None, names: Sequence[str] = ()
+    draws: Tensor,
+    truth: Tensor,
+    effective: Tensor | None = None,
+    names: Sequence[str] = (),
+    moments: float | None = None,
 ) -> Estimate | Skipped:
     """Largest error of a mean, in sd of the truth, from draws [n, D] and [m, D]; see ``MeanError``.
 
@@ -24,8 +31,9 @@ def mean_error(
         effective: independent draws that the mean of each coordinate is worth, [D]; n where not
             given.
         names: of the coordinates, for the note.
+        moments: of the truth exist below this order; None: as its draws show.
     """
-    if (refusal := refused(draws, truth)) is not None:
+    if (refusal := refused(draws, truth) or _missing(truth, moments)) is not None:
         return refusal
     draws, truth = draws.double(), truth.double()
     effective = _effective(draws, effective)
@@ -36,7 +44,11 @@ def mean_error(
 
 
 def sd_error(
-    draws: Tensor, truth: Tensor, effective: Tensor | None = None, names: Sequence[str] = ()
+    draws: Tensor,
+    truth: Tensor,
+    effective: Tensor | None = None,
+    names: Sequence[str] = (),
+    moments: float | None = None,
 ) -> Estimate | Skipped:
     """Largest relative error of a standard deviation, from draws [n, D] and [m, D]; see
     ``SdError``.
@@ -45,8 +57,9 @@ def sd_error(
         effective: independent draws that the sd of each coordinate is worth, [D]; n where not
             given.
         names: of the coordinates, for the note.
+        moments: of the truth exist below this order; None: as its draws show.
     """
-    if (refusal := refused(draws, truth)) is not None:
+    if (refusal := refused(draws, truth) or _missing(truth, moments)) is not None:
         return refusal
     draws, truth = draws.double(), truth.double()
     effective = _effective(draws, effective)
@@ -54,7 +67,18 @@ def sd_error(
     stderr = (
         ratio * (_log_sd_variance(draws) / effective + _log_sd_variance(truth) / len(truth)).sqrt()
     )
-    return _worst(ratio - 1, stderr, names)
+    found = _worst(ratio - 1, stderr, names)
+    if moments is None or moments > 4:
+        return found
+    return replace(found, note=f"{found.note} The truth has no fourth moment: {TOO_SHORT}.")
+
+
+def _missing(truth: Tensor, moments: float | None) -> Skipped | None:
+    """Why the truth has no standard deviation, or None: without one a mean of draws has no standard
+    error and no unit.
+    """
+    exists = tails.moments(truth, moments)
+    return Skipped(tails.without(2, exists)) if exists <= 2 else None
 
 
 def _effective(draws: Tensor, effective: Tensor | None) -> Tensor:
@@ -87,7 +111,7 @@ class MeanError(Metric):
     Standard error: of the difference of means, both samples counted, chains by their effective
     size, widened for the choice of the worst of D coordinates so that the interval holds. The
     largest of D noisy absolute values is never 0, so an ``estimate``: compare with the noise floor,
-    some 0.04 at n = 4,000, D = 10.
+    some 0.04 at n = 4,000, D = 10. Skipped where the truth has no standard deviation.
     """
 
     name: ClassVar[str] = "mean_error"
@@ -105,6 +129,7 @@ class MeanError(Metric):
             comparison.truth,
             effective(comparison),
             comparison.problem.coordinates,
+            comparison.problem.moments,
         )
 
 
@@ -116,7 +141,7 @@ class SdError(Metric):
 
     Standard error: by the delta method from the kurtosis, both samples counted, chains by their
     effective size for the standard deviation, widened for the choice of the worst coordinate. An
-    ``estimate``, as ``MeanError`` is.
+    ``estimate``, as ``MeanError`` is. Skipped where the truth has no standard deviation.
     """
 
     name: ClassVar[str] = "sd_error"
@@ -135,5 +160,9 @@ class SdError(Metric):
                 max=float(len(comparison.draws))
             )
         return sd_error(
-            comparison.draws, comparison.truth, effective, comparison.problem.coordinates
+            comparison.draws,
+            comparison.truth,
+            effective,
+            comparison.problem.coordinates,
+            comparison.problem.moments,
         )

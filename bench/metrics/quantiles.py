@@ -5,20 +5,29 @@ skew.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
+from bench.metrics.draws import tails
 from bench.metrics.draws.coordinates import effective_at, quantiles, refused, spread, worst
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+UNIT = (
+    "The truth has no standard deviation: the unit is the distance of its quartiles over 1.35, as"
+    " for a normal law."
+)
 
 
 def quantile_error(
-    draws: Tensor, truth: Tensor, effective: Tensor | None = None, names: Sequence[str] = ()
+    draws: Tensor,
+    truth: Tensor,
+    effective: Tensor | None = None,
+    names: Sequence[str] = (),
+    moments: float | None = None,
 ) -> Estimate | Skipped:
     """Largest error of a quantile, in sd of the truth, from draws [n, D] and [m, D]; see
     ``QuantileError``.
@@ -26,11 +35,13 @@ def quantile_error(
     Args:
         effective: independent draws that each quantile is worth, [5, D]; n where not given.
         names: of the coordinates, for the note.
+        moments: of the truth exist below this order; None: as its draws show.
     """
     if (refusal := refused(draws, truth)) is not None:
         return refusal
     draws, truth = draws.double(), truth.double()
-    dim, scale = draws.shape[1], truth.std(0)
+    dim, heavy = draws.shape[1], tails.moments(truth, moments) <= 2
+    scale = tails.middle_scale(truth) if heavy else truth.std(0)
     levels = torch.tensor(LEVELS, dtype=torch.float64)[:, None].expand(-1, dim)
     error = (quantiles(draws, levels) - quantiles(truth, levels)) / scale
     of_draws = _stderr(draws, levels, float(len(draws)) if effective is None else effective)
@@ -40,7 +51,8 @@ def quantile_error(
         for level in LEVELS
         for j in range(dim)
     ]
-    return worst(error.flatten(), (torch.hypot(of_draws, of_truth) / scale).flatten(), labels)
+    found = worst(error.flatten(), (torch.hypot(of_draws, of_truth) / scale).flatten(), labels)
+    return replace(found, note=f"{found.note} {UNIT}") if heavy else found
 
 
 def _stderr(sample: Tensor, levels: Tensor, effective: Tensor | float) -> Tensor:
@@ -64,7 +76,8 @@ class QuantileError(Metric):
     Conover, "Practical Nonparametric Statistics" (1999), section 3.2); chains by the effective size
     of each quantile (Vehtari, Gelman, Simpson, Carpenter & Buerkner 2021, arXiv 1903.08008);
     widened for the choice of the worst of 5 D. The largest of many noisy absolute values is never
-    0, so an ``estimate``: compare with the noise floor, some 0.10 at n = 4,000, D = 10.
+    0, so an ``estimate``: compare with the noise floor, some 0.10 at n = 4,000, D = 10. Where the
+    truth has no sd, the unit is the distance of its quartiles over 1.35.
     """
 
     name: ClassVar[str] = "quantile_error"
@@ -79,5 +92,9 @@ class QuantileError(Metric):
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         effective = effective_at(comparison, torch.tensor(LEVELS, dtype=torch.float64))
         return quantile_error(
-            comparison.draws, comparison.truth, effective, comparison.problem.coordinates
+            comparison.draws,
+            comparison.truth,
+            effective,
+            comparison.problem.coordinates,
+            comparison.problem.moments,
         )

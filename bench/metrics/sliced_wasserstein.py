@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
-from bench.metrics.draws import chains
+from bench.metrics.draws import chains, tails
 from bench.metrics.draws.coordinates import effective_at, unstretched
 from bench.metrics.draws.samples import standardise
 
@@ -44,6 +44,7 @@ def sliced_wasserstein(
     generator: Generator,
     effective: Tensor | None = None,
     memory: int = 0,
+    moments: float | None = None,
 ) -> Estimate | Skipped:
     """Squared sliced Wasserstein distance from draws of q [n, D] and of p [m, D]; see
     ``SlicedWasserstein``.
@@ -53,8 +54,12 @@ def sliced_wasserstein(
         effective: independent draws that quantiles of ``draws`` are worth, any shape; n where not
             given.
         memory: more than 0 if the rows of ``draws`` are chains.
+        moments: of the truth exist below this order; None: as its draws show.
     """
-    scaled = standardise(draws, truth)
+    exists = tails.moments(truth, moments)
+    if exists <= 2:
+        return Skipped(tails.without(2, exists))
+    scaled = standardise(draws, truth, exists)
     if isinstance(scaled, Skipped):
         return scaled
     x, y = unstretched(scaled[0], len(truth)), scaled[1]
@@ -184,4 +189,5 @@ class SlicedWasserstein(Metric):
             generator=comparison.generator(),
             effective=effective_at(comparison, LEVELS),
             memory=chains.memory(comparison),
+            moments=comparison.problem.moments,
         )

@@ -35,6 +35,10 @@ class Delegate(Problem):
         return self.inner.modes
 
     @property
+    def moments(self) -> float | None:
+        return self.inner.moments
+
+    @property
     def coordinates(self) -> tuple[str, ...]:
         return self.inner.coordinates
 

@@ -102,3 +102,8 @@ class EllipticalProblem(Problem):
 
     def log_density(self, z: Tensor) -> Tensor:
         return self.law.log_prob(z)
+
+    @property
+    def moments(self) -> float:
+        """Of a Student-t those of orders below its degrees of freedom."""
+        return math.inf if self.law.dof is None else float(self.law.dof)

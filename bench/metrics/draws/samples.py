@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bench.metrics.base import Skipped
+from bench.metrics.draws import tails
 
 FEWEST = 10  # a standard error from fewer draws is itself a guess
 LARGEST = 1e70  # the fourth power of anything larger does not fit into float64
@@ -49,6 +50,25 @@ def unfit_alone(sample: Tensor, name: str) -> Skipped | None:
     )
 
 
+def thinned(sample: Tensor, most: int) -> Tensor:
+    """At most so many rows of a sample [n, ...], evenly spaced, the first and the last among
+    them.
+    """
+    if len(sample) <= most:
+        return sample
+    return sample[torch.linspace(0, len(sample) - 1, most, dtype=torch.float64).round().long()]
+
+
+def thinned_note(draws: Tensor, truth: Tensor, most: int) -> str:
+    """How many of how many draws a figure is made of, where it is not all; else empty."""
+    parts = [
+        f"{most} of {len(sample)} {name}"
+        for sample, name in ((draws, "draws"), (truth, "draws of the truth"))
+        if len(sample) > most
+    ]
+    return f"By {' and '.join(parts)}, evenly spaced." if parts else ""
+
+
 def constant_coordinates(sample: Tensor) -> list[int]:
     """Coordinates of [n, D] in which all draws agree, counted from 1 as the labels
     ``z[1], z[2], ...`` are.
@@ -64,6 +84,9 @@ class Scale:
     .. math::
         z \mapsto L^{-1} ((z - \bar y) / s), \quad L L^T = \mathrm{cov}(y / s), \quad s =
         \mathrm{sd}(y)
+
+    Where the truth has no covariance: medians, distances of quartiles and correlations of normal
+    scores in their places.
 
     Args:
         centre, sd: [D]; factor: L, [D, D].
@@ -87,8 +110,12 @@ class Scale:
         return self.sd.unsqueeze(1) * self.factor
 
 
-def scale_of(draws: Tensor, truth: Tensor) -> Scale | Skipped:
-    """The scale of the truth's draws [m, D], or why draws [n, D] cannot be put on it."""
+def scale_of(draws: Tensor, truth: Tensor, moments: float | None = None) -> Scale | Skipped:
+    """The scale of the truth's draws [m, D], or why draws [n, D] cannot be put on it.
+
+    Args:
+        moments: of the truth exist below this order; None: as its draws show, see ``tails``.
+    """
     refused = unfit(draws, truth)
     if refused is not None:
         return refused
@@ -98,10 +125,19 @@ def scale_of(draws: Tensor, truth: Tensor) -> Scale | Skipped:
             f"Coordinate {constant[0]} is constant in the draws of the truth: there is no scale to"
             " measure it by."
         )
-    centre, sd = truth.mean(0), truth.std(0)
-    unit = (truth - centre) / sd
+    heavy = tails.moments(truth, moments) <= 2
+    centre, sd = (
+        (truth.median(0).values, tails.middle_scale(truth))
+        if heavy
+        else (truth.mean(0), truth.std(0))
+    )
+    if not bool((sd > 0).all()):
+        return Skipped(
+            "The truth has no standard deviation, and the middle half of its draws is the same in"
+            f" coordinate {int((sd == 0).int().argmax()) + 1}: there is no scale to measure it by."
+        )
     factor, failed = torch.linalg.cholesky_ex(
-        unit.T.cov() if unit.shape[1] > 1 else unit.var(0).reshape(1, 1)
+        tails.rank_correlation(truth) if heavy else _covariance((truth - centre) / sd)
     )
     if failed or factor.diagonal().amin() < DEPENDENT:
         return Skipped(
@@ -111,11 +147,20 @@ def scale_of(draws: Tensor, truth: Tensor) -> Scale | Skipped:
     return Scale(centre, sd, factor)
 
 
-def standardise(draws: Tensor, truth: Tensor) -> tuple[Tensor, Tensor] | Skipped:
+def _covariance(sample: Tensor) -> Tensor:
+    return sample.T.cov().reshape(2 * sample.shape[1:])
+
+
+def standardise(
+    draws: Tensor, truth: Tensor, moments: float | None = None
+) -> tuple[Tensor, Tensor] | Skipped:
     """Both samples on the scale of the truth's draws, float64: [n, D], [m, D].
 
     A divergence between densities does not change under it, while distances stop depending on the
     units of a coordinate.
+
+    Args:
+        moments: of the truth exist below this order; None: as its draws show.
     """
-    scale = scale_of(draws, truth)
+    scale = scale_of(draws, truth, moments)
     return scale if isinstance(scale, Skipped) else (scale.apply(draws), scale.apply(truth))

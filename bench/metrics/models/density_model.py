@@ -21,8 +21,8 @@ from torch import Generator, Tensor
 from bench.metrics.base import Comparison, Estimate, Skipped
 from bench.metrics.draws.samples import constant_coordinates, standardise
 from bench.metrics.models import flow_model, gaussian_mixture
-from bench.metrics.models.held_out import Split, splits
-from bench.metrics.models.scores import best_score, bound
+from bench.metrics.models.held_out import Split
+from bench.metrics.models.scores import bound, scored
 
 COMPONENTS = (1, 2, 4, 8, 16, 32)  # of the mixture, tried in turn
 
@@ -68,17 +68,17 @@ def modelled(comparison: Comparison, flow_steps: int) -> Estimate | Skipped:
     refused = _refused(comparison, flow_steps)
     if refused is not None:
         return refused
-    generator = comparison.generator()
-    parts = splits(comparison, generator)
-    if isinstance(parts, Skipped):
-        return parts
+    found = scored(comparison)
+    if isinstance(found, Skipped):
+        return found
+    generator, parts = comparison.generator(), [split for split, _ in found]
     with torch.no_grad():
         chosen = [
             max(
-                _models(split, comparison, flow_steps, generator),
+                _models(split, score, comparison, flow_steps, generator),
                 key=lambda model: model.proves(split),
             )
-            for split in parts
+            for split, score in found
         ]
         judged = [model.judged(split) for model, split in zip(chosen, parts, strict=True)]
     at_q, at_p = [q for q, _ in judged], [p for _, p in judged]
@@ -88,9 +88,9 @@ def modelled(comparison: Comparison, flow_steps: int) -> Estimate | Skipped:
             f"KL(q||p) is infinite: the density of p is 0 at {infinite} of {len(comparison.draws)}"
             " draws of q."
         )
-    found = bound(at_q, at_p, comparison)
-    if isinstance(found, Skipped):
-        return found
+    proved = bound(at_q, at_p, comparison)
+    if isinstance(proved, Skipped):
+        return proved
     evidence = comparison.evidence
     more = (
         evidence[1]
@@ -98,14 +98,18 @@ def modelled(comparison: Comparison, flow_steps: int) -> Estimate | Skipped:
         else 0.0
     )
     names = " and ".join(sorted({model.name for model in chosen}))
-    return replace(found, stderr=math.hypot(found.stderr, more), note=f"Proved by {names}.")
+    return replace(proved, stderr=math.hypot(proved.stderr, more), note=f"Proved by {names}.")
 
 
 def _models(
-    split: Split, comparison: Comparison, flow_steps: int, generator: Generator
+    split: Split,
+    score: Callable[[Tensor], Tensor],
+    comparison: Comparison,
+    flow_steps: int,
+    generator: Generator,
 ) -> Iterator[Model]:
     log_density = comparison.problem.log_density
-    yield Model("a classifier", best_score(split, log_density, generator), normalised=False)
+    yield Model("a classifier", score, normalised=False)
     evidence = comparison.evidence
     if isinstance(evidence, Skipped):
         return
@@ -125,7 +129,7 @@ def _refused(comparison: Comparison, flow_steps: int) -> Skipped | None:
         return Skipped(
             "flow_steps needs the library zuko: pip install zuko, or leave flow_steps at 0."
         )
-    scaled = standardise(comparison.draws, comparison.truth)
+    scaled = standardise(comparison.draws, comparison.truth, comparison.problem.moments)
     if isinstance(scaled, Skipped):
         return scaled
     if constant := constant_coordinates(comparison.draws):

@@ -13,10 +13,10 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from bench.metrics.base import Comparison, Estimate, Skipped
+from bench.metrics.base import Comparison, Estimate, Skipped, kept
 from bench.metrics.draws.chains import autocorrelation_time, effective
 from bench.metrics.draws.samples import unfit_alone
-from bench.metrics.models.held_out import Split
+from bench.metrics.models.held_out import Split, splits
 from bench.metrics.models.network import descend, first_weights, output
 from methods.base import Draws
 
@@ -53,6 +53,17 @@ def best_score(split: Split, log_density: Score, generator: Generator) -> Score:
         score = learnt
     shift = score(split.p.choose).clamp(max=HIGHEST).logsumexp(0) - math.log(len(split.p.choose))
     return lambda z: score(z).clamp(max=HIGHEST) - shift
+
+
+@kept
+def scored(comparison: Comparison) -> list[tuple[Split, Score]] | Skipped:
+    """The draws of a comparison in parts, and the best score of each of these splits."""
+    generator = comparison.generator()
+    parts = splits(comparison, generator)
+    if isinstance(parts, Skipped):
+        return parts
+    log_density = comparison.problem.log_density
+    return [(split, best_score(split, log_density, generator)) for split in parts]
 
 
 def _on_choose(score: Score, split: Split) -> float:
