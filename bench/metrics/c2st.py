@@ -15,6 +15,7 @@ from torch import Tensor
 
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
 from bench.metrics.draws import chains
+from bench.metrics.draws.copies import counted_once
 from bench.metrics.draws.samples import standardise, thinned, thinned_note
 from bench.metrics.models.network_classifier import network
 from bench.metrics.models.scores import log_normal
@@ -230,6 +231,7 @@ class C2st(Metric):
     worse: ClassVar[Worse] = "above"
     costly: ClassVar[bool] = True
 
+    @counted_once
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         return c2st(
             comparison.draws,

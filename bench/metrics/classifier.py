@@ -22,6 +22,7 @@ from typing import ClassVar
 import torch
 
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
+from bench.metrics.draws.copies import counted_once
 from bench.metrics.draws.samples import standardise
 from bench.metrics.models.scores import bound, scored
 
@@ -63,5 +64,6 @@ class KlClassifier(Metric):
     worse: ClassVar[Worse] = "above"
     costly: ClassVar[bool] = True
 
+    @counted_once
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         return classified(comparison)

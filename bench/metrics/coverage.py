@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
 from bench.metrics.draws.coordinates import effective_at, quantiles, refused, spread, worst
+from bench.metrics.draws.copies import counted_once
 
 CLAIMS = (0.5, 0.9, 0.95)
 # lower ends, then upper
@@ -102,6 +103,7 @@ class Coverage(Metric):
     )
     worse: ClassVar[Worse] = "above"
 
+    @counted_once
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         effective = effective_at(comparison, torch.tensor(ENDS, dtype=torch.float64))
         return coverage(

@@ -11,6 +11,7 @@ from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
 from bench.metrics.brackets.bracket import Searching, bracket
 from bench.metrics.brackets.density import at_truth
 from bench.metrics.brackets.own import own_at_truth
+from bench.metrics.draws.copies import counted_once
 from bench.metrics.draws.monte_carlo import divergence, possible
 from bench.metrics.knn import NEIGHBOURS, compared, compared_reverse
 
@@ -57,6 +58,7 @@ class KlQP(Searching):
     worse: ClassVar[Worse] = "above"
     astray: ClassVar[bool] = True
 
+    @counted_once
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         found = bracket(comparison, self.searched)
         lost = isinstance(found.lower, Skipped) and isinstance(found.upper, Estimate)
@@ -91,6 +93,7 @@ class KlPQ(Metric):
     worse: ClassVar[Worse] = "above"
     astray: ClassVar[bool] = True
 
+    @counted_once
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         known, evidence = at_truth(comparison), comparison.evidence
         if isinstance(known, Skipped):

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from bench.metrics.base import Comparison, Estimate, Skipped, Worse
 from bench.metrics.brackets.bracket import Searching, bracket
+from bench.metrics.draws.copies import counted_once
 from bench.metrics.draws.monte_carlo import possible
 from bench.metrics.models.density_model import modelled
 from methods.base import Approximation, Pushforward
@@ -51,6 +52,7 @@ class KlLower(Searching):
         if self.flow_steps < 0:
             raise ValueError(f"KlLower(flow_steps=...) must be 0 or more, got {self.flow_steps}.")
 
+    @counted_once
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         found, q = bracket(comparison, self.searched), comparison.approximation
         refuted = isinstance(found.upper, Skipped) and not found.closed
@@ -88,6 +90,7 @@ class KlUpper(Searching):
     worse: ClassVar[Worse] = "above"
     density: ClassVar[bool] = True
 
+    @counted_once
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         found = bracket(comparison, self.searched)
         map_or_bound = isinstance(comparison.approximation, Pushforward) or not found.closed

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse, kept
 from bench.metrics.draws import chains
+from bench.metrics.draws.copies import counted_once
 from bench.metrics.draws.samples import (
     FEWEST,
     constant_coordinates,
@@ -297,5 +298,6 @@ class KlKnn(Metric):
         if self.k < 1:
             raise ValueError(f"KlKnn(k=...) must be at least 1, got {self.k}.")
 
+    @counted_once
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         return compared(comparison, self.k)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
 from bench.metrics.draws import chains, tails
+from bench.metrics.draws.copies import counted_once
 from bench.metrics.draws.samples import scale_of, thinned, thinned_note
 from bench.metrics.mmd import BLOCK, SUBSET, median_distance
 from problems.base import Problem
@@ -202,6 +203,7 @@ class Ksd(Metric):
     worse: ClassVar[Worse] = "above"
     costly: ClassVar[bool] = True
 
+    @counted_once
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         moments, memory = comparison.problem.moments, chains.memory(comparison)
         refused = scale_of(comparison.draws, comparison.truth, moments)

@@ -14,6 +14,7 @@ from torch import Tensor
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
 from bench.metrics.draws import chains
 from bench.metrics.draws.coordinates import unstretched
+from bench.metrics.draws.copies import counted_once
 from bench.metrics.draws.samples import standardise, thinned, thinned_note
 
 BLOCK = 128  # rows of the kernel matrix held at a time; fits the cache
@@ -203,6 +204,7 @@ class Mmd(Metric):
     )
     worse: ClassVar[Worse] = "above"
 
+    @counted_once
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         return mmd(
             comparison.draws,

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
 from bench.metrics.draws.chains import ess_mean
+from bench.metrics.draws.copies import counted_once
 from bench.metrics.draws.samples import unfit_alone
 from methods.base import Draws
 
@@ -84,6 +85,7 @@ class ModeBalance(Metric):
     )
     worse: ClassVar[Worse] = "above"
 
+    @counted_once
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         modes = comparison.problem.modes
         if modes is None:

@@ -13,6 +13,7 @@ from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
 from bench.metrics.draws import tails
 from bench.metrics.draws.chains import effective, ess_sd
 from bench.metrics.draws.coordinates import refused, worst
+from bench.metrics.draws.copies import counted_once
 from methods.base import Draws
 
 TOO_SHORT = "the interval is too short"
@@ -123,6 +124,7 @@ class MeanError(Metric):
     )
     worse: ClassVar[Worse] = "above"
 
+    @counted_once
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         return mean_error(
             comparison.draws,
@@ -153,6 +155,7 @@ class SdError(Metric):
     )
     worse: ClassVar[Worse] = "above"
 
+    @counted_once
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         effective = None
         if isinstance(comparison.approximation, Draws):

@@ -14,6 +14,7 @@ from torch import Tensor
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
 from bench.metrics.draws import tails
 from bench.metrics.draws.coordinates import effective_at, quantiles, refused, spread, worst
+from bench.metrics.draws.copies import counted_once
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 UNIT = (
@@ -89,6 +90,7 @@ class QuantileError(Metric):
     )
     worse: ClassVar[Worse] = "above"
 
+    @counted_once
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         effective = effective_at(comparison, torch.tensor(LEVELS, dtype=torch.float64))
         return quantile_error(

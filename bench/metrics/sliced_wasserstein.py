@@ -15,6 +15,7 @@ from torch import Generator, Tensor
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
 from bench.metrics.draws import chains, tails
 from bench.metrics.draws.coordinates import effective_at, unstretched
+from bench.metrics.draws.copies import counted_once
 from bench.metrics.draws.samples import standardise
 
 LINES = 100  # at least, in whole sets of D orthogonal ones
@@ -182,6 +183,7 @@ class SlicedWasserstein(Metric):
     )
     worse: ClassVar[Worse] = "above"
 
+    @counted_once
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         return sliced_wasserstein(
             comparison.draws,
