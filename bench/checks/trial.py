@@ -92,8 +92,8 @@ def conduct(method: Method, dims: int, budget: Budget, seed: int) -> Trial:
             _follow(trial, method, Hill(dims, ledger), generator(seed), before)
     except DeadlineError:
         raise UnmetError(
-            f"still running {PATIENCE:g} seconds after its budget of {_seconds(budget):g} seconds was"
-            " spent; expected an end: the target refuses further evaluations by an exception,"
+            f"still running {PATIENCE:g} seconds after its budget of {_seconds(budget):g} seconds"
+            " was spent; expected an end: the target refuses further evaluations by an exception,"
             " which a method must let pass"
         ) from None
     except TimeoutError as error:  # spent before the first approximation
