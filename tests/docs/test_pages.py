@@ -98,3 +98,16 @@ def test_the_page_of_the_calibration_is_what_the_command_writes() -> None:
     assert before.startswith("# ")
     assert LEGEND in table
     assert after.strip() == ""
+
+
+def test_the_map_of_the_house_has_every_room() -> None:
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    plan = re.split(
+        r"^(?=\w+/)", index.partition("```\n")[2].partition("```")[0], flags=re.MULTILINE
+    )
+    rooms = {
+        part.partition("/")[0]: set(re.findall(r"^ +(\w+)/", part, re.MULTILINE)) for part in plan
+    }
+    for package in ("problems", "methods", "bench", "reports"):
+        folders = {path.name for path in (ROOT / package).rglob("*") if path.is_dir()}
+        assert rooms[package] == {name for name in folders if name[0] != "_"}
