@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import traceback
 from collections.abc import Collection, Mapping, Sequence
@@ -114,17 +115,19 @@ def _run(cells: Sequence[Cell], store: Store, jobs: int, console: Console) -> No
     from bench.running import costs, executors
     from bench.running.collect import collect
 
-    told = costs.forecast(cells, store.folder, jobs, os.cpu_count() or 1)
-    console.print(_plan(cells, told, jobs), soft_wrap=True)
-    try:
-        with Board(cells, console, told) as board:
-            if jobs == 0:
-                collect(executors.inline(cells, store.folder), store, board.listen)
-                return
-            with executors.Isolated(store.folder, jobs) as executor:
-                collect(executor.run(cells), store, board.listen)
-    finally:
-        costs.learn(store.folder, cells, told)
+    cores = os.cpu_count() or 1
+    with contextlib.ExitStack() as stack:
+        if jobs == 0:
+            told = costs.forecast(cells, store.folder, 1, cores)
+            events = executors.inline(cells, store.folder)
+        else:
+            isolated = stack.enter_context(executors.Isolated(store.folder, jobs))
+            told = costs.forecast(cells, store.folder, jobs, cores, isolated.ask)
+            events = isolated.run(cells)
+        console.print(_plan(cells, told, jobs), soft_wrap=True)
+        stack.callback(lambda: costs.learn(store.folder, cells, told))
+        board = stack.enter_context(Board(cells, console, told))
+        collect(events, store, board.listen)
 
 
 def _plan(cells: Sequence[Cell], told: Forecast, jobs: int) -> str:

@@ -6,14 +6,16 @@ table of what ships, brought to the speed of this machine by a probe of half a s
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
+from bench.plugins.spec import Spec
 from bench.running.forecast import Forecast
 from bench.running.matrix import Cell
 from bench.running.remembered import keep, recalled
@@ -22,6 +24,10 @@ from bench.store import label
 TABLE = Path(__file__).with_suffix(".json")
 WALLS, PAGE = "walls", "page_seconds"  # what is remembered in the folder of a run
 ROUNDS, STEPS = 5, 40  # of the probe
+BATCH, GLANCE = 64, 0.2  # rows and seconds in which the gradients of one problem are timed
+MOST_GLANCES = 5.0  # seconds for all problems
+# calls a function in a process of its own: its name, its arguments, seconds; what it said
+Ask = Callable[[str, tuple[Any, ...], float], list[dict[str, Any]]]
 FIRST_PAGE = (3.0, 2.0)  # seconds of a page at first, and of each problem on it, at speed 1
 
 
@@ -50,7 +56,30 @@ def probe() -> float:
     return median(rounds)
 
 
-def forecast(cells: Sequence[Cell], folder: Path, jobs: int, cores: int) -> Forecast:
+def time_gradients(problems: Sequence[Spec], send: Callable[[dict[str, Any]], None]) -> None:
+    """Seconds of a row of a gradient of each problem, sent one by one: called in a process of its
+    own, for a stranger's density may do anything.
+    """
+    import torch
+
+    from bench.fitting.target import CountedTarget
+
+    torch.set_num_threads(1)
+    for spec in problems:
+        with contextlib.suppress(Exception):  # it is told when its cell runs
+            target = CountedTarget(spec.build())
+            z = torch.zeros(BATCH, target.dim, dtype=torch.float64)
+            target.value_and_grad(z)  # the first may record, and takes longer
+            since, rows = time.perf_counter(), 0
+            while time.perf_counter() - since < GLANCE:
+                target.value_and_grad(z)
+                rows += BATCH
+            send({"problem": spec.content, "seconds": (time.perf_counter() - since) / rows})
+
+
+def forecast(
+    cells: Sequence[Cell], folder: Path, jobs: int, cores: int, ask: Ask | None = None
+) -> Forecast:
     """What is known of a run before its first cell.
 
     Args:
@@ -58,6 +87,8 @@ def forecast(cells: Sequence[Cell], folder: Path, jobs: int, cores: int) -> Fore
         folder: of the run, where earlier ones kept what theirs took.
         jobs: side by side.
         cores: of the machine; more jobs than cores wait for each other.
+        ask: calls a function in a process of its own, for what gradients cost where a budget counts
+            them and nothing else is known; None where there is no such process.
     """
     kept, shipped = recalled(folder), _shipped()
     here = kept.get(WALLS) if isinstance(kept.get(WALLS), Mapping) else {}
@@ -72,10 +103,30 @@ def forecast(cells: Sequence[Cell], folder: Path, jobs: int, cores: int) -> Fore
             expected[key] = float(here[name])
         elif shipped and name in shipped["cells"]:
             expected[key] = float(shipped["cells"][name]) * speed * crowd
+    if ask is not None:
+        expected |= _by_gradients([cell for cell in cells if cell.key not in expected], ask)
     problems = len({cell.problem.content for cell in cells})
     first = (FIRST_PAGE[0] + FIRST_PAGE[1] * problems) * speed
     page = kept.get(PAGE)
     return Forecast(cells, jobs, expected, float(page) if isinstance(page, int | float) else first)
+
+
+def _by_gradients(cells: Sequence[Cell], ask: Ask) -> dict[str, float]:
+    """What cells take to spend the gradients of their budgets; measuring is not known yet."""
+    planned = [cell for cell in cells if cell.budget.gradients is not None]
+    problems = {cell.problem.content: cell.problem for cell in planned}
+    if not planned:
+        return {}
+    wall = min(MOST_GLANCES, 1.0 + 2 * GLANCE * len(problems))
+    said = ask("bench.running.costs:time_gradients", (list(problems.values()),), wall)
+    costs = {
+        each["problem"]: each["seconds"] for each in said if {"problem", "seconds"} <= set(each)
+    }
+    return {
+        cell.key: (cell.budget.gradients or 0) * float(costs[cell.problem.content])
+        for cell in planned
+        if cell.problem.content in costs
+    }
 
 
 def learn(folder: Path, cells: Sequence[Cell], told: Forecast) -> None:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.processes.pool import Gone, Job, Pool
 from bench.processes.wire import JunkError, Message
@@ -99,6 +100,24 @@ class Isolated:
         if watched.alone or any(running.alone for running in self._running.values()):
             return not self._running
         return len(self._running) < self.jobs
+
+    def ask(self, target: str, arguments: tuple[Any, ...], wall: float) -> list[Message]:
+        """What a process of its own says before it ends, or is ended; to be asked before the cells
+        run.
+
+        Args:
+            target: ``module:function``, called with the arguments and a function that sends.
+            arguments: to call it with.
+            wall: seconds after which it is ended.
+        """
+        job = self._pool.start(target, arguments, wall=wall)
+        said: list[Message] = []
+        while True:
+            for of, message in self._pool.events():
+                if of is job and isinstance(message, Gone):
+                    return said
+                if of is job and not isinstance(message, Gone):
+                    said.append(message)
 
     def _start(self, cell: Cell) -> Job:
         return self._pool.start(

@@ -1,11 +1,13 @@
 """What is said to be left is what is left, as far as anyone can know."""
 
 import re
+import time
 from pathlib import Path
 
 import pytest
 
 from bench.running import costs
+from bench.running.executors import Isolated
 from bench.running.forecast import Forecast, worded
 from bench.running.matrix import Cell
 from tests.helpers.cells import NORMAL, cells, own, run
@@ -112,3 +114,47 @@ def test_the_table_is_of_cells_that_exist() -> None:
 
 def test_a_run_without_a_word_of_times_still_runs(tmp_path: Path) -> None:
     assert run(cells(["exact"], problems=[NORMAL]), tmp_path).done()
+
+
+def test_gradients_that_are_planned_are_timed_in_a_process_of_their_own(tmp_path: Path) -> None:
+    chosen = cells([own("Walk")], budget={"gradients": 10**6}, seeds=2)
+    with Isolated(tmp_path, 1) as isolated:
+        told = costs.forecast(chosen, tmp_path, 1, 1, isolated.ask)
+    half = costs.forecast(chosen[:1], tmp_path, 1, 1, lambda *_: answers(chosen, 3e-6))
+    assert (told.seconds(0.0) or 0.0) > costs.FIRST_PAGE[0] + costs.FIRST_PAGE[1]
+    assert half.seconds(0.0) == pytest.approx(3.0 + costs.FIRST_PAGE[0] + costs.FIRST_PAGE[1])
+
+
+def answers(chosen: list[Cell], seconds: float) -> list[dict[str, object]]:
+    return [{"problem": cell.problem.content, "seconds": seconds} for cell in chosen]
+
+
+HANGS = """
+import time
+from dataclasses import dataclass
+from typing import ClassVar
+
+from problems.base import Exact, Problem
+
+
+@dataclass(frozen=True)
+class Hangs(Problem):
+    name: ClassVar[str] = "hangs"
+    dim: ClassVar[int] = 1
+    truth: ClassVar[Exact] = Exact(lambda n, generator: None, 0.0)
+
+    def log_density(self, z):
+        time.sleep(60)
+"""
+
+
+def test_a_problem_that_hangs_when_it_is_timed_is_not_known_and_no_more(tmp_path: Path) -> None:
+    (tmp_path / "hangs.py").write_text(HANGS)
+    problems = [f"{tmp_path / 'hangs.py'}:Hangs"]
+    chosen = cells([own("Walk")], budget={"gradients": 10**6}, problems=problems)
+    with Isolated(tmp_path, 1) as isolated:
+        since = time.monotonic()
+        told = costs.forecast(chosen, tmp_path, 1, 1, isolated.ask)
+    assert told.seconds(0.0) is None
+    assert told.unknown() == chosen
+    assert time.monotonic() - since < 45
