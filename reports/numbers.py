@@ -33,7 +33,7 @@ def between(lower: float, upper: float, half_width: float) -> str:
     scale = max(abs(lower), abs(upper), half_width)
     if scale < 1e-4 or scale >= 1e6:
         power = math.floor(math.log10(scale))
-        inside = between(*(x / 10.0**power for x in (lower, upper, half_width)))
+        inside = between(*(_shifted(x, power) for x in (lower, upper, half_width)))
         return f"({inside}) × 10{str(power).translate(SUPERSCRIPT)}"
     places = min(max(0, 1 - _power(half_width, 2)), 5)
     shown = max(half_width, 10.0**-places)  # never ± 0
@@ -67,7 +67,9 @@ def plain(value: float, digits: int = 3) -> str:
         return "0"
     power = _power(value, digits)
     if power < -4 or power >= 6:
-        return f"{_signed(value / 10.0**power, digits - 1)} × 10{str(power).translate(SUPERSCRIPT)}"
+        return (
+            f"{_signed(_shifted(value, power), digits - 1)} × 10{str(power).translate(SUPERSCRIPT)}"
+        )
     return _signed(value, max(0, digits - 1 - power))
 
 
@@ -121,6 +123,12 @@ def _power(value: float, digits: int) -> int:
     0.10, so -1.
     """
     return int(f"{abs(value):.{digits - 1}e}".partition("e")[2])
+
+
+def _shifted(value: float, power: int) -> float:
+    """A value over a power of ten, in two steps, since 10^-324 is no float."""
+    half = power // 2
+    return value / 10.0**half / 10.0 ** (power - half)
 
 
 def _signed(value: float, places: int) -> str:

@@ -5,7 +5,7 @@ a folder beside it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,14 +29,13 @@ from reports.sheet import (
     MEANINGS,
     PLUS_MINUS,
     SYMBOLS,
-    Line,
     Table,
     as_markdown,
     escaped,
     symbols,
 )
 from reports.style import Look, Picture, data_uri, looks, svg
-from reports.verdict import Verdict, verdict
+from reports.verdict import Verdict
 
 # panels, one for each method on each problem, beyond which only the problems asked for are drawn
 MOST = 150
@@ -167,46 +166,29 @@ def content(store: Store, problems: Sequence[str] = (), results: Results | None 
         description=str(info.get("description") or ""),
         lead=_lead(results),
         facts=_facts(info),
-        verdicts={problem: _verdict(results, problem) for problem in results.problems},
-        overview=_table(lambda: overview(results)) if results.problems else None,
+        verdicts={problem: tables.said(results, problem) for problem in results.problems},
+        overview=tables.made(lambda: overview(results)) if results.problems else None,
         sections=tuple(_section(store, results, problem) for problem in drawn),
         undrawn=TOO_MANY if results.problems and not drawn else "",
-        apart=_table(lambda: tables.set_apart(results)),
-        failures=_table(lambda: tables.failures(results)),
+        apart=tables.made(lambda: tables.set_apart(results)),
+        failures=tables.made(lambda: tables.failures(results)),
         glossary=_glossary(results),
         looks=looks(results.methods),
-    )
-
-
-def _verdict(results: Results, problem: str) -> Verdict:
-    return guarded(
-        lambda: verdict(results, problem),
-        lambda why: Verdict(f"No verdict could be made: {why}.", ()),
-    )
-
-
-def _table(make: Callable[[], Table | None]) -> Table | None:
-    """A table, or one that says why it could not be made."""
-    return guarded(
-        make,
-        lambda why: Table(
-            "A table that could not be made", ("Reason",), ("",), (Line(why, "", ()),), prose=True
-        ),
     )
 
 
 def _section(store: Store, results: Results, problem: str) -> Section:
     more = guarded(lambda: tables.more_tables(results, problem), lambda _: [])
     found = [
-        _table(lambda: tables.problem_table(results, problem)),
+        tables.made(lambda: tables.problem_table(results, problem)),
         *more,
-        _table(lambda: tables.diagnostics_table(results, problem)),
+        tables.made(lambda: tables.diagnostics_table(results, problem)),
     ]
     shown = [table for table in found if table is not None]
     return Section(
         problem,
         f"problem-{results.problems.index(problem) + 1}",
-        _verdict(results, problem),
+        tables.said(results, problem),
         judged_by(results, problem),
         tuple(_drawn(found) for found in pictures(store, results, problem)),
         tuple(replace(table, notes=()) for table in shown),

@@ -4,11 +4,13 @@ tell apart left untold.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import pandas as pd
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.text import Text
 
 from bench.store import Store
@@ -16,13 +18,15 @@ from reports import numbers
 from reports.console import Fitted, as_rich
 from reports.entries import NONE, entry, seeds, shown
 from reports.glossary import BRIEF, DIAGNOSTICS, DIVERGENCES, MAIN, SPARE, Measure, more
+from reports.guarded import guarded
 from reports.intervals import combine
 from reports.overview import overview
 from reports.remarks import remarks
 from reports.results import APART, FLOOR, Results, ordered, summarise
 from reports.sheet import FLOORS, LEGEND, PLUS_MINUS, Entry, Line, Table
-from reports.verdict import verdict
+from reports.verdict import Verdict, verdict
 
+Made = TypeVar("Made")
 MANY = 8  # problems: with more of them, the table that closes a run has one line for each
 OWN_ACCOUNT = (
     "A method's own account, not held against the truth: no noise floor applies, and nothing here"
@@ -37,36 +41,54 @@ def terminal(store: Store, results: Results | None = None) -> RenderableType:
     results = summarise(store) if results is None else results
     if not results.problems:
         return Group(Text("No cell has ended yet."))
-    failed, whole = failures(results), overview(results)
-    parts: list[RenderableType] = [verdicts(results)]
+    whole = made(lambda: overview(results))
+    parts = verdicts(results)
     if len(results.problems) > MANY:
         parts.append(as_rich(_brief(replace(whole, notes=()))))
     else:
         parts += [_closing(results, problem) for problem in results.problems]
-    parts += [as_rich(found) for found in (set_apart(results), failed) if found]
+    ended = made(lambda: set_apart(results)), made(lambda: failures(results))
+    parts += [as_rich(found) for found in ended if found]
     told = Text(f"{PLUS_MINUS} {LEGEND} {FLOORS}", "dim")
     return Group(*parts, told, *map(Text, whole.notes))
 
 
-def verdicts(results: Results) -> Text:
+def made(make: Callable[[], Made]) -> Made | Table:
+    """A table, or one that says why it could not be made."""
+    return guarded(
+        make,
+        lambda why: Table(
+            "A table that could not be made", ("Reason",), ("",), (Line(why, "", ()),), prose=True
+        ),
+    )
+
+
+def said(results: Results, problem: str) -> Verdict:
+    """The verdict on a problem, or why there is none."""
+    return guarded(
+        lambda: verdict(results, problem),
+        lambda why: Verdict(f"No verdict could be made: {why}.", ()),
+    )
+
+
+def verdicts(results: Results) -> list[RenderableType]:
     """The verdict of every problem, for the terminal."""
-    text = Text()
+    parts: list[RenderableType] = []
     for problem in results.problems:
-        found = verdict(results, problem)
-        text.append(f"{problem}: ", "bold").append(f"{found.sentence}\n")
-        if len(results.problems) <= MANY:
-            for claim in found.claims:
-                text.append(f"  {claim.mark or ' '} {claim.text}\n", "green" if claim.mark else "")
-    return text
+        found = said(results, problem)
+        parts.append(Text.assemble((f"{problem}: ", "bold"), found.sentence))
+        for claim in found.claims if len(results.problems) <= MANY else ():
+            marked = Text(f"{claim.mark or ' '} {claim.text}", "green" if claim.mark else "")
+            parts.append(Padding(marked, (0, 0, 0, 2)))
+    return [*parts, Text()]
 
 
 def _closing(results: Results, problem: str) -> Fitted:
     found = results.metrics(problem)
     metrics = [metric for metric in (results.divergence(problem) or "", *BRIEF) if metric in found]
     drops = [1 + metrics.index(metric) for metric in SPARE if metric in metrics[1:]]
-    return Fitted(
-        _brief(replace(_table(results, problem, problem, metrics, ()), notes=())), tuple(drops)
-    )
+    table = made(lambda: _table(results, problem, problem, metrics, ()))
+    return Fitted(_brief(replace(table, notes=())), tuple(drops))
 
 
 def _brief(table: Table) -> Table:
