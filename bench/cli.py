@@ -164,11 +164,19 @@ def report(
     markdown: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Default: DIR/report.md.")
     ] = None,
+    problem: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-p",
+            "--problem",
+            help="A problem to draw, as the report calls it; repeat for more. Default: all.",
+        ),
+    ] = None,
 ) -> None:
     """Write the comparison report of a run, as one self-contained HTML file and as Markdown."""
     from bench.commands.report import write_report
 
-    write_report(folder, html, markdown)
+    write_report(folder, html, markdown, problem or [])
 
 
 @app.command()

@@ -46,7 +46,9 @@ def finite_draws(store: Store, name: str) -> tuple[Array, list[str], str]:
     def read() -> tuple[Array, list[str], str]:
         found = store.draws(name)
         if found is None:
-            return np.empty((0, 0)), [], "no draws were kept"
+            why = store.unreadable(name)
+            why = f"its draws cannot be read: {why.rstrip('.')}" if why else "no draws were kept"
+            return np.empty((0, 0)), [], why
         draws, labels = np.asarray(found[0], dtype=np.float64), list(found[1])
         if draws.ndim != 2:
             return np.empty((0, 0)), [], f"the kept draws have {draws.ndim} dimensions, not 2"

@@ -8,8 +8,10 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from bench.store import Store
 from reports import numbers
 from reports.glossary import COSTS, in_order
+from reports.guarded import finite_draws
 from reports.results import Reading, Results
 
 
@@ -72,18 +74,20 @@ def _draws(
     ]
 
 
-def judged_by(results: Results, problem: str) -> str:
-    """That stored draws stand for the truth, how fine they are, and how well log Z is known; empty
-    where the truth is exact or nothing was kept of it.
+def judged_by(store: Store, problem: str) -> str:
+    """That a reference's stored draws stand for the truth, how fine they are, and how well log Z is
+    known; empty where the truth is exact or nothing was kept of it.
     """
-    kept = results.truths.get(problem)
-    if not isinstance(kept, Mapping) or not kept.get("reference"):
+    name = f"truth-{problem}"
+    kept = store.facts(name)
+    if not kept.get("reference"):
         return ""
+    draws, _, _ = finite_draws(store, name)
+    n, asked, error = len(draws), kept.get("asked"), kept.get("log_z_stderr")
     said = "Judged by a certified reference: stored draws stand for the truth"
-    n, asked, error = (kept.get(name) for name in ("draws", "asked", "log_z_stderr"))
-    if isinstance(n, int) and n > 0:
+    if n:
         few = isinstance(asked, int) and asked > n
-        wanted = f", though {numbers.whole(asked)} were asked for" if few and asked else ""
+        wanted = f", though {numbers.whole(int(asked or 0))} were asked for" if few else ""
         said += (
             f", {numbers.whole(n)} of them{wanted}. No figure can be finer than 1/√{n} ="
             f" {numbers.plain(1 / math.sqrt(n), 2)} standard deviations of the truth"

@@ -8,7 +8,7 @@ import functools
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -75,7 +75,6 @@ class Results:
         figures: seeds combined, by the same keys.
         diagnostics: what methods report of themselves, a dictionary a cell, by problem and method.
         declared: the words of metrics, by name, as far as the run kept them.
-        truths: what the run kept of the truth of each problem, by its label.
         clocked: whether any cell was planned by seconds, so that figures depend on the machine.
     """
 
@@ -84,7 +83,6 @@ class Results:
     figures: Mapping[Key, Figure]
     diagnostics: Mapping[tuple[str, str], Sequence[Mapping[str, float]]]
     declared: Mapping[str, Any]
-    truths: Mapping[str, Any] = field(default_factory=dict)
     clocked: bool = False
 
     @functools.cached_property
@@ -289,7 +287,7 @@ def _impossible(figure: Figure) -> bool:
 
 def summarise(store: Store) -> Results:
     """Read a run, combine its seeds and rank its methods."""
-    info, cells = store.info(), cells_of(store, _current(store))
+    declared, cells = store.info().get("metrics"), cells_of(store, store.current())
     frame = bracketed(latest(joined(cells, store.rows())))
     kept = set(frame["key"])
     cells = [cell for cell in cells if cell["key"] in kept]
@@ -301,20 +299,9 @@ def summarise(store: Store) -> Results:
         readings,
         _figures(readings),
         diagnostics(cells),
-        _mapping(info.get("metrics")),
-        _mapping(info.get("truths")),
+        declared if isinstance(declared, Mapping) else {},
         clocked=any(cell["budget"].get("seconds") for cell in cells),
     )
-
-
-def _mapping(found: object) -> Mapping[str, Any]:
-    return found if isinstance(found, Mapping) else {}
-
-
-def _current(store: Store) -> Iterable[str] | None:
-    """The cells of the matrix that was run last; None where that was not kept."""
-    found: Iterable[str] | None = getattr(store, "current", lambda: None)()
-    return found
 
 
 def _readings(finals: pd.DataFrame) -> dict[Key, list[Reading]]:

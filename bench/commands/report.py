@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from bench.commands import terminal
@@ -15,18 +15,22 @@ from bench.errors import UserError
 from bench.store import Store
 
 
-def write_report(folder: Path, html: Path | None, markdown: Path | None) -> None:
+def write_report(
+    folder: Path, html: Path | None, markdown: Path | None, problems: Sequence[str] = ()
+) -> None:
     """Write the report of a finished or unfinished run, and print where it is."""
     store = Store(folder, create=False)
     if html is None and markdown is None:
         html, markdown = folder / "report.html", folder / "report.md"
-    write_pages(store, html, markdown)
+    write_pages(store, html, markdown, problems)
     for path in (html, markdown):
         if path is not None:
             terminal.console().print(str(path), soft_wrap=True)
 
 
-def write_pages(store: Store, html: Path | None, markdown: Path | None) -> None:
+def write_pages(
+    store: Store, html: Path | None, markdown: Path | None, problems: Sequence[str] = ()
+) -> None:
     """Write the pages, each whole or not at all, with pictures of ``NAME.md`` in the folder
     ``NAME_figures`` beside it.
 
@@ -49,7 +53,12 @@ def write_pages(store: Store, html: Path | None, markdown: Path | None) -> None:
                     tempfile.TemporaryDirectory(prefix=".report-", dir=path.parent)
                 )
                 places[path] = Path(name) / path.name
-        write(store, html=places.get(html), markdown=places.get(markdown))  # type: ignore[arg-type]
+        write(
+            store,
+            html=places.get(html),  # type: ignore[arg-type]
+            markdown=places.get(markdown),  # type: ignore[arg-type]
+            problems=problems,
+        )
         for path, part in places.items():
             _replace(part, path)
             figures = f"{path.stem}_figures"

@@ -19,7 +19,7 @@ from bench.seeds import generator_of
 from bench.store import Row, Status, label
 from bench.store.draws import DrawsFolder
 from methods.base import Approximation, Draws
-from problems.base import Problem, Reference
+from problems.base import Problem, Reference, Truth
 
 SHARE, LEAST = 0.25, 5.0  # of the wall limit that one metric may take, and seconds at least
 KINDS = typing.get_args(Kind)
@@ -177,7 +177,8 @@ class Measuring:
             labels = self.problem.coordinates
             failed = folder.save(cell.key, draws.numpy(), labels)
             if not failed and (cell.seed == 0 or folder.found(name) is None):
-                failed = folder.save(name, truth.numpy(), labels)
+                facts = _judge(self.problem.truth, cell.draws)
+                failed = folder.save(name, truth.numpy(), labels, facts)
         except Exception as error:
             failed = f"The draws could not be kept: {worded(error)}."
         if failed:
@@ -245,6 +246,13 @@ def _truth(problem: Problem, n: int, source: Generator) -> Tensor:
     if bad:
         raise ValueError(f"{bad} of {n} draws of the truth are not finite.")
     return draws.detach().double().clone()
+
+
+def _judge(truth: Truth, asked: int) -> dict[str, bool | int | float | None]:
+    """What a page says of the draws by which cells were judged."""
+    stored = truth if isinstance(truth, Reference) else None
+    error = stored.log_z_stderr if stored else None
+    return {"reference": stored is not None, "asked": asked, "log_z_stderr": error}
 
 
 def _must_be_a_density(problem: Problem, truth: Tensor) -> None:

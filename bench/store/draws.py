@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 if TYPE_CHECKING:  # a run that does nothing does not wait for numpy
@@ -59,8 +60,15 @@ class DrawsFolder:
         old = self.path / f"{_stem(name)[:250]}.npz"
         return next((path for path in (self.file(name), old) if path.is_file()), None)
 
-    def save(self, name: str, draws: NDArray[np.float64], coordinates: Sequence[str]) -> str:
-        """Keep draws [n, D]; the file appears whole or not at all.
+    def save(
+        self,
+        name: str,
+        draws: NDArray[np.float64],
+        coordinates: Sequence[str],
+        facts: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Keep draws [n, D], and facts about where they come from; the file appears whole or not at
+        all.
 
         Returns:
             Why they could not be kept; empty where they are.
@@ -73,7 +81,12 @@ class DrawsFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:
-                np.savez_compressed(file, draws=_compact(draws), coordinates=np.array(labels))
+                np.savez_compressed(
+                    file,
+                    draws=_compact(draws),
+                    coordinates=np.array(labels),
+                    facts=np.array(json.dumps(dict(facts or {}))),
+                )
             part.replace(path)
         except OSError as error:
             return f"The draws could not be kept in {path}: {error.strerror or error}."
@@ -105,6 +118,18 @@ class DrawsFolder:
         if len(labels) != draws.shape[1]:
             return f"{path} names {len(labels)} coordinates of {draws.shape[1]}."
         return draws.astype(np.float64), labels
+
+    def facts(self, name: str) -> dict[str, Any]:
+        """What was kept beside draws; nothing where nothing was, or where it cannot be read."""
+        import numpy as np
+
+        path = self.found(name)
+        try:
+            with path.open("rb") if path else contextlib.nullcontext() as file:
+                found = json.loads(str(np.load(file, allow_pickle=False)["facts"])) if file else {}
+        except BROKEN:
+            return {}
+        return found if isinstance(found, dict) else {}
 
 
 def _stem(name: str) -> str:

@@ -157,6 +157,12 @@ class Store:
         """
         return self._draws.save(name, draws, coordinates)
 
+    def facts(self, name: str) -> dict[str, Any]:
+        """What was kept beside draws: of the truth, whether it is a reference's, and how well its
+        log Z is known.
+        """
+        return self._draws.facts(name)
+
     def has_draws(self, name: str) -> bool:
         """Whether draws were kept under that name."""
         return self._draws.found(name) is not None
