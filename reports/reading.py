@@ -33,8 +33,8 @@ HOW_TO_READ = (
     (
         "What ± means",
         (
-            "0.286 ± 0.004: if we measured these very runs again, the figure would lie between"
-            " 0.282 and 0.290 in 19 of 20 cases. Each method ran several times with other random"
+            "0.286 ± 0.004: measured without noise, these very runs would read between 0.282 and"
+            " 0.290, in 19 of 20 cases. Each method ran several times with other random"
             " numbers, its seeds. Where they differ by more than that, their values stand beside"
             " the mean: “0.236 ± 0.009, seeds 0.143, 0.330”. Then trust the seeds, not the mean."
         ),

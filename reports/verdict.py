@@ -105,7 +105,7 @@ class _Problem:
             behind = {worse for _, worse in shown}
             left = [m for m in self.methods if m not in behind and not self._blamed(m)]
             return f"{_and(left)} may be the closest to the truth; one seed is too few for a star"
-        return "nothing shows one method to be better than another"
+        return "Nothing shows one method to be better than another"
 
     def _away(self, method: str) -> str:
         figure, unit = self.results.figures[self.key(method)], self.words.unit
