@@ -41,7 +41,7 @@ class Row:
     """One estimator on one pair at one number of draws.
 
     Args:
-        case, dim, n, estimator, quantity, wears, ours: what was tried.
+        case, dim, n, estimator, quantity, shows, ours: what was tried.
         kind: of its figures, the most common one; empty where there was none.
         truth: what was to be found.
         skipped: repetitions without a figure.
@@ -58,7 +58,7 @@ class Row:
     n: int
     estimator: str
     quantity: str
-    wears: str
+    shows: str
     ours: bool
     kind: str
     truth: float
@@ -109,18 +109,18 @@ def tasks(
     sizes: Sequence[int],
     repetitions: Repetitions,
 ) -> list[Task]:
-    """What there is to do: for each number of draws, each pair in each of its clothes."""
+    """What there is to do: for each number of draws, each pair in each of its forms."""
     todo = []
     for n, case in itertools.product(sizes, cases):
-        for clothes in case.wardrobe:
+        for form in case.forms:
             fit = [
                 each
                 for each in estimators
-                if each.wears == clothes and case.truth(each.quantity) is not None
+                if each.shows == form and case.truth(each.quantity) is not None
             ]
             chosen = tried(fit, n, repetitions.cheap, repetitions.costly)
             if chosen:
-                todo.append(Task(case, clothes, n, chosen))
+                todo.append(Task(case, form, n, chosen))
     return todo
 
 
@@ -168,7 +168,7 @@ def _row(task: Task, estimator: Estimator, trials: Sequence[Trial]) -> Row:
         n=task.n,
         estimator=estimator.name,
         quantity=estimator.quantity,
-        wears=estimator.wears,
+        shows=estimator.shows,
         ours=estimator.ours,
         kind=kinds[0][0] if kinds else "",
         truth=truth,

@@ -11,7 +11,7 @@ from typing import Literal
 from methods.base import Approximation
 from problems.base import Problem
 
-Clothes = Literal["density", "map", "draws", "chain"]  # how much of itself an approximation shows
+Form = Literal["density", "map", "draws", "chain"]  # how much of itself an approximation shows
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +21,7 @@ class Case:
     Args:
         name: for tables; the same at every dimension.
         problem: the truth, p.
-        wardrobe: the approximation, q, in its density, as a map, as draws alone, or as chains.
+        forms: the approximation, q, in its density, as a map, as draws alone, or as chains.
         truths: what is known, by quantity: ``KL(q||p)`` and ``KL(p||q)``, in nats, and those that
             the other rulers measure.
         same: whether q = p, so that the truth of every ruler is its ideal value.
@@ -29,7 +29,7 @@ class Case:
 
     name: str
     problem: Problem
-    wardrobe: Mapping[Clothes, Approximation]
+    forms: Mapping[Form, Approximation]
     truths: Mapping[str, float]
     same: bool = False
 

@@ -14,9 +14,10 @@ import torch
 from torch import Generator, Tensor
 
 from bench.calibration import truths as truths_of
-from bench.calibration.case import Case, Clothes
+from bench.calibration.case import Case, Form
 from bench.calibration.fold import Fold, OpenFold, Waves
-from bench.calibration.gaussians import Affine, Law, Normals, Undressed, Walk, single
+from bench.calibration.gaussians import Affine, DrawsOnly, Law, Normals, Walk, single
+from bench.calibration.heavy import DOFS, heavy_itself, heavy_tails
 from bench.fitting.exact import TruthItself
 from bench.fitting.target import CountedTarget
 from bench.plugins import registry
@@ -34,7 +35,8 @@ BLOCK = 100_000  # of them at a time
 def every_case(dims: Sequence[int] = DIMS) -> list[Case]:
     """Every pair at every dimension, and those that have a dimension of their own."""
     everywhere = [case for dim in dims for case in at_dimension(dim)]
-    return [*everywhere, mirrored(), itself("schools themselves", _schools()), shares()]
+    heavy = [*(heavy_tails(dof) for dof in DOFS), heavy_itself(DOFS[0])]
+    return [*everywhere, mirrored(), itself("schools themselves", _schools()), shares(), *heavy]
 
 
 def at_dimension(dim: int) -> list[Case]:
@@ -84,7 +86,7 @@ def gaussian(name: str, mean: Tensor, factor: Tensor, accuracy: float | None = N
     return Case(
         name,
         p,
-        dressed(q) | {"map": Affine(mean, factor)},
+        with_and_without(q) | {"map": Affine(mean, factor)},
         of_densities(p, truths) | truths_of.figures(q, p.law),
     )
 
@@ -101,7 +103,7 @@ def narrow(name: str, dim: int, khat: float) -> Case:
     case = gaussian(name, torch.zeros(dim, dtype=torch.float64), factor)
     return replace(
         case,
-        wardrobe={"density": case.wardrobe["density"]},
+        forms={"density": case.forms["density"]},
         truths={**case.truths, "tail index": khat},
     )
 
@@ -133,8 +135,8 @@ def lost_mode(name: str, dim: int, kept: float) -> Case:
         "mode distance": lost,
         "C2ST accuracy": 0.5 + 0.5 * lost,
     }
-    wardrobe = dressed(q) | {"map": Affine(q.means[0], eye)}
-    return Case(name, p, wardrobe, of_densities(p, truths) | truths_of.figures(q, p.law))
+    forms = with_and_without(q) | {"map": Affine(q.means[0], eye)}
+    return Case(name, p, forms, of_densities(p, truths) | truths_of.figures(q, p.law))
 
 
 def shares(dim: int = 2) -> Case:
@@ -145,14 +147,16 @@ def shares(dim: int = 2) -> Case:
     q, p = _row(of_q, dim), Law(_row(of_p, dim), edges=(APART / 2, 1.5 * APART), shares=of_p)
     away = 0.5 * sum(abs(a - b) for a, b in zip(of_q, of_p, strict=True))
     truths = {"mode distance": away, "C2ST accuracy": 0.5 + 0.5 * away}
-    return Case("three modes", p, {"draws": Undressed(q)}, truths | truths_of.figures(q, p.law))
+    return Case("three modes", p, {"draws": DrawsOnly(q)}, truths | truths_of.figures(q, p.law))
 
 
 def folding(dim: int) -> Case:
     """A map that folds, beside the same target unfolded; see ``Fold``."""
     fold, p = Fold(dim), Waves(dim)
     truths = {"KL(q||p)": fold.divergence(), "C2ST accuracy": fold.accuracy()}
-    return Case("folding map", p, dressed(OpenFold(fold)) | {"map": fold}, of_densities(p, truths))
+    return Case(
+        "folding map", p, with_and_without(OpenFold(fold)) | {"map": fold}, of_densities(p, truths)
+    )
 
 
 @functools.cache
@@ -171,7 +175,7 @@ def mirrored() -> Case:
     )
     q = Normals(torch.full((2,), 0.5, dtype=torch.float64), means, factors)
     truths = {"KL(q||p)": averaged(q, problem), "C2ST accuracy": told_apart(q, problem)}
-    return Case("mirrored Gaussian", problem, dressed(q), of_densities(problem, truths))
+    return Case("mirrored Gaussian", problem, with_and_without(q), of_densities(problem, truths))
 
 
 def itself(name: str, problem: Problem) -> Case:
@@ -186,9 +190,9 @@ def of_densities(p: Problem, truths: Mapping[str, float]) -> dict[str, float]:
     return {**truths, "log Z error": 0.0, "ELBO": (p.truth.log_z or 0.0) - truths["KL(q||p)"]}
 
 
-def dressed(q: Approximation) -> dict[Clothes, Approximation]:
+def with_and_without(q: Approximation) -> dict[Form, Approximation]:
     """An approximation that has a density, with it and without."""
-    return {"density": q, "draws": Undressed(q)}
+    return {"density": q, "draws": DrawsOnly(q)}
 
 
 def averaged(q: Normals, problem: Problem) -> float:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.calibration.case import Clothes
+from bench.calibration.case import Form
 from bench.metrics.base import Metric
 
 ALWAYS = 10**9
@@ -19,7 +19,7 @@ class Estimator:
     Args:
         name: for tables.
         metric: what measures.
-        wears: what the approximation shows of itself: cases that lack these clothes are left out.
+        shows: what the approximation shows of itself: cases without that form are left out.
         quantity: what it should find, by the name that cases know it by.
         cheap_up_to: draws up to which it is quick enough for many repetitions.
         up_to: draws up to which it is tried at all.
@@ -28,7 +28,7 @@ class Estimator:
 
     name: str
     metric: Metric
-    wears: Clothes
+    shows: Form
     quantity: str = "KL(q||p)"
     cheap_up_to: int = ALWAYS
     up_to: int = ALWAYS

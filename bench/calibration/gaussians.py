@@ -99,7 +99,7 @@ class Affine(Pushforward):
 
 
 @dataclass(frozen=True, eq=False)
-class Undressed(Approximation):
+class DrawsOnly(Approximation):
     """Another approximation, of which draws alone are shown."""
 
     inner: Approximation

@@ -23,7 +23,7 @@ SECTIONS = (
     ("Other metrics, from draws", False, ("draws",)),
     ("Other metrics, by density or map", False, ("density", "map")),
     ("Chains", None, ("chain",)),
-)  # title, whether of KL, and in which clothes
+)  # title, whether of KL, and in which forms
 LEGEND = """Each cell: bias ± standard deviation over the repetitions, in the unit of the
 metric, and coverage: the share of repetitions whose 95% interval held the truth or, of a bound,
 ended on the right side of it. `-`: no interval is given. An `estimate` claims no coverage. In
@@ -37,11 +37,11 @@ def markdown(rows: Sequence[Row], made: str = "") -> str:
         made: a line that says how the figures came about.
     """
     parts = [made, LEGEND, summary(rows), misses(rows), widths(rows)]
-    for title, of_kl, clothes in SECTIONS:
+    for title, of_kl, forms in SECTIONS:
         part = [
             row
             for row in rows
-            if row.wears in clothes and (of_kl is None or row.quantity.startswith("KL") == of_kl)
+            if row.shows in forms and (of_kl is None or row.quantity.startswith("KL") == of_kl)
         ]
         for n in sorted({row.n for row in part}):
             parts.append(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Generator
 
-from bench.calibration.case import Case, Clothes
+from bench.calibration.case import Case, Form
 from bench.calibration.estimator import Estimator
 from bench.metrics.base import Comparison, Skipped
 from bench.seeds import generator_of
@@ -51,7 +51,7 @@ class Trial:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One pair at one number of draws, in the same clothes for several estimators: what they share
+    """One pair at one number of draws, in one form for several estimators: what they share
     is worked out once.
 
     Args:
@@ -59,7 +59,7 @@ class Task:
     """
 
     case: Case
-    clothes: Clothes
+    form: Form
     n: int
     estimators: tuple[tuple[Estimator, Sequence[int]], ...]
 
@@ -106,7 +106,7 @@ def _trial(task: Task, estimator: Estimator, repetition: int, comparison: Compar
 
 
 def _comparison(task: Task, repetition: int) -> Comparison:
-    problem, approximation = task.case.problem, task.case.wardrobe[task.clothes]
+    problem, approximation = task.case.problem, task.case.forms[task.form]
     draws = approximation.sample(task.n, _generator(task, repetition, "draws"))
     truth = problem.truth.sample(len(draws), _generator(task, repetition, "truth"))
     return Comparison(

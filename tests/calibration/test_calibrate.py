@@ -32,12 +32,12 @@ from bench.metrics.base import Comparison, Estimate, Kind, Metric, Skipped
 from bench.metrics.models import scores
 from tests.helpers.metric_cases import SIGMAS, compare, found, normal, rng
 
-KNOWN = [case for dim in (2, 10) for case in at_dimension(dim) if "density" in case.wardrobe]
+KNOWN = [case for dim in (2, 10) for case in at_dimension(dim) if "density" in case.forms]
 
 
 @pytest.mark.parametrize("case", KNOWN, ids=lambda case: f"{case.name}-{case.problem.dim}")
 def test_figures_are_as_stated(case: Case) -> None:
-    q, p, log_z = case.wardrobe["density"], case.problem, case.problem.truth.log_z
+    q, p, log_z = case.forms["density"], case.problem, case.problem.truth.log_z
     assert log_z is not None
     ways = {"KL(q||p)": q.sample(20_000, rng(1)), "KL(p||q)": p.truth.sample(20_000, rng(2))}
     for quantity in ways.keys() & case.truths.keys():
@@ -52,17 +52,17 @@ def test_figures_are_as_stated(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", KNOWN, ids=lambda case: f"{case.name}-{case.problem.dim}")
-def test_clothes_are_of_one_body(case: Case) -> None:
-    for clothes, approximation in case.wardrobe.items():
+def test_forms_are_of_one_approximation(case: Case) -> None:
+    for form, approximation in case.forms.items():
         draws = approximation.sample(20_000, rng(3))
-        other = case.wardrobe["density"].sample(20_000, rng(4))
+        other = case.forms["density"].sample(20_000, rng(4))
         gap = (
             (draws.mean(0) - other.mean(0)).abs()
             / (draws.var(0) + other.var(0)).sqrt()
             * math.sqrt(20_000)
         )
         assert gap.max() < SIGMAS + 1
-        assert (approximation.log_prob(draws[:2]) is not None) == (clothes == "density")
+        assert (approximation.log_prob(draws[:2]) is not None) == (form == "density")
 
 
 def test_mirrored_gaussian_is_the_one_of_the_facts() -> None:
@@ -118,7 +118,7 @@ def test_other_rulers_are_as_published() -> None:
     case = gaussian(
         "shift", torch.tensor([0.7, 0.0], dtype=torch.float64), torch.eye(2, dtype=torch.float64)
     )
-    comparison = compare(case.wardrobe["draws"], case.problem, n=4000)
+    comparison = compare(case.forms["draws"], case.problem, n=4000)
     for metric in (RawNeighbours(), NeighbourEntropy(), GaussianFit()):
         assert abs(found(metric.measure(comparison)).value - 0.245) < 0.1
 

@@ -34,14 +34,14 @@ SOME = 4000  # of one whose pairs are all met
 ALL = {dim: at_dimension(dim) for dim in (2, 10)}
 THREE_MODES = shares()
 PAIRS = [
-    case for dim in ALL for case in ALL[dim] if "draws" in case.wardrobe and "MMD^2" in case.truths
+    case for dim in ALL for case in ALL[dim] if "draws" in case.forms and "MMD^2" in case.truths
 ] + [THREE_MODES]
 named = pytest.mark.parametrize("case", PAIRS, ids=lambda case: f"{case.name}-{case.problem.dim}")
 
 
 def both(case: Case, n: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """Draws of q and of p."""
-    q = next(iter(case.wardrobe.values()))
+    q = next(iter(case.forms.values()))
     return q.sample(n, rng(seed)), case.problem.truth.sample(n, rng(seed + 1))
 
 
@@ -140,7 +140,7 @@ def test_best_accuracy(case: Case) -> None:
             torch.tensor([0.3, 0.3, 0.4], dtype=torch.float64), law(case).means, law(case).factors
         )
     else:
-        q = case.wardrobe["density"]  # type: ignore[assignment]
+        q = case.forms["density"]  # type: ignore[assignment]
     x, y = both(case, MANY)
     of_x, of_y = (q.log_prob(z) - law(case).log_prob(z) > -1e-9 for z in (x, y))
     right = (of_x.double().mean() + 1 - of_y.double().mean()) / 2
@@ -150,7 +150,7 @@ def test_best_accuracy(case: Case) -> None:
 @pytest.mark.parametrize("dim", [2, 10])
 def test_best_accuracy_on_the_fold(dim: int) -> None:
     case = next(case for case in ALL[dim] if case.name == "folding map")
-    q, p = case.wardrobe["density"], case.problem
+    q, p = case.forms["density"], case.problem
     of_x, of_y = ((q.log_prob(z) > p.log_density(z)).double().mean() for z in both(case, MANY))  # type: ignore[operator]
     assert abs(
         float(of_x + 1 - of_y) / 2 - case.truths["C2ST accuracy"]
@@ -163,7 +163,7 @@ def test_weights(dim: int) -> None:
         left = case.truths.get("ESS share")
         if left is None or left == 0:
             continue
-        q = case.wardrobe["density"]
+        q = case.forms["density"]
         other = case.problem.truth.sample(MANY, rng(0))  # E_q w^2 = E_p w
         weights = (law(case).log_prob(other) - q.log_prob(other)).exp()  # type: ignore[operator]
         assert abs(float(weights.mean()) - 1 / left) < SIGMAS * float(weights.std()) / math.sqrt(
@@ -181,7 +181,7 @@ def test_weights_without_a_second_moment_leave_nothing() -> None:
 def test_tails_of_weights_are_pareto(name: str, dim: int) -> None:
     """The log of a Pareto weight is exponential, with mean k."""
     case = next(case for case in ALL[dim] if case.name == name)
-    x, q, khat = both(case, MANY)[0], case.wardrobe["density"], case.truths["tail index"]
+    x, q, khat = both(case, MANY)[0], case.forms["density"], case.truths["tail index"]
     log_weights = law(case).log_prob(x) - q.log_prob(x)  # type: ignore[operator]
     scaled = (log_weights - math.log(1 - khat)) / khat
     assert scaled.min() > -1e-9
@@ -232,7 +232,7 @@ def test_modes_hold_their_shares(case: Case) -> None:
     weights = torch.tensor(modes.weights, dtype=torch.float64)
     shares_of = torch.bincount(modes.label(y), minlength=len(weights)) / MANY
     assert (shares_of - weights).abs().max() < SIGMAS * 0.5 / math.sqrt(MANY)
-    if "chain" not in case.wardrobe:
+    if "chain" not in case.forms:
         assert hold(found(mode_balance(modes.label(x), weights)), case.truths["mode distance"])
 
 
@@ -265,7 +265,7 @@ def test_every_ruler_has_a_pair_beside_its_null() -> None:
             told[estimator.name].add(task.case.name)
     for estimator in rulers():
         assert len(told[estimator.name]) >= 2, estimator.name
-        if estimator.wears in ("draws", "chain"):
+        if estimator.shows in ("draws", "chain"):
             assert any("itself" in name for name in told[estimator.name]), estimator.name
             assert any("itself" not in name for name in told[estimator.name]), estimator.name
 
@@ -277,7 +277,7 @@ def test_a_chain_is_measured_as_one() -> None:
         next(each for each in rulers() if each.name == "mean_error, chain").metric,
     )
     draws, truth = both(case, 4000)
-    comparison = Comparison(case.problem, case.wardrobe["chain"], draws, truth)
+    comparison = Comparison(case.problem, case.forms["chain"], draws, truth)
     assert found(mean.measure(comparison)).stderr > 2 * found(mean_error(draws, truth)).stderr
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bench.calibration.case import Case
 from bench.calibration.cases import folding, gaussian, lost_mode
-from bench.calibration.gaussians import Undressed
+from bench.calibration.gaussians import DrawsOnly
 from bench.fitting.exact import TruthItself
 from bench.metrics.base import Comparison, Metric, Skipped
 from bench.metrics.classifier import KlClassifier
@@ -45,7 +45,7 @@ PAIRS += [lost_mode("half", 2, 0.5), lost_mode("tenth", 5, 0.9), folding(2)]
 @pytest.mark.parametrize("metric", [KlLower(), KlClassifier()], ids=lambda metric: metric.name)
 def test_bounds_from_draws_stay_below_the_truth(metric: Metric, case: Case) -> None:
     truth = case.truths["KL(q||p)"]
-    result = found(metric.measure(compare(case.wardrobe["draws"], case.problem)))
+    result = found(metric.measure(compare(case.forms["draws"], case.problem)))
     assert result.kind == "lower bound"
     assert result.value < truth + SIGMAS * result.stderr
     assert result.value > 0.1 * truth
@@ -59,7 +59,7 @@ def test_truth_beside_itself_proves_nothing(metric: Metric) -> None:
 
 
 def test_draws_alone_have_no_upper_bound() -> None:
-    result = KlUpper().measure(compare(Undressed(cases.standard(2)), StandardNormal(2)))
+    result = KlUpper().measure(compare(DrawsOnly(cases.standard(2)), StandardNormal(2)))
     assert isinstance(result, Skipped)
     assert "no upper bound" in result.reason
 
@@ -68,7 +68,7 @@ def test_bound_of_a_score() -> None:
     """The average over folds, and the variance of an average over folds; e^T over p counts."""
     at_q = [normal(rng(0), 2000) + 1, normal(rng(1), 2000) + 3]
     at_p = [torch.zeros(2000, dtype=torch.float64), normal(rng(2), 2000) / 10 + 0.5]
-    comparison = compare(Undressed(cases.standard(2)), StandardNormal(2))
+    comparison = compare(DrawsOnly(cases.standard(2)), StandardNormal(2))
     result = found(bound(at_q, at_p, comparison))
     assert result.value == pytest.approx(2 + 0.5 * (1 - math.exp(0.505)), abs=0.08)
     assert result.stderr == pytest.approx(math.sqrt(2 / 2000) / 2, rel=0.1)
@@ -78,7 +78,7 @@ def test_bound_of_a_score() -> None:
 
 def test_successive_draws_of_a_chain_count_as_few() -> None:
     series = normal(rng(0), 4000)
-    assert walk(series, compare(Undressed(cases.standard(2)), StandardNormal(2))) == 1.0
+    assert walk(series, compare(DrawsOnly(cases.standard(2)), StandardNormal(2))) == 1.0
     chains = compare(cases.autoregressive(0.95, rng(5)), StandardNormal(2), n=4000)
     assert walk(series, chains) > 20  # (1 + rho) / (1 - rho) = 39 by the slowest coordinate
     independent = compare(Draws(normal(rng(5), 4, 1000, 2)), StandardNormal(2), n=4000)
@@ -101,7 +101,7 @@ def test_chains_are_cross_fitted_and_widen_the_interval(metric: Metric) -> None:
 @pytest.mark.parametrize("metric", [KlLower(), KlClassifier()], ids=lambda metric: metric.name)
 def test_what_cannot_be_judged_is_skipped(metric: Metric) -> None:
     problem = StandardNormal(2)
-    few = metric.measure(compare(Undressed(cases.standard(2)), problem, n=50))
+    few = metric.measure(compare(DrawsOnly(cases.standard(2)), problem, n=50))
     assert isinstance(few, Skipped)
     assert "50 draws are too few" in few.reason
     sample = normal(rng(0), 500, 2)
@@ -121,7 +121,7 @@ def test_units_do_not_matter_to_the_classifier() -> None:
     one = gaussian(
         "shift", torch.tensor([0.7, 0.0], dtype=torch.float64), torch.eye(2, dtype=torch.float64)
     )
-    plain = compare(one.wardrobe["draws"], one.problem)
+    plain = compare(one.forms["draws"], one.problem)
     stretch = torch.tensor([1.0, 1e3], dtype=torch.float64)
     other = Comparison(
         one.problem,
@@ -187,7 +187,7 @@ def test_flow_is_one_of_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(density_model, "COMPONENTS", (1,))
     case = folding(2)
     result = found(
-        KlLower(flow_steps=150).measure(compare(case.wardrobe["draws"], case.problem, n=1000))
+        KlLower(flow_steps=150).measure(compare(case.forms["draws"], case.problem, n=1000))
     )
     assert result.note == "Proved by a neural spline flow."
     assert result.value < case.truths["KL(q||p)"] + SIGMAS * result.stderr
@@ -196,7 +196,7 @@ def test_flow_is_one_of_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_flow_without_its_library_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flow_model, "available", lambda: False)
     result = KlLower(flow_steps=10).measure(
-        compare(Undressed(cases.standard(2)), StandardNormal(2))
+        compare(DrawsOnly(cases.standard(2)), StandardNormal(2))
     )
     assert isinstance(result, Skipped)
     assert "pip install zuko" in result.reason

@@ -60,7 +60,7 @@ def test_excess_enters_value_and_standard_error() -> None:
 @pytest.mark.parametrize("dim", [2, 5, 10, 30])
 def test_bracket_of_a_folding_map(dim: int) -> None:
     case = folding(dim)
-    truth, comparison = case.truths["KL(q||p)"], compare(case.wardrobe["map"], case.problem)
+    truth, comparison = case.truths["KL(q||p)"], compare(case.forms["map"], case.problem)
     lower, upper_ = (
         found(KlLower(SEARCHED).measure(comparison)),
         found(KlUpper(SEARCHED).measure(comparison)),
