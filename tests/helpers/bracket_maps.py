@@ -69,6 +69,9 @@ class Breathing(Pushforward):
 
     dim: int = 2
 
+    def __post_init__(self) -> None:
+        rotation(self.dim + 1, 3)  # drawn before torch.func.vmap forbids it
+
     @property
     def noise_dim(self) -> int:  # type: ignore[override]
         return self.dim + 1
