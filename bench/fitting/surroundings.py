@@ -141,9 +141,12 @@ def lent(own: Surroundings) -> Iterator[None]:
 def _equal(a: Any, b: Any) -> bool:
     if isinstance(a, torch.Tensor):
         return torch.equal(a, b)
-    if isinstance(a, tuple):  # numpy's state is a tuple with an array in it
+    if isinstance(a, np.ndarray):
+        return bool(np.array_equal(a, b))
+    try:
+        return bool(a == b)
+    except ValueError:  # numpy's state is a tuple with an array in it
         return len(a) == len(b) and all(map(_equal, a, b))
-    return bool(np.all(a == b))
 
 
 class DeadlineError(BaseException):
