@@ -57,7 +57,7 @@ class _PyroSampler(Method):
 
     @abstractmethod
     def _kernel(self, potential: _Potential) -> Any:
-        """Pyro's kernel, its energies recorded."""
+        """Pyro's kernel of that class, with the energy of each transition recorded."""
 
     def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Draws]:
         """Yield after every draw: the later half of each chain while that reaches into the warm-up,

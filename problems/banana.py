@@ -23,7 +23,7 @@ from problems.parts.validate import require_finite, require_positive
 
 @dataclass(frozen=True)
 class Banana(Problem):
-    """The bent Gaussian.
+    """A Gaussian in the plane that is bent along a parabola.
 
     Args:
         scale: s, standard deviation of the first coordinate.

@@ -32,7 +32,7 @@ from problems.parts.validate import (
 
 @dataclass(frozen=True)
 class Copula(Problem):
-    """The copula and its marginals.
+    """A Gaussian copula with skewed, heavy-tailed marginals.
 
     Args:
         dim: D.

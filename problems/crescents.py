@@ -26,7 +26,7 @@ from problems.parts.validate import require_finite, require_positive
 
 @dataclass(frozen=True)
 class Crescents(Problem):
-    """The pair of crescents.
+    """Two crescents in the plane, each the image of the other under a half turn.
 
     Args:
         offset: m, from the middle of a crescent to the vertical axis.

@@ -27,7 +27,7 @@ from problems.parts.validate import require_positive, require_whole
 
 
 class Layer:
-    """Rotation and affine coupling.
+    """One layer of the flow: a rotation, and an affine coupling of halves.
 
     Args:
         dim: D; width: of the hidden layer; strength: bound of the log scales, and size of the

@@ -58,7 +58,7 @@ class Gaussian2(RotatedGaussian):
 
 @dataclass(frozen=True)
 class Gaussian100(RotatedGaussian):
-    """In a hundred dimensions, stretched."""
+    """A normal posterior in a hundred dimensions, with standard deviations on unequal scales."""
 
     name: ClassVar[str] = "gaussian-100"
 

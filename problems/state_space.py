@@ -85,7 +85,7 @@ class StateSpace(Problem):
 
     @functools.cached_property
     def observed(self) -> Tensor:
-        """The series y, [T]."""
+        """The observed series y, [T], float64, simulated from a fixed seed."""
         generator = seeded(self.seed)
         state = self.initial * normal(generator, 2)
         series = []

@@ -25,7 +25,7 @@ from problems.parts.validate import require_correlation, require_whole
 
 @dataclass(frozen=True)
 class StudentT(EllipticalProblem):
-    """A multivariate Student-t about zero.
+    """A multivariate Student-t distribution about zero, with correlated coordinates.
 
     Args:
         dim: D.

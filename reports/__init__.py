@@ -1,1 +1,1 @@
-"""From results to pages."""
+"""From the results in a store to pages, tables and pictures."""

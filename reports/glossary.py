@@ -17,7 +17,7 @@ from reports.intervals import Worse
 
 @dataclass(frozen=True)
 class Measure:
-    """A metric for readers.
+    """What a page says of a metric: heading, meaning, ideal, side.
 
     Args:
         heading: of its column, its unit after a comma.
@@ -44,7 +44,7 @@ class Measure:
 
     @property
     def short(self) -> str:
-        """The heading without its unit."""
+        """The heading of a metric without its unit."""
         return self.heading.rpartition(", ")[0] or self.heading
 
     @property

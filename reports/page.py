@@ -67,7 +67,7 @@ class Drawn:
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """One problem on the page.
+    """All that the page shows of one problem.
 
     Args:
         problem, anchor: its label, and how it is linked to.
@@ -141,7 +141,7 @@ def write(
 
 
 def html(store: Store) -> str:
-    """The page as one file."""
+    """The page as one self-contained HTML file."""
     return _html(content(store))
 
 

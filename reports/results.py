@@ -35,7 +35,7 @@ Key = tuple[str, str, str]  # problem, metric, method
 
 
 class End(NamedTuple):
-    """How one cell ended."""
+    """How one cell ended: its status, and the reason where that is not ``ok``."""
 
     key: str
     problem: str

@@ -87,7 +87,7 @@ class Look:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A picture with its words.
+    """A picture with the words that stand beside it.
 
     Args:
         name: for a file, letters and dashes.
@@ -194,7 +194,7 @@ class Legend:
 
     @property
     def height(self) -> float:
-        """Inches that it takes."""
+        """Height of the legend, in inches."""
         names, columns = self.names, self.columns
         rows = [names[i : i + columns] for i in range(0, len(names), columns)]
         return 0.12 + sum(0.04 + 0.14 * max(1 + n.count("\n") for n in row) for row in rows)

@@ -89,12 +89,12 @@ class Fold(Pushforward):
 
     @property
     def noise_dim(self) -> int:  # type: ignore[override]
-        """D."""
+        """The dimension of the noise, which is D: the map is square."""
         return self.dim
 
     @property
     def scale(self) -> float:
-        """s."""
+        """s, which gives the first coordinate of the folded noise unit variance."""
         return math.sqrt(15 / 9 - 2 * self.bend + self.bend**2)
 
     def forward(self, eps: Tensor) -> Tensor:
@@ -183,6 +183,6 @@ class OpenFold(Approximation):
 
 @functools.cache
 def rotation(dim: int, seed: int) -> Tensor:
-    """A fixed rotation, [D, D]."""
+    """A rotation of R^D that is the same in every run, [D, D], float64."""
     found: Tensor = torch.linalg.qr(normal(Generator().manual_seed(seed), dim, dim))[0]
     return found

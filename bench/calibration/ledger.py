@@ -18,7 +18,7 @@ HARMLESS = ("ledger.py", "table.py")
 
 
 class Ledger:
-    """The trials made so far.
+    """The trials of a calibration that are done, so that one that was stopped can go on.
 
     Args:
         path: of a file of JSON lines, made if absent; None keeps them in memory alone.
@@ -37,11 +37,13 @@ class Ledger:
 
     @property
     def done(self) -> set[tuple[str, int, int, str, int]]:
-        """The places of all trials."""
+        """What tells a trial from others (pair, D, n, estimator, repetition), for all that are
+        done.
+        """
         return {trial.place for trial in self.trials}
 
     def write(self, trials: Sequence[Trial]) -> None:
-        """Keep trials, at once."""
+        """Append trials to the file at once, so that they outlive a kill."""
         self.trials += trials
         if self.path is not None:
             with self.path.open("a", encoding="utf-8") as file:

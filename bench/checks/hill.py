@@ -90,7 +90,7 @@ class Hill(Problem):
 
     @property
     def log_z(self) -> float:
-        """Log of the integral, nats."""
+        """Log of the integral of the density of the hill, nats."""
         return (
             HEIGHT
             + 0.5 * self.dims * math.log(2 * math.pi)

@@ -30,17 +30,17 @@ class MethodLab:
 
     @once
     def first_run(self) -> Trial:
-        """In the plane."""
+        """What the method does on a posterior in two dimensions, from the first seed."""
         return first(self.method, 2, seed=1)
 
     @once
     def second_run(self) -> Trial:
-        """The same once more."""
+        """The first run once more, from the same seed: it must give the same draws."""
         return conduct(self.method, 2, self.first_run.budget, seed=1)
 
     @once
     def other_run(self) -> Trial:
-        """The same from another seed."""
+        """The first run from another seed: it must give other draws."""
         return conduct(self.method, 2, self.first_run.budget, seed=2)
 
     @once
@@ -72,7 +72,7 @@ class MethodLab:
 
 
 def check_method(method: Method) -> Iterator[Finding]:
-    """Every check of a method."""
+    """Hold a method against every check of methods, one finding after the other."""
     return findings(MethodLab(method), CHECKS)
 
 

@@ -60,12 +60,12 @@ class MetricLab:
         return {words: found for words, _, found in self.measure()}
 
     def measure_again(self) -> Iterator[tuple[str, Comparison, Estimate | Skipped]]:
-        """As ``measure``, where it worked the first time."""
+        """Measure all approximations once more; raises what the first time raised."""
         list(self.results)
         yield from self.measure()
 
     def estimates(self) -> dict[str, Estimate]:
-        """Those that are not skipped."""
+        """The figures by the words for the approximation, those that were skipped left out."""
         found = {
             words: result for words, result in self.results.items() if isinstance(result, Estimate)
         }
@@ -81,7 +81,7 @@ def _approximations(hill: Hill) -> Iterator[tuple[str, Approximation]]:
 
 
 def check_metric(metric: Metric) -> Iterator[Finding]:
-    """Every check of a metric."""
+    """Hold a metric against every check of metrics, one finding after the other."""
     return findings(MetricLab(metric), CHECKS)
 
 

@@ -38,7 +38,7 @@ class Held:
 
 @dataclass(eq=False)
 class Trial:
-    """What a run showed.
+    """What one run of a method showed: its checkpoints, and how it ended.
 
     Args:
         budget: that it ran under.
@@ -60,12 +60,12 @@ class Trial:
 
     @property
     def last(self) -> Approximation:
-        """The final approximation."""
+        """The last approximation that the run yielded."""
         return self.held[-1].approximation
 
 
 def generator(seed: int) -> Generator:
-    """A fresh one."""
+    """A new random generator with that seed."""
     return Generator().manual_seed(seed)
 
 

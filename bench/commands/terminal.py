@@ -43,7 +43,7 @@ class Unfailing:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write, or drop."""
+        """Write text to the stream underneath; where that is closed, drop it."""
         try:
             self._stream.write(text)
         except OSError:
@@ -51,7 +51,7 @@ class Unfailing:
         return len(text)
 
     def flush(self) -> None:
-        """Flush, or drop."""
+        """Flush the stream underneath; where that is closed, do nothing."""
         try:
             self._stream.flush()
         except OSError:

@@ -87,7 +87,7 @@ def changed(before: Surroundings, after: Surroundings) -> list[str]:
 
 
 def restore(wanted: Surroundings) -> None:
-    """Put back whatever differs."""
+    """Put back whatever of the process-wide state differs from ``wanted``."""
     for name in _differing(wanted, read()):
         _SHARED[name].write(wanted[name])
 

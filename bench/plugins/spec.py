@@ -57,7 +57,7 @@ class Spec:
         return Path(self.entry.name).name if ".py:" in self.entry.name else self.entry.name
 
     def build(self) -> Any:
-        """The instance, fields set."""
+        """The problem, method or metric itself, made with these fields."""
         return registry.load(self.entry)(**_checked(self.entry, self.settings))
 
 

@@ -40,7 +40,7 @@ RADIUS = 2.0  # the first starts are uniform on (-RADIUS, RADIUS)
 
 @dataclass(frozen=True, eq=False)
 class Adapted:
-    """Chains ready to sample.
+    """Chains of batched HMC after adaptation, ready to sample.
 
     Args:
         walkers: where they stand.

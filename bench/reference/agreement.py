@@ -27,7 +27,7 @@ ENOUGH = 400.0  # effective draws of the worse sample, below which agreement say
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Draws to compare.
+    """Draws of a route or of the exact truth, as the comparison of routes takes them.
 
     Args:
         chains: [chains, draws, D].

@@ -24,7 +24,7 @@ ENOUGH = 5  # draws per component and coordinate; with fewer no component is tri
 
 @dataclass(frozen=True, eq=False)
 class Gaussians:
-    """The mixture.
+    """A mixture of Gaussians: the proposal of bridge sampling.
 
     Args:
         weights: [K], they sum to one.
@@ -37,7 +37,7 @@ class Gaussians:
     roots: Tensor
 
     def sample(self, n: int, generator: Generator) -> Tensor:
-        """Independent draws, [n, D]."""
+        """Independent draws of the mixture, [n, D], float64."""
         counts = torch.multinomial(self.weights, n, replacement=True, generator=generator).bincount(
             minlength=len(self.weights)
         )
@@ -48,7 +48,7 @@ class Gaussians:
         )
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """[n, D] -> [n], nats."""
+        """Normalised log density of the mixture: [n, D] -> [n], nats."""
         return self.log_parts(z).logsumexp(-1)
 
     def log_parts(self, z: Tensor) -> Tensor:

@@ -80,7 +80,7 @@ class Moved:
 
 @dataclass(eq=False)
 class Walkers:
-    """The chains where they stand.
+    """All chains of batched HMC at their present points.
 
     Args:
         target: the density, counted.

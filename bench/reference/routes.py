@@ -23,7 +23,7 @@ from problems.base import Problem
 
 @dataclass(frozen=True)
 class Plan:
-    """How long the routes run.
+    """How long the two routes to a reference run, and how many draws are kept.
 
     Args:
         chains: of the batched route.
@@ -161,7 +161,7 @@ class _Energies:
 
     @property
     def e_fmi(self) -> float:
-        """The least over the chains."""
+        """E-FMI, the energy fraction of missing information: the least over the chains."""
         return float((self._jumps / (self._squares - self._sum.square() / self._count)).min())
 
 

@@ -17,12 +17,12 @@ Progress = Callable[[str, float], None]  # what is being done, and the share of 
 
 
 def silent(stage: str, share: float) -> None:
-    """Progress that nobody watches."""
+    """Take progress and show nothing: for builds that nobody watches."""
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One route's run.
+    """What one route to a reference hands over: its draws, and how healthy its run was.
 
     Args:
         route: its name.
@@ -49,7 +49,7 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """A reference that passed.
+    """A reference that passed every check, before it is written to disk.
 
     Args:
         stored, other: the two runs.

@@ -11,7 +11,7 @@ from problems.parts.stored import UncertifiedError, draws_fault, files, read, se
 
 @dataclass(frozen=True)
 class Line:
-    """One stored reference.
+    """One stored reference as the table shows it.
 
     Args:
         name: of its files.

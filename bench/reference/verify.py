@@ -152,7 +152,7 @@ class _InapplicableError(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What is looked at.
+    """A stored reference under verification, with its problem where that is known.
 
     Args:
         stored: as read.

@@ -78,7 +78,7 @@ class Cell:
 
     @functools.cached_property
     def key(self) -> str:
-        """Content hash, 24 hexadecimal digits."""
+        """Hash of all that decides the result of the cell: 24 hexadecimal digits."""
         parts = [self.problem.content, self.method.content, [m.content for m in self.metrics]]
         parts += [self.reference] if self.reference else []
         # not guard: what it ends is cut-short, and what it lets end does not depend on it

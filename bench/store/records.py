@@ -44,7 +44,7 @@ class Row:
 
 @dataclass(frozen=True)
 class CellRecord:
-    """One cell as it ended.
+    """One cell (problem, method, seed) as it ended.
 
     Args:
         key: hash of the content that decides the result.

@@ -25,7 +25,7 @@ CURRENT = "cells"  # the fact of ``info`` that holds the keys of the last matrix
 
 
 class Store:
-    """The folder of one run.
+    """The folder of one run: its rows in one SQLite file, its draws and logs beside it.
 
     Args:
         folder: made if absent, with its parents, unless ``create`` is False.
@@ -114,7 +114,7 @@ class Store:
             db.executemany("INSERT OR REPLACE INTO info VALUES (?, ?)", rows)
 
     def info(self) -> dict[str, Any]:
-        """What ``note`` kept."""
+        """The facts about the run that ``note`` has kept, by name."""
         with self._database.reading() as db:
             return {
                 row["name"]: from_json(row["value"])

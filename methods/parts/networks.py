@@ -157,7 +157,7 @@ class Discriminator:
         return _flat(parts)
 
     def __call__(self, weights: Tensor, x: Tensor) -> Tensor:
-        """T: [n, inputs] -> [n]."""
+        """The discriminator T at rows of inputs: [n, inputs] -> [n]."""
         layers = _views(weights, self.shapes)
         h = torch.addmm(layers[1], x, layers[0])
         for i in range(2, 2 + 4 * self.blocks, 4):

@@ -26,7 +26,7 @@ class Recorded:
         self._replay: Callable[..., Tensor] | None = None
 
     def __call__(self, *tensors: Tensor) -> Tensor:
-        """The function's value."""
+        """Run the recorded function, and return its value."""
         if self._replay is None:
             self._replay = self._record(tensors)
         return self._replay(*tensors)

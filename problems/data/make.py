@@ -28,7 +28,7 @@ def shortest(value: float) -> str:
 
 
 def main() -> None:
-    """Both tables."""
+    """Write both tables, ``breast_cancer.csv`` and ``diabetes.csv``, beside this file."""
     datasets: Any = importlib.import_module("sklearn.datasets")
     cancer, diabetes = datasets.load_breast_cancer(), datasets.load_diabetes(scaled=False)
     write(

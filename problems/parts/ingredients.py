@@ -30,7 +30,7 @@ def seeded(seed: int) -> Generator:
 
 
 def normal(generator: Generator, *shape: int) -> Tensor:
-    """Standard normal numbers, [*shape], float64."""
+    """Independent standard normal numbers from the given generator, [*shape], float64."""
     return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 

@@ -58,7 +58,7 @@ class LinearModel:
 
     @functools.cached_property
     def log_evidence(self) -> float:
-        """log p(y), nats."""
+        """Log evidence of the linear Gaussian model, log p(y), in nats."""
         B = self.design @ self.factor
         covariance = B @ B.T + self.noise**2 * torch.eye(len(B), dtype=torch.float64)
         marginal = Elliptical.single(

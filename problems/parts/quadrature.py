@@ -53,7 +53,7 @@ class Law:
     log_mass: float
 
     def sample(self, n: int, generator: Generator) -> Tensor:
-        """Independent draws, [n]."""
+        """Independent draws of the one-dimensional distribution, [n], float64."""
         return self.quantile(torch.rand(n, generator=generator, dtype=torch.float64))
 
     def quantile(self, share: Tensor) -> Tensor:

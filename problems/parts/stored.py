@@ -61,7 +61,7 @@ class MissingReferenceError(UncertifiedError):
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """What the two files hold.
+    """What the two files of a stored reference hold: draws and certificate.
 
     Args:
         loc, scale: [D].
@@ -76,7 +76,7 @@ class Stored:
 
     @property
     def draws(self) -> Tensor:
-        """[n, D], float64."""
+        """The stored draws in the coordinates of the problem, [n, D], float64."""
         return torch.from_numpy(self.loc + self.scale * self.unit.astype(np.float64))
 
 

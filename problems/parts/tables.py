@@ -36,7 +36,7 @@ class Table:
 
 @functools.cache
 def table(name: str) -> Table:
-    """Read ``breast_cancer`` or ``diabetes``."""
+    """Read a table that ships with the suite, ``breast_cancer`` or ``diabetes``."""
     text = (FOLDER / f"{name}.csv").read_text(encoding="utf-8")
     names, *rows = csv.reader(text.splitlines())
     values = torch.tensor([[float(entry) for entry in row] for row in rows], dtype=torch.float64)

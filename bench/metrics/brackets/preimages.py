@@ -97,7 +97,7 @@ class Preimages:
 
     @property
     def count(self) -> Tensor:
-        """How many were found, [n]."""
+        """How many preimages of each point were found, [n]."""
         return (self.sign != 0).sum(-1)
 
     @property

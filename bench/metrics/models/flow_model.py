@@ -21,7 +21,7 @@ EVERY = 100  # steps between two looks at the draws set apart
 
 
 def available() -> bool:
-    """Whether zuko is installed."""
+    """Whether zuko, the library behind neural spline flows, is installed."""
     return importlib.util.find_spec("zuko") is not None
 
 

@@ -25,7 +25,7 @@ def first_weights(inputs: int, generator: Generator) -> list[Tensor]:
 
 
 def output(weights: list[Tensor], x: Tensor) -> Tensor:
-    """Of points [n, D]: [n]."""
+    """The output of the network at points: [n, D] -> [n]."""
     a, b, c, d, e, f = weights
     hidden = functional.silu(torch.addmm(b, x, a))
     return torch.addmm(f, functional.silu(torch.addmm(d, hidden, c)), e)[:, 0]
