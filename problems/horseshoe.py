@@ -95,7 +95,7 @@ class Horseshoe(Problem):
 
     @property
     def _count(self) -> int:
-        """K."""
+        """K, the number of coefficients."""
         return len(self._data.target)
 
     @property

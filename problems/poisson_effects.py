@@ -39,7 +39,7 @@ INTERCEPT, SLOPE, SPREAD = 0.0, 0.5, 0.8  # a, b and tau that the counts are sim
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """What is observed.
+    """The simulated data of the Poisson regression: the column, the counts, their constant.
 
     Args:
         x: the column, [J, N].
@@ -81,7 +81,7 @@ class PoissonEffects(Problem):
 
     @functools.cached_property
     def counts(self) -> Counts:
-        """The data, simulated."""
+        """The data of the regression, simulated from a fixed seed."""
         generator = seeded(self.seed)
         x, u = normal(generator, self.groups, self.rows), normal(generator, self.groups, 1)
         y = torch.poisson((INTERCEPT + SLOPE * x + SPREAD * u).exp(), generator=generator)

@@ -74,7 +74,7 @@ def plain(value: float, digits: int = 3) -> str:
 
 
 def count(value: float) -> str:
-    """``512``, ``1.2 k``, ``3.4 M``."""
+    """A count in few letters: ``512``, ``1.2 k``, ``3.4 M``."""
     if not math.isfinite(value):
         return _unending(value)
     for factor, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):

@@ -30,7 +30,7 @@ FLOORS = (
 
 @dataclass(frozen=True)
 class Entry:
-    """One figure in a table.
+    """One figure in a table, with its remark and its mark.
 
     Args:
         text: what is written.
@@ -48,7 +48,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Line:
-    """One row.
+    """One row of a table: a method or a problem, with its figures.
 
     Args:
         label: of a method, or of a problem.

@@ -42,7 +42,7 @@ class ProblemLab:
 
     @once
     def truth(self) -> Truth:
-        """As the problem gives it.
+        """The problem's truth, asked for once.
 
         Raises:
             InapplicableError: if it waits for a reference that has not been built.
@@ -66,7 +66,7 @@ class ProblemLab:
 
     @once
     def draws(self) -> Tensor:
-        """Of the truth, [n, D]."""
+        """Draws of the truth that all checks share, [n, D], float64."""
         most = min(SAMPLE, NUMBERS // self.dimension)
         stored = len(self.truth.draws) if isinstance(self.truth, Reference) else most
         with torch.no_grad():

@@ -28,7 +28,7 @@ from bench.metrics.models.scores import bound, scored
 
 
 def classified(comparison: Comparison) -> Estimate | Skipped:
-    """The bound that ``KlClassifier`` reports."""
+    """The lower bound on KL(q||p) that a classifier proves, as ``KlClassifier`` reports it."""
     refused = standardise(comparison.draws, comparison.truth, comparison.problem.moments)
     if isinstance(refused, Skipped):
         return refused

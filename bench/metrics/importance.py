@@ -27,7 +27,7 @@ UNRELIABLE = 0.7
 
 @dataclass(frozen=True, eq=False)
 class Tail:
-    """Weights after smoothing.
+    """Importance weights after their largest were smoothed by a generalised Pareto law.
 
     Args:
         log_weights: normalised, [n]; khat: shape of the tail; size: how many weights the tail was

@@ -245,14 +245,14 @@ def _pair_of(comparison: Comparison, k: int) -> Pair | Skipped:
 
 @kept
 def compared(comparison: Comparison, k: int) -> Estimate | Skipped:
-    """``kl_knn`` of a comparison."""
+    """KL(q||p) by nearest neighbours, for the draws of a comparison."""
     found = _pair_of(comparison, k)
     return found if isinstance(found, Skipped) else _forward(found, k)
 
 
 @kept
 def compared_reverse(comparison: Comparison, k: int) -> Estimate | Skipped:
-    """``kl_knn_reverse`` of a comparison."""
+    """KL(p||q) by nearest neighbours, for the draws of a comparison."""
     found = _pair_of(comparison, k)
     return found if isinstance(found, Skipped) else _reverse(found, k)
 

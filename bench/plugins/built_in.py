@@ -12,7 +12,7 @@ GROUPS: tuple[Group, ...] = ("problems", "methods", "metrics")
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a name leads.
+    """Where a name on the command line leads: a group, a class or function, and its package.
 
     Args:
         group: what kind of thing it is.

@@ -47,7 +47,7 @@ class Gone:
 
 @dataclass(eq=False)
 class Job:
-    """One process, seen from outside.
+    """The process of one job as the runner sees it.
 
     Args:
         number: of the job, counted by the pool.

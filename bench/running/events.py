@@ -29,7 +29,7 @@ class Doing:
 
 @dataclass(frozen=True)
 class Measured:
-    """Event: rows of one checkpoint."""
+    """Event: the rows of metrics that one checkpoint has gained."""
 
     rows: tuple[Row, ...]
 

@@ -81,7 +81,7 @@ class Forecast:
         return last + self._page
 
     def left(self, now: float) -> str:
-        """The same in words, such as ``about 3 min left``; empty where it is not known."""
+        """The time left in words, such as ``about 3 min left``; empty where it is not known."""
         seconds = self.seconds(now)
         return "" if seconds is None else f"{worded(seconds)} left"
 

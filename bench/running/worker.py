@@ -69,7 +69,7 @@ def work(
 
 
 class _Cell:
-    """One cell on its way."""
+    """One cell while it is fitted and measured: what it is made of, and what it has reached."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class _Cell:
         self._last: Checkpoint | None = None
 
     def run(self) -> None:
-        """Build, fit and measure.
+        """Build the problem and the method, fit, and measure each checkpoint.
 
         Raises:
             Exception: whatever the plugins raise.

@@ -70,7 +70,7 @@ class Database:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection to read by."""
+        """A connection to the database for reading, closed at the end."""
         with explained(self.file), self._connect() as db:
             yield db
 

@@ -36,7 +36,7 @@ BROKEN = (
 
 
 class DrawsFolder:
-    """The draws of one run.
+    """The folder of the draws of one run, one file for each cell and each truth.
 
     Args:
         path: the folder; made by the first draws that are kept.

@@ -29,7 +29,7 @@ class Lock:
         self._file: IO[str] | None = None
 
     def __enter__(self) -> Lock:
-        """Take the lock.
+        """Take the lock on the folder, so that no second run writes there.
 
         Raises:
             StoreError: if another process holds it, or the folder cannot be written.

@@ -22,7 +22,7 @@ from problems.parts.edges import interior, settled
 
 @dataclass(frozen=True)
 class Site:
-    """One unobserved sample site.
+    """One unobserved sample site of a Pyro model, as a run of the model shows it.
 
     Args:
         name: in the model.
@@ -49,7 +49,7 @@ class Site:
 
     @property
     def size(self) -> int:
-        """How many coordinates."""
+        """How many unconstrained coordinates the site has."""
         return math.prod(self.free)
 
 

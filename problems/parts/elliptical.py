@@ -74,7 +74,7 @@ class Elliptical:
         return self.log_joint(z).argmax(-1)
 
     def sample(self, n: int, generator: Generator) -> Tensor:
-        """Independent draws, [n, D]."""
+        """Independent draws of the distribution, [n, D], float64."""
         component = torch.multinomial(self.weights, n, replacement=True, generator=generator)
         noise = normal(generator, n, self.dim)
         if (

@@ -43,7 +43,7 @@ DIRECTIONS = 500  # draws that tell which directions of the noise matter
 
 @dataclass(frozen=True, eq=False)
 class Augmented(Pushforward):
-    """F(eps) = (f(eps), V^T eps).
+    """The square map F(eps) = (f(eps), V^T eps) made of a map f with more noise than coordinates.
 
     Args:
         inner: f, from R^K to R^D, D < K.
@@ -55,7 +55,7 @@ class Augmented(Pushforward):
 
     @property
     def noise_dim(self) -> int:  # type: ignore[override]
-        """K."""
+        """K, the dimension of the noise."""
         return len(self.kept)
 
     def forward(self, eps: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ LEAST = 20  # of them
 
 @dataclass(frozen=True)
 class Bracket:
-    """Bounds on KL(q||p).
+    """What is known of KL(q||p) of one approximation: a bound from below and one from above.
 
     Args:
         lower: kind ``exact`` where q has a density, or is a map and nothing speaks against its

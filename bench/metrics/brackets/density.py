@@ -18,7 +18,7 @@ from methods.base import Pushforward
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """Log densities at some points.
+    """Log densities of an approximation and of the truth at the same points.
 
     Args:
         points: [n, D].

@@ -31,10 +31,10 @@ class Proposal(Protocol):
     """A normalised density that can be drawn from: the other side of a bridge."""
 
     def sample(self, n: int, generator: Generator) -> Tensor:
-        """[n, D]."""
+        """Independent draws of the mixture, [n, D], float64."""
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """[n, D] -> [n], nats."""
+        """Normalised log density of the mixture: [n, D] -> [n], nats."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +97,7 @@ class Bumps:
     roots: Tensor
 
     def sample(self, n: int, generator: Generator) -> Tensor:
-        """[n, D]."""
+        """Independent draws of the mixture, [n, D], float64."""
         which = torch.multinomial(self.weights, n, replacement=True, generator=generator)
         noise = torch.randn(n, self.locs.shape[1], generator=generator, dtype=self.locs.dtype)
         squares = (
@@ -110,7 +110,7 @@ class Bumps:
         return self.locs[which] + noise / squares.sqrt()
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """[n, D] -> [n], nats."""
+        """Normalised log density of the mixture: [n, D] -> [n], nats."""
         dim = self.locs.shape[1]
         constant = (
             math.lgamma((FREEDOM + dim) / 2)

@@ -26,7 +26,7 @@ LARGEST = 60_000  # entries of all covariances together: what EM can climb in se
 
 @dataclass(frozen=True, eq=False)
 class GaussianMixture:
-    """A mixture over R^D.
+    """A mixture of Gaussians over R^D, with its log density in closed form.
 
     Args:
         log_weights: [K]; means: [K, D]; factors: L with S = L L^T, lower triangular, [K, D, D].
@@ -54,7 +54,7 @@ class GaussianMixture:
         return torch.logsumexp(self.log_joint(z), -1)
 
     def sample(self, n: int, generator: Generator) -> Tensor:
-        """Independent draws, [n, D]."""
+        """Independent draws of the mixture, [n, D], float64."""
         weights = self.log_weights.exp()
         counts = torch.multinomial(weights, n, replacement=True, generator=generator).bincount(
             minlength=len(weights)
