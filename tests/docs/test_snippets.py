@@ -70,7 +70,7 @@ def test_the_ten_lines_of_the_readme_run_as_the_readme_runs_them(
     assert postbench(line, "--metric", "kl_qp", "--draws", "500", "--jobs", "0") == 0
     cells = Store(Path("results/custom"), create=False).cells()
     assert {cell["status"] for cell in cells} == {"ok"}
-    assert len(cells) == 4
+    assert len(cells) == 8
     assert max(cell["gradients"] for cell in cells) <= 110_000, "a first run must be cheap"
 
 
