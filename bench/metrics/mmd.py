@@ -183,7 +183,7 @@ class Mmd(Metric):
     clamped nor rooted. Both samples are first put on the scale of the truth's covariance, q's less
     what the scale of a sample stretches fresh draws by: without that a q 1.2 times too wide read a
     fifth too much at D = 30, n = 1,000, and 9 of 40 intervals held. h is the median distance
-    between 1,000 draws of the truth, so that the ruler is the same for every method. Direction:
+    between 1,000 draws of the truth, so that the metric is the same for every method. Direction:
     none. Draws of one walk are not compared with each other. Of more than 10,000 draws of either
     kind 10,000 evenly spaced ones are compared, and the note says so.
 

@@ -17,7 +17,7 @@ from bench.metrics.base import Comparison, kept
 from methods.base import Draws
 
 SHORTEST = 4  # draws per chain below which no autocorrelation can be told
-# rows; beyond that a chain is close enough to independence for the rulers, whatever its slowest
+# rows; beyond that a chain is close enough to independence for the metrics, whatever its slowest
 # coordinate
 LONGEST_MEMORY = 50
 
@@ -80,7 +80,7 @@ def memory(comparison: Comparison) -> int:
     independent draws.
 
     Twice the excess of the autocorrelation time of the slowest coordinate, at most
-    ``LONGEST_MEMORY``. Rulers that compare draws with one another leave out such pairs, as Theiler
+    ``LONGEST_MEMORY``. Metrics that compare draws with one another leave out such pairs, as Theiler
     did for time series: "Spurious dimension from correlation algorithms applied to limited
     time-series data" (1986), doi 10.1103/PhysRevA.34.2427.
     """

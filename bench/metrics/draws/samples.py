@@ -1,4 +1,4 @@
-"""What every ruler does first: refuse draws that it cannot judge, and put the truth on unit
+"""What every metric does first: refuse draws that it cannot judge, and put the truth on unit
 scale.
 """
 
