@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from bench.calibration.table import LEGEND
+from bench.cli import app
 from bench.commands.calibrate import MARKS
 from bench.plugins.built_in import BUILT_IN
 from bench.running.matrix import presets
@@ -111,3 +115,17 @@ def test_the_map_of_the_house_has_every_room() -> None:
     for package in ("problems", "methods", "bench", "reports"):
         folders = {path.name for path in (ROOT / package).rglob("*") if path.is_dir()}
         assert rooms[package] == {name for name in folders if name[0] != "_"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_the_options_that_are_shown_are_those_of_the_command(page: Path) -> None:
+    lines = "".join(blocks(page, "sh")).replace("\\\n", " ").splitlines()
+    for line in (line for line in lines if line.startswith("postbench ")):
+        command: Any = get_command(app)
+        words = shlex.split(line, comments=True)[1:]
+        while hasattr(command, "commands"):
+            assert words[0] in command.commands, f"{label(page)}: {line}"
+            command = command.commands[words.pop(0)]
+        known = {option for parameter in command.params for option in parameter.opts}
+        unknown = {word for word in words if word.startswith("-")} - known
+        assert not unknown, f"{label(page)}: {line} has {unknown}"
