@@ -26,7 +26,7 @@ MOMENT = 1.0  # seconds in which a process that was told to end should end
 
 @dataclass(frozen=True)
 class _Shared:
-    """Something of the whole process.
+    """A state of the whole process that a plugin may change: how it is read and put back.
 
     Args:
         read, write: what it is, and how it is put back.
