@@ -161,6 +161,15 @@ class Problem(ABC):
         return None
 
     @property
+    def batched(self) -> bool:
+        """Whether the log density runs all rows at once; a loop over them is not recorded."""
+        return True
+
+    def explain(self, z: Tensor) -> str:
+        """What keeps the log density at z, [D], from being finite, where the problem can tell."""
+        return ""
+
+    @property
     def coordinates(self) -> tuple[str, ...]:
         """A label for each unconstrained coordinate, as plots print it."""
         return tuple(f"z[{i + 1}]" for i in range(self.dim))

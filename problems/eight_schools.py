@@ -28,6 +28,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
 from problems.base import Exact, Problem
+from problems.parts.edges import log_of
 from problems.parts.hierarchy import NormalMeans, check, data, log_normalisers
 from problems.parts.quadrature import Law, law
 
@@ -135,7 +136,7 @@ class EightSchools(_HalfCauchySchools):
     def unconstrain(self, values: Mapping[str, Tensor]) -> Tensor:
         """The way back, tau > 0: mu [...], tau [...], theta [..., J] -> [..., D]."""
         mu, tau = values["mu"].unsqueeze(-1), values["tau"].unsqueeze(-1)
-        return torch.cat([mu, tau.log(), (values["theta"] - mu) / tau], -1)
+        return torch.cat([mu, log_of(self.name, "tau", tau), (values["theta"] - mu) / tau], -1)
 
     def _join(self, mu: Tensor, log_tau: Tensor, eta: Tensor) -> Tensor:
         return torch.cat([mu, log_tau, eta], -1)
@@ -178,9 +179,8 @@ class EightSchoolsCentred(_HalfCauchySchools):
 
     def unconstrain(self, values: Mapping[str, Tensor]) -> Tensor:
         """The way back, tau > 0: mu [...], tau [...], theta [..., J] -> [..., D]."""
-        return torch.cat(
-            [values["mu"].unsqueeze(-1), values["tau"].log().unsqueeze(-1), values["theta"]], -1
-        )
+        log_tau = log_of(self.name, "tau", values["tau"])
+        return torch.cat([values["mu"].unsqueeze(-1), log_tau.unsqueeze(-1), values["theta"]], -1)
 
     def _join(self, mu: Tensor, log_tau: Tensor, eta: Tensor) -> Tensor:
         return torch.cat([mu, log_tau, torch.addcmul(mu, log_tau.exp(), eta)], -1)

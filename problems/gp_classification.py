@@ -34,6 +34,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid, pad
 
 from problems.base import Problem, Reference
+from problems.parts.edges import log_of
 from problems.parts.ingredients import log_normal, normal, prepare, seeded, uniform
 from problems.parts.scales import exponential
 from problems.parts.stored import reference
@@ -106,7 +107,10 @@ class GPClassification(Problem):
 
     def unconstrain(self, values: Mapping[str, Tensor]) -> Tensor:
         """The way back, amplitude and length scale positive."""
-        log_a, log_l = (values[name].log().unsqueeze(-1) for name in ("amplitude", "lengthscale"))
+        log_a, log_l = (
+            log_of(self.name, name, values[name]).unsqueeze(-1)
+            for name in ("amplitude", "lengthscale")
+        )
         gap, x = self._gap(log_l), values["f"] / values["amplitude"].unsqueeze(-1)
         later = (x[..., 1:] - torch.exp(-gap) * x[..., :-1]) / self._fresh(gap)
         return torch.cat((log_a, log_l, x[..., :1], later), -1)

@@ -40,6 +40,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from problems.base import Problem, Reference
+from problems.parts.edges import log_of
 from problems.parts.ingredients import log_normal, prepare
 from problems.parts.scales import exponential, log_half_cauchy, log_half_normal
 from problems.parts.stored import reference
@@ -154,8 +155,11 @@ class Horseshoe(Problem):
 
     def unconstrain(self, values: Mapping[str, Tensor]) -> Tensor:
         """The way back; all but the weights are positive."""
-        log_lambda, log_sigma = values["lambda"].log(), values["sigma"].log().unsqueeze(-1)
-        log_t = values["tau"].log().unsqueeze(-1) - log_sigma - self._log_guess
+        log_lambda, log_sigma, log_tau = (
+            log_of(self.name, name, values[name]) for name in ("lambda", "sigma", "tau")
+        )
+        log_sigma = log_sigma.unsqueeze(-1)
+        log_t = log_tau.unsqueeze(-1) - log_sigma - self._log_guess
         one = self._standard(torch.ones_like(log_lambda), self._log_odds(log_lambda, log_t))
         return torch.cat(
             (values["weights"] / (log_sigma.exp() * one), log_lambda, log_t, log_sigma), -1

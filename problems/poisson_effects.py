@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from problems.base import Problem, Reference
+from problems.parts.edges import log_of
 from problems.parts.ingredients import log_normal, normal, prepare, seeded
 from problems.parts.scales import exponential, log_half_normal
 from problems.parts.stored import reference
@@ -130,4 +131,4 @@ class PoissonEffects(Problem):
     def unconstrain(self, values: Mapping[str, Tensor]) -> Tensor:
         """The way back, spread > 0."""
         a, b, tau = (values[name].unsqueeze(-1) for name in ("intercept", "slope", "spread"))
-        return torch.cat((a, b, tau.log(), values["effects"] / tau), -1)
+        return torch.cat((a, b, log_of(self.name, "spread", tau), values["effects"] / tau), -1)

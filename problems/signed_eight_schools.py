@@ -23,6 +23,7 @@ import torch
 from torch import Generator, Tensor
 
 from problems.base import Exact, Modes, Problem
+from problems.parts.edges import refuse
 from problems.parts.hierarchy import NormalMeans, check, data, log_normalisers
 from problems.parts.quadrature import Law, law
 
@@ -110,6 +111,7 @@ class SignedEightSchools(Problem):
     def unconstrain(self, values: Mapping[str, Tensor]) -> Tensor:
         """The way back, tau not 0: mu [...], tau [...], theta [..., J] -> [..., D]."""
         mu, tau = values["mu"].unsqueeze(-1), values["tau"].unsqueeze(-1)
+        refuse(self.name, "tau", (tau != 0) & tau.isfinite(), "is finite and not 0")
         return torch.cat([mu, tau, (values["theta"] - mu) / tau], -1)
 
     @property

@@ -37,7 +37,8 @@ class CountedTarget:
         self.gradients = 0
         self.before: Callable[[], None] = lambda: None
         self._problem = problem
-        self._compiled = compiled
+        self.explain = problem.explain  # where the density is not finite, for a method's errors
+        self._compiled = compiled and problem.batched  # a loop over rows is not worth unrolling
         self._calls: dict[torch.Size, int] = {}
         self._records: dict[torch.Size, Gradient] = {}
 

@@ -42,6 +42,13 @@ class Delegate(Problem):
     def coordinates(self) -> tuple[str, ...]:
         return self.inner.coordinates
 
+    @property
+    def batched(self) -> bool:
+        return self.inner.batched
+
+    def explain(self, z: Tensor) -> str:
+        return self.inner.explain(z)
+
     def log_density(self, z: Tensor) -> Tensor:
         return self.inner.log_density(z)
 

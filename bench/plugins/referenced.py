@@ -42,6 +42,13 @@ class Referenced(Problem):
     def coordinates(self) -> tuple[str, ...]:
         return self.problem.coordinates
 
+    @property
+    def batched(self) -> bool:
+        return self.problem.batched
+
+    def explain(self, z: Tensor) -> str:
+        return self.problem.explain(z)
+
     def log_density(self, z: Tensor) -> Tensor:
         return self.problem.log_density(z)
 

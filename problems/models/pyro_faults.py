@@ -10,7 +10,7 @@ import pyro.distributions as dist
 import torch
 from pyro.distributions.torch_distribution import ExpandedDistribution, MaskedDistribution
 from torch import Tensor
-from torch.distributions import Multinomial, constraints
+from torch.distributions import Multinomial, TransformedDistribution, constraints
 
 WRAPPERS = (
     dist.Independent,
@@ -34,18 +34,29 @@ def base_of(law: Any) -> Any:
 
 def support_moves(law: Any) -> bool:
     """Whether the support depends on the arguments of the distribution."""
-    return bool(constraints.is_dependent(type(base_of(law)).support))
+    return bool(constraints.is_dependent(type(base_of(law)).support))  # type: ignore[no-untyped-call]
 
 
 def inside(law: Any, value: Tensor) -> Tensor | None:
     """Whether values lie in the support, in the shape of their log density; None if it cannot be
     told.
     """
+    event = len(law.event_shape)
+    base: Any = base_of(law)
     try:
-        found: Tensor = law.support.check(value)
+        checks: list[Tensor] = [law.support.check(value)]
+        if issubclass(type(base), TransformedDistribution):  # torch calls any shifted support real
+            for transform in reversed(base.transforms):
+                checks.append(transform.codomain.check(value))
+                value = transform.inv(value)
+            checks.append(base.base_dist.support.check(value))
     except (NotImplementedError, ValueError, RuntimeError):
         return None
-    return found
+    kept = torch.ones((), dtype=torch.bool)
+    for check in checks:
+        spare = check.dim() - (value.dim() - event)
+        kept = kept & (check.flatten(-spare).all(-1) if spare > 0 else check)
+    return kept
 
 
 def log_prob(law: Any, value: Tensor) -> Tensor:
@@ -108,7 +119,7 @@ def argument_fault(law: Any) -> str:
     """The first argument of a distribution that breaks its constraint; empty if none does."""
     base = base_of(law)
     for name, constraint in getattr(base, "arg_constraints", {}).items():
-        if constraints.is_dependent(constraint) or name not in vars(base):
+        if constraints.is_dependent(constraint) or name not in vars(base):  # type: ignore[no-untyped-call]
             continue
         value = torch.as_tensor(getattr(base, name))
         kept = constraint.check(value)

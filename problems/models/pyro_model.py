@@ -75,25 +75,20 @@ class PyroModel(Problem):
         Learnt without a look at the density, which may be nothing at the point where they are:
         only arguments of distributions must be sound at one of several points.
         """
-        generator, failed = Generator().manual_seed(0), None
-
-        def random(shape: torch.Size) -> Tensor:
-            return torch.randn(shape, generator=generator, dtype=torch.float64)
-
-        for start in ({}, *[{"start": random}] * TRIES):
-            walk = Walk(self._called, **start)
+        generator, errors = Generator().manual_seed(0), []
+        for i in range(1 + TRIES):
+            walk = Walk(self._called, start=None if i == 0 else generator)
             try:
                 return tuple(self._walk(walk, validated=True).sites)
             except NoPosteriorError:
                 raise
             except ValueError as error:
-                failed = failed or (walk.place, error)
-        assert failed is not None
-        where = self._unsound() or failed[0]
+                errors.append(error)
+        where = self._explained(Walk(self._called, explain=True)) or walk.place
         raise ValueError(
-            f"PyroModel(model={self._called}): {where}: at none of {TRIES + 1} points are the"
-            f" arguments of every distribution sound. {failed[1]}"
-        ) from failed[1]
+            f"PyroModel(model={self._called}): {where}; at none of {1 + TRIES} points are the"
+            f" arguments of every distribution sound: {errors[0]}"
+        ) from errors[0]
 
     @property
     def dim(self) -> int:
@@ -205,7 +200,7 @@ class PyroModel(Problem):
         try:
             at_once = torch.func.vmap(joint)(rows)
         except Exception as error:  # whatever vmap cannot do in a stranger's model, a loop can
-            found = f"{walks[-1].place} ({str(error).strip().splitlines()[0][:LONGEST]})"
+            found = f"{walks[-1].ahead(walks[0])} ({str(error).strip().splitlines()[0][:LONGEST]})"
         else:
             if torch.allclose(at_once, one_by_one, rtol=1e-12, atol=1e-12, equal_nan=True):
                 return ""

@@ -5,7 +5,7 @@ joint density.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,16 @@ import torch
 from pyro.distributions.util import scale_and_mask
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.distributions import biject_to
 
-from problems.models.pyro_faults import NoPosteriorError, data_fault, fault, log_prob
+from problems.models.pyro_faults import (
+    NoPosteriorError,
+    argument_fault,
+    data_fault,
+    fault,
+    log_prob,
+)
 from problems.parts.edges import interior, settled
 
 
@@ -53,10 +59,6 @@ class Site:
         return math.prod(self.free)
 
 
-def _zeros(shape: torch.Size) -> Tensor:
-    return torch.zeros(shape, dtype=torch.float64)
-
-
 class Walk(Messenger):
     """Goes through a model once: gives every unobserved site its value, and adds up the log joint
     density.
@@ -68,7 +70,7 @@ class Walk(Messenger):
         called: the model's name, for errors.
         row: coordinates [D]; None to learn the sites, each at coordinates of its own.
         given: values by name to find the coordinates of, in place of ``row``.
-        start: the coordinates that a site is learnt at, of a shape; zeros by default.
+        start: what the coordinates at which sites are learnt are drawn with; None for zeros.
         explain: whether to keep in words what is not finite, and where.
     """
 
@@ -78,12 +80,13 @@ class Walk(Messenger):
         row: Tensor | None = None,
         given: Mapping[str, Tensor] | None = None,
         *,
-        start: Callable[[torch.Size], Tensor] = _zeros,
+        start: Generator | None = None,
         explain: bool = False,
     ) -> None:
         self._called, self._row, self._given = called, row, given
         self._start, self._explain = start, explain
         self._at = 0
+        self.passed: list[str] = []  # the sites behind it
         self.kept: dict[str, Tensor] = {}  # whether the given values have coordinates
         self.place = "before its first site"  # how far the walk has come, for errors
         self.fault = ""
@@ -119,13 +122,26 @@ class Walk(Messenger):
         if self._learning:  # at no point in particular, where the density says nothing
             if message["is_observed"] and (said := data_fault(law, value, message["mask"])):
                 raise NoPosteriorError(f"PyroModel(model={self._called}): {self.place}: {said}.")
+            if self._explain and not self.fault and (said := argument_fault(law)):
+                self.fault = f"{self.place}: {said}"
         else:
             density = log_prob(law, value)
-            if self._explain and not self.fault and (said := fault(law, value, density)):
+            if (
+                self._explain
+                and not self.fault
+                and (said := fault(law, value, _kept(density, message)))
+            ):
                 self.fault = f"{self.place}: {said}"
             scaled = scale_and_mask(density, message["scale"], message["mask"])  # type: ignore[no-untyped-call]
             self.log_joint = self.log_joint + scaled.sum()
+        self.passed.append(message["name"])
         self.place = f"what follows the site {message['name']!r}"
+
+    def ahead(self, whole: Walk) -> str:
+        """Where this walk stopped, named by the site that comes next in one that did not."""
+        left = whole.passed[len(self.passed) :]
+        at_site = not left or self.place == f"the site {left[0]!r}"
+        return self.place if at_site else f"the site {left[0]!r} or what leads up to it"
 
     @property
     def _learning(self) -> bool:
@@ -150,7 +166,9 @@ class Walk(Messenger):
 
     def _next(self, shape: torch.Size) -> Tensor:
         if self._row is None:
-            return self._start(shape)
+            if self._start is None:
+                return torch.zeros(shape, dtype=torch.float64)
+            return torch.randn(shape, generator=self._start, dtype=torch.float64)
         start, self._at = self._at, self._at + shape.numel()
         return self._row[start : self._at].reshape(shape)
 
@@ -164,6 +182,12 @@ class Walk(Messenger):
             raise NoPosteriorError(
                 f"{where} has a support that Pyro has no transform for: {message['fn'].support}."
             ) from None
+
+
+def _kept(density: Tensor, message: Any) -> Tensor:
+    """The log density of a site, 0 where it is masked."""
+    mask = message["mask"]
+    return density if mask is None else torch.where(torch.as_tensor(mask), density, 0.0)
 
 
 def _prefix(name: str, transform: Any, u: Tensor) -> str:
