@@ -19,7 +19,7 @@ WALKS = 4  # chains of one run
 
 
 def normal(generator: Generator, *shape: int) -> Tensor:
-    """Standard normal numbers, float64."""
+    """Independent standard normal numbers from the given generator, [*shape], float64."""
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
@@ -88,7 +88,7 @@ class Affine(Pushforward):
 
     @property
     def noise_dim(self) -> int:  # type: ignore[override]
-        """D."""
+        """The dimension of the noise, which is D: the map is square."""
         return len(self.loc)
 
     def forward(self, eps: Tensor) -> Tensor:
