@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console, JustifyMethod
 from rich.measure import Measurement
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from bench.checks.finding import Finding
@@ -19,6 +27,7 @@ from bench.reference.build import build
 from bench.reference.table import Line, stems
 from bench.reference.table import table as lines_of
 from bench.reference.verify import absent, verify
+from bench.running.forecast import worded
 from problems.parts.stored import files, folders, stem_of
 
 HEADINGS = (
@@ -38,6 +47,7 @@ HEADINGS = (
 # the first to go for want of room
 LESSER = ("made by", "draws", "on", "E-FMI", "D", "tail ESS", "divergent", "bulk ESS")
 LONGEST = 30  # letters of a name on one line
+EVERY = 30.0  # seconds between two lines of the same stage
 ROOMY = 1_000  # columns in which every table finds room
 LEGEND = (
     "R-hat: the worst of all coordinates and their squares. ESS: effective draws of the run, in its"
@@ -47,18 +57,54 @@ LEGEND = (
 
 
 def build_reference(name: str, seed: int, out: Path | None) -> None:
-    """Build, certify and store one reference, with progress."""
+    """Build, certify and store one reference, with progress; lines of it where the output is no
+    terminal.
+    """
     console, chosen = terminal.console(), spec.parse("problems", name)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
     with Progress(*columns, console=console, transient=True) as bar:
         task: TaskID = bar.add_task("starting", total=1.0)
-        path = build(
-            chosen,
-            seed,
-            out or folders()[0],
-            lambda stage, share: bar.update(task, description=stage, completed=share),
-        )
-    console.print(f"Certified: {path}", soft_wrap=True, highlight=False)
+        lines = Lines(console)
+
+        def told(stage: str, share: float) -> None:
+            bar.update(task, description=stage, completed=share)
+            if not console.is_terminal:
+                lines.tell(stage, share)
+
+        path = build(chosen, seed, out or folders()[0], told)
+    console.print(f"Certified: {path}", soft_wrap=True)
+
+
+class Lines:
+    """Progress as lines: one where a stage begins, and one every half minute within it.
+
+    Args:
+        console: to print on.
+        clock: seconds, never going back.
+    """
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console, self._clock = console, clock
+        self._begun = self._said = clock()
+        self._stage = ""
+
+    def tell(self, stage: str, share: float) -> None:
+        """A stage, and what share of it is done."""
+        now, new = self._clock(), stage != self._stage
+        if not new and now - self._said < EVERY:
+            return
+        if new:
+            self._stage, self._begun = stage, now
+        self._said = now
+        line = f"{stage}, {share:.0%} of this step"
+        if share > 0 and now > self._begun:
+            line += f", {worded((now - self._begun) * (1 - share) / share)} left in it"
+        self._console.print(terminal.words(line), soft_wrap=True)
 
 
 def verify_references(names: Sequence[str], folder: Path | None) -> bool:

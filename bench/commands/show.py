@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.commands import terminal
-from bench.errors import PluginError, unknown
+from bench.errors import PluginError, UserError, unknown
 from bench.plugins import facts, registry
 from bench.plugins.built_in import GROUPS, Entry, Group
 from bench.plugins.facts import EXACT, Facts
@@ -103,7 +103,9 @@ def print_one(name: str) -> None:
         console.print(f"\n{_paragraphs(text)}")
     if said.fields:
         _print_fields(said.fields, console)
-    if fact is not None:
+    if isinstance(fact, str):
+        console.print(f"\nIt cannot be made: {terminal.words(fact)}", style="red", soft_wrap=True)
+    elif fact is not None:
         _print_truth(fact, console)
 
 
@@ -116,8 +118,10 @@ def _paragraphs(text: str) -> str:
     return "\n".join(terminal.visible(line) for line in text.splitlines())
 
 
-def _found(name: str) -> tuple[Entry, Facts | None]:
-    """The entry of a name with its fields, perhaps, and for a problem the facts."""
+def _found(name: str) -> tuple[Entry, Facts | str | None]:
+    """The entry of a name with its fields, perhaps; for a problem the facts, or why they cannot be
+    had.
+    """
     shipped = registry.shipped(name)
     if shipped is not None:
         fact = facts.shipped(name) if shipped.group == "problems" else None
@@ -125,9 +129,16 @@ def _found(name: str) -> tuple[Entry, Facts | None]:
             return shipped, fact
     from bench.plugins import spec
 
-    chosen = spec.parse(registry.group_of(spec.name_of(name)), name)
-    problem = chosen.entry.group == "problems"
-    return chosen.entry, facts.worked_out(chosen.build()) if problem else None
+    words = spec.name_of(name)
+    entry = registry.find(registry.group_of(words), words)
+    registry.load(entry)
+    try:
+        chosen = spec.parse(entry.group, name)
+        return entry, facts.worked_out(chosen.build()) if entry.group == "problems" else None
+    except Exception as error:  # a first draft is shown as well, with what it raises
+        return entry, str(error) if isinstance(
+            error, UserError
+        ) else f"{type(error).__name__}: {error}"
 
 
 def _said(entry: Entry) -> Prose:

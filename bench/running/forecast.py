@@ -81,9 +81,17 @@ class Forecast:
         return last + self._page
 
     def left(self, now: float) -> str:
-        """The time left in words, such as ``about 3 min left``; empty where it is not known."""
+        """The time left in words, such as ``about 3 min left``; ``or more`` where some method has
+        not ended once, empty where nothing is known at all.
+        """
         seconds = self.seconds(now)
-        return "" if seconds is None else f"{worded(seconds)} left"
+        if seconds is None:
+            return ""
+        rest = [*self._waiting.values(), *(cell for cell, _ in self._running.values())]
+        sure = all(
+            cell.key in self._expected or cell.method.content in self._by_method for cell in rest
+        )
+        return f"{worded(seconds)} left" + ("" if sure else " or more")
 
     def unknown(self) -> list[Cell]:
         """Cells of which nothing is known yet."""

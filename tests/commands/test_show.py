@@ -2,13 +2,16 @@
 
 import dataclasses
 import inspect
+import io
 import typing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 
+from bench.commands.reference import Lines
 from bench.plugins import facts, registry, spec
 from bench.plugins.built_in import BUILT_IN, GROUPS, Group
 from bench.plugins.prose import REQUIRED, opening, prose
@@ -121,3 +124,57 @@ def test_showing_with_fields_shows_what_they_make(
     assert status == 0
     assert "truth exact" in text
     assert torch.get_default_dtype() is torch.float32
+
+
+DRAFT = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+from methods.base import Method
+
+
+@dataclass(frozen=True)
+class Mine(Method):
+    \"\"\"A first draft.\"\"\"
+
+    size: int = 0
+    name: ClassVar[str] = "mine"
+
+    def __post_init__(self):
+        if self.size < 1:
+            raise ValueError(f"size must be at least 1, got {self.size}.")
+
+    def run(self, target, budget, generator):
+        yield from ()
+"""
+
+
+def test_a_draft_that_cannot_be_made_is_shown_with_its_fields_and_the_reason(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any
+) -> None:
+    (tmp_path / "mine.py").write_text(DRAFT)
+    status, text = said(["show", "mine.py:Mine"], tmp_path, monkeypatch, capsys)
+    assert status == 0, text
+    assert "A first draft." in text
+    assert "= 0" in text
+    assert "It cannot be made:" in text
+    assert "size must be at least 1, got 0" in text
+
+
+def test_a_long_simulation_tells_of_itself_in_a_pipe() -> None:
+    file, clock = io.StringIO(), iter([0.0, 1.0, 2.0, 40.0, 41.0, 45.0])
+    lines = Lines(Console(file=file, width=200), lambda: next(clock))
+    for stage, share in (
+        ("HMC: adapting", 0.0),
+        ("HMC: 100 chains", 0.0),
+        ("HMC: 100 chains", 0.25),
+        ("HMC: 100 chains", 0.26),
+        ("NUTS: 4 chains", 0.0),
+    ):
+        lines.tell(stage, share)
+    assert file.getvalue().splitlines() == [
+        "HMC: adapting, 0% of this step",
+        "HMC: 100 chains, 0% of this step",
+        "HMC: 100 chains, 25% of this step, about 2 min left in it",
+        "NUTS: 4 chains, 0% of this step",
+    ]

@@ -60,6 +60,17 @@ def test_what_was_expected_is_corrected_by_what_the_method_takes() -> None:
     assert told.seconds(20.0) == 3 * 20.0 + 4 * 20.0 + 5.0
 
 
+def test_a_method_that_has_not_ended_once_may_take_longer() -> None:
+    chosen = two_methods(seeds=1)
+    told = Forecast(chosen, 1)
+    told.started(chosen[0], 0.0)
+    told.ended(chosen[0], 20.0)
+    assert told.left(20.0) == "about 20 s left or more"
+    told.started(chosen[1], 20.0)
+    told.ended(chosen[1], 40.0)
+    assert told.left(40.0) == "a few seconds left"
+
+
 def test_a_cell_past_its_expectation_is_not_about_to_end() -> None:
     chosen = cells([own("Walk")])
     told = Forecast(chosen, 1, {chosen[0].key: 10.0})
