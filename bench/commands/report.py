@@ -9,10 +9,14 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.commands import terminal
 from bench.errors import UserError
 from bench.store import Store
+
+if TYPE_CHECKING:
+    from reports.results import Results
 
 
 def write_report(
@@ -29,7 +33,11 @@ def write_report(
 
 
 def write_pages(
-    store: Store, html: Path | None, markdown: Path | None, problems: Sequence[str] = ()
+    store: Store,
+    html: Path | None,
+    markdown: Path | None,
+    problems: Sequence[str] = (),
+    results: Results | None = None,
 ) -> None:
     """Write the pages, each whole or not at all, with pictures of ``NAME.md`` in the folder
     ``NAME_figures`` beside it.
@@ -58,6 +66,7 @@ def write_pages(
             html=places.get(html),  # type: ignore[arg-type]
             markdown=places.get(markdown),  # type: ignore[arg-type]
             problems=problems,
+            results=results,
         )
         for path, part in places.items():
             _replace(part, path)
@@ -126,7 +135,7 @@ def _written(path: Path | None) -> Iterator[None]:
         ) from None
 
 
-def terminal_table(store: Store, width: int) -> str:
+def terminal_table(store: Store, width: int, results: Results) -> str:
     """The table of a run as text for a terminal of that width, with its styles as escape codes."""
     from rich.console import Console
 
@@ -141,5 +150,5 @@ def terminal_table(store: Store, width: int) -> str:
         emoji=False,
     )
     with console.capture() as captured:
-        console.print(tables.terminal(store))
+        console.print(tables.terminal(store, results))
     return captured.get()

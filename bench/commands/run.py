@@ -154,10 +154,10 @@ def _conclude(folder: Path, keys: Sequence[str]) -> bool:
 
     console, store = terminal.console(), Store(folder, create=False)
     html, markdown = folder / "report.html", folder / "report.md"
-    whole = True
+    whole, results = True, pages.summary(store)
     try:
-        console.print(Text.from_ansi(pages.table(store, console.width)))
-        pages.bring_up_to_date(store, html, markdown)
+        console.print(Text.from_ansi(pages.table(store, console.width, results)))
+        pages.bring_up_to_date(store, html, markdown, results)
         console.print(f"Report: {html}\n        {markdown}", soft_wrap=True)
     except UserError as error:
         console.print(f"No report: {error}", style="red", soft_wrap=True)
