@@ -17,8 +17,10 @@ from reports import numbers
 from reports.entries import shown
 from reports.intervals import BRACKET
 from reports.intervals import Figure as Interval
-from reports.results import FLOOR, Key, Results, ordered
-from reports.style import TRUTH, WIDTH, Grid, Legend, Look
+from reports.layout import Grid, Legend
+from reports.readings import FLOOR, Key
+from reports.results import Results, ordered
+from reports.style import TRUTH, WIDTH, Look
 
 MARKERS = {"exact": "o", "lower bound": "^", "upper bound": "v", "estimate": "D", BRACKET: "s"}
 COSTS = (

@@ -11,7 +11,8 @@ from reports import numbers
 from reports.brackets import LOWER, UPPER, WHOLE
 from reports.comparing import ROUNDING
 from reports.intervals import BRACKET, Figure
-from reports.results import FLOOR, End, Results
+from reports.readings import FLOOR, End
+from reports.results import Results
 from reports.sheet import Entry
 
 NONE = "—"

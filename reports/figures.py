@@ -11,7 +11,8 @@ from bench.store import Store
 from reports.costs import costs
 from reports.guarded import guarded
 from reports.posteriors import COORDINATES, Posterior, gather, marginals, pairs, telling_pairs
-from reports.results import FLOOR, Results
+from reports.readings import FLOOR
+from reports.results import Results
 from reports.style import Look, Picture, looks, styled
 
 NOT_DRAWN = "This picture could not be drawn:"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from reports.entries import NONE, entry, seeds
-from reports.results import FLOOR, Results
+from reports.readings import FLOOR
+from reports.results import Results
 from reports.sheet import Entry, Line, Table, floored
 
 NO_DRAWS = "no exact draws"

@@ -17,9 +17,11 @@ from reports.density import Array, Window
 from reports.entries import shown
 from reports.guarded import finite_draws
 from reports.intervals import combine
-from reports.results import FLOOR, Results, ordered
+from reports.layout import Grid, Legend
+from reports.readings import FLOOR
+from reports.results import Results, ordered
 from reports.sheet import floored
-from reports.style import FAINT, TRUTH, WIDTH, Grid, Legend, Look, wrapped
+from reports.style import FAINT, TRUTH, WIDTH, Look, wrapped
 
 ACROSS = 5  # panels in a row
 PAIRS = 2  # pairs of coordinates shown where there are more than two

@@ -12,7 +12,8 @@ from bench.store import Store
 from reports import numbers
 from reports.glossary import COSTS, in_order
 from reports.guarded import finite_draws
-from reports.results import Reading, Results
+from reports.readings import Reading
+from reports.results import Results
 
 
 def remarks(results: Results, problem: str, metrics: Iterable[str]) -> list[str]:

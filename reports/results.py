@@ -6,10 +6,9 @@ from __future__ import annotations
 
 import functools
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
@@ -18,10 +17,10 @@ from reports.brackets import bracketed
 from reports.comparing import ROUNDING
 from reports.frame import cells_of, diagnostics, joined, latest
 from reports.glossary import NEVER_NEGATIVE, OWN_DRAWS, Measure, divergence, measure
-from reports.intervals import BRACKET, MIRRORED, Figure, combine, deviation, floor, loss
+from reports.intervals import BRACKET, MIRRORED, Figure, deviation, loss
 from reports.ranking import Fault, Margin, Ranking, Ruler, Verdict, rank
+from reports.readings import FLOOR, End, Key, Reading, columns_of, figures_of, readings_of
 
-FLOOR = "exact"  # the method whose row is the noise floor
 # of a ruler that reads the truth without noise, as a distance from its ideal
 NIL = Figure(0.0, 0.0, 0.0, "estimate", 1)
 ESTIMATED = ("kl_qp", "kl_knn")  # KL(q||p), possibly by neighbours
@@ -31,36 +30,6 @@ APART = ("cut-short", "partial")  # how a cell ends whose figures are shown, but
 # that agree all the same stay below this
 DISAGREE = 1.1
 SURELY = 4.0  # standard errors below zero, from which on a divergence cannot be
-Key = tuple[str, str, str]  # problem, metric, method
-
-
-class End(NamedTuple):
-    """How one cell ended: its status, and the reason where that is not ``ok``."""
-
-    key: str
-    problem: str
-    method: str
-    seed: int
-    status: str
-    reason: str
-
-
-class Reading(NamedTuple):
-    """What became of one metric at the end of one cell: a value, or the reason why there is none.
-
-    ``upper`` is the other end of a bracket, None for any other kind; ``draws`` is how many the
-    figure rests on, ``cell`` the key of the cell.
-    """
-
-    seed: int
-    value: float | None
-    stderr: float
-    kind: str
-    upper: tuple[float, float] | None
-    status: str
-    reason: str
-    draws: int
-    cell: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +152,7 @@ class Results:
             or figure.kind in MIRRORED
         ):
             return loss(figure, words.ideal or 0.0, words.worse)
-        values, stderrs, kinds, _, seeds = _columns(self.rows(key))
+        values, stderrs, kinds, _, seeds = columns_of(self.rows(key))
         return deviation(values, stderrs, kinds, words.ideal, seeds)
 
     def ruler(self, problem: str, metric: str) -> Ruler:
@@ -293,62 +262,15 @@ def summarise(store: Store) -> Results:
     cells = [cell for cell in cells if cell["key"] in kept]
     whole = frame[(frame["status"] == "ok") & frame["checkpoint"].notna()]
     last = whole.groupby("key")["checkpoint"].transform("max")
-    readings = _readings(whole[whole["checkpoint"] == last])
+    readings = readings_of(whole[whole["checkpoint"] == last])
     return Results(
         frame,
         readings,
-        _figures(readings),
+        figures_of(readings),
         diagnostics(cells),
         declared if isinstance(declared, Mapping) else {},
         clocked=any(cell["budget"].get("seconds") for cell in cells),
     )
-
-
-def _readings(finals: pd.DataFrame) -> dict[Key, list[Reading]]:
-    found: defaultdict[Key, list[Reading]] = defaultdict(list)
-    columns = ["problem", "metric", "method", "seed", "value", "stderr", "kind", "upper"]
-    columns += ["upper_stderr", "row_status", "row_reason", "draws", "key"]
-    parts = (
-        finals[name].astype(object).where(finals[name].notna(), None).tolist() for name in columns
-    )
-    for problem, metric, method, seed, value, stderr, kind, *rest in zip(*parts, strict=True):
-        upper, upper_stderr, status, reason, draws, cell = rest
-        found[problem, metric, method].append(
-            Reading(
-                int(seed),
-                value,
-                stderr or 0.0,
-                kind or "estimate",
-                None if upper is None else (upper, upper_stderr),
-                status or "ok",
-                reason or "",
-                draws or 0,
-                cell,
-            )
-        )
-    return dict(found)
-
-
-def _figures(readings: Mapping[Key, Sequence[Reading]]) -> dict[Key, Figure]:
-    figures: dict[Key, Figure] = {}
-    for key, found in readings.items():
-        values, stderrs, kinds, ends, seeds = _columns(found)
-        if values:
-            figures[key] = (
-                floor(values, stderrs, kinds, seeds)
-                if key[2] == FLOOR
-                else combine(values, stderrs, kinds, ends, seeds)
-            )
-    return figures
-
-
-def _columns(
-    readings: Iterable[Reading],
-) -> tuple[list[float], list[float], list[str], list[tuple[float, float] | None], list[int]]:
-    """Values, standard errors, kinds, upper ends and numbers of the seeds that have a value."""
-    found = [(x.value, x.stderr, x.kind, x.upper, x.seed) for x in readings if x.value is not None]
-    values, stderrs, kinds, ends, seeds = ([row[i] for row in found] for i in range(5))
-    return values, stderrs, kinds, ends, seeds  # type: ignore[return-value]
 
 
 def ordered(results: Results, problem: str, methods: Iterable[str]) -> list[str]:

@@ -21,8 +21,9 @@ from reports.glossary import BRIEF, DIAGNOSTICS, DIVERGENCES, MAIN, SPARE, Measu
 from reports.guarded import guarded
 from reports.intervals import combine
 from reports.overview import overview
+from reports.readings import FLOOR
 from reports.remarks import remarks
-from reports.results import APART, FLOOR, Results, ordered, summarise
+from reports.results import APART, Results, ordered, summarise
 from reports.sheet import FLOORS, LEGEND, PLUS_MINUS, Entry, Line, Table
 from reports.verdict import Verdict, verdict
 

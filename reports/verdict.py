@@ -12,7 +12,8 @@ from reports import numbers
 from reports.entries import seeds_apart, shown
 from reports.glossary import Measure
 from reports.ranking import FEWEST, Margin
-from reports.results import APART, FLOOR, Key, Results, ordered
+from reports.readings import FLOOR, Key
+from reports.results import APART, Results, ordered
 from reports.sheet import SYMBOLS
 
 SAID = 3  # rivals that are named one by one; of more, how many there are

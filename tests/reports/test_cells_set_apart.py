@@ -8,7 +8,8 @@ from pathlib import Path
 
 from bench.store import CellRecord, Row, Store
 from reports.ranking import Ruler, rank
-from reports.results import FLOOR, summarise
+from reports.readings import FLOOR
+from reports.results import summarise
 from tests.helpers.figures import WORDS, figure
 
 NOISE = figure(-0.05, 0.05, "estimate")

@@ -12,7 +12,8 @@ from matplotlib import _pylab_helpers
 from bench.store import CellRecord, Row, Store
 from reports.costs import costs
 from reports.figures import pictures
-from reports.results import FLOOR, Results, summarise
+from reports.readings import FLOOR
+from reports.results import Results, summarise
 from reports.style import PALETTE, looks
 from tests.helpers.synthetic_store import build
 

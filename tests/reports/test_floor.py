@@ -21,7 +21,8 @@ from reports.figures import pictures
 from reports.intervals import BRACKET, Figure, combine, deviation, floor, loss
 from reports.overview import overview
 from reports.ranking import Ruler, Verdict, rank
-from reports.results import FLOOR, Results, ordered, summarise
+from reports.readings import FLOOR
+from reports.results import Results, ordered, summarise
 from reports.sheet import Table
 from reports.style import looks
 from reports.verdict import verdict

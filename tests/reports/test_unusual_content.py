@@ -14,10 +14,11 @@ from rich.console import Console
 
 from bench.plugins import registry
 from bench.store import CellRecord, Row, Store
-from reports import glossary, page, tables
+from reports import content, glossary, page, tables
 from reports.entries import entry
 from reports.overview import overview
-from reports.results import FLOOR, Results, summarise
+from reports.readings import FLOOR
+from reports.results import Results, summarise
 from tests.helpers.figures import WORDS
 from tests.helpers.synthetic_store import build, wide
 
@@ -118,7 +119,7 @@ def test_a_narrow_terminal_drops_columns_and_names_them(few: Store, width: int) 
 def test_a_wide_page_has_one_link_for_each_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(page, "pictures", lambda *_: [])
+    monkeypatch.setattr(content, "pictures", lambda *_: [])
     text = page.html(wide(tmp_path, problems=tables.MANY + 1))
     nav = text[text.index("<nav") : text.index("</nav>")]
     assert "#problem-" not in nav

@@ -19,11 +19,12 @@ from bench.store import CellRecord, Row, Store
 from reports import page, tables
 from reports.figures import NOT_DRAWN, pictures
 from reports.guarded import guarded
-from reports.results import FLOOR, summarise
+from reports.readings import FLOOR
+from reports.results import summarise
 from tests.helpers.figures import WORDS
 
 Array = np.ndarray[Any, Any]
-LABELS = ("x", "y")
+LABELS = ("x", "y", "w")
 RNG = np.random.default_rng(0)
 TRUTH = RNG.normal(size=(400, 2))
 DRAWS = RNG.normal(size=(300, 2))
@@ -141,7 +142,7 @@ def kept(store: Store, name: str, draws: Array | None) -> Path:
     """Draws on disk as an older or a foreign run may have left them, whatever the store thinks."""
     if draws is None:
         return store.draws_folder / "none"
-    store.save_draws(name, DRAWS, LABELS)
+    store.save_draws(name, DRAWS, LABELS[:2])
     (path,) = (p for p in store.draws_folder.glob("*.npz") if p.stem == name)
     np.savez(path, draws=draws, coordinates=np.array(LABELS[: draws.shape[1]]))
     return path

@@ -13,8 +13,9 @@ import pytest
 
 from bench.errors import UserError
 from bench.store import CellRecord, Row, Store
-from reports import page
-from reports.results import FLOOR, Results, summarise
+from reports import content, page
+from reports.readings import FLOOR
+from reports.results import Results, summarise
 from reports.verdict import verdict
 from tests.helpers.figures import WORDS
 
@@ -182,7 +183,7 @@ def test_a_page_of_too_many_problems_draws_those_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = run(tmp_path, QUICK)
-    monkeypatch.setattr(page, "MOST", 4)
+    monkeypatch.setattr(content, "MOST", 4)
     page.write(store, tmp_path / "all.html")
     page.write(store, tmp_path / "one.html", problems=["p"])
     whole, one = ((tmp_path / f"{name}.html").read_text() for name in ("all", "one"))
