@@ -151,7 +151,7 @@ DIAGNOSTICS = {
     ),
 }
 # the order of what stands in no other group
-FURTHER = ("sliced_wasserstein", "c2st", "ksd", "coverage", "quantile_error")
+FURTHER = ("sliced_wasserstein", "c2st", "ksd", "coverage", "quantile_error", "variance_error")
 # the first that a problem has orders its table and fills its cost curves
 DIVERGENCES = ("kl_qp", "kl_knn", "mmd", "kl_pq")
 # surely below zero they show that a density or log Z is wrong

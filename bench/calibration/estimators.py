@@ -24,6 +24,7 @@ from bench.metrics.modes import ModeBalance
 from bench.metrics.moments import MeanError, SdError
 from bench.metrics.quantiles import QuantileError
 from bench.metrics.sliced_wasserstein import SlicedWasserstein
+from bench.metrics.variances import VarianceError
 from methods.base import Draws
 
 
@@ -74,6 +75,7 @@ OF_DRAWS: tuple[tuple[Metric, str, int], ...] = (
     (QuantileError(), "quantile error", MOST),
     (MeanError(), "mean error", MOST),
     (SdError(), "sd error", MOST),
+    (VarianceError(), "variance error", MOST),
 )
 
 OF_DENSITIES: tuple[tuple[Metric, str], ...] = (

@@ -139,7 +139,12 @@ def marginals(dof: float) -> dict[str, float]:
     ]
     found = {"quantile error": (WIDER - 1) * farthest / scale, "coverage error": max(misses)}
     if dof > 2:
-        found |= {"mean error": 0.0, "sd error": WIDER - 1, "SW^2": (WIDER - 1) ** 2}
+        found |= {
+            "mean error": 0.0,
+            "sd error": WIDER - 1,
+            "variance error": WIDER**2 - 1,
+            "SW^2": (WIDER - 1) ** 2,
+        }
     return found
 
 

@@ -49,6 +49,7 @@ def figures(q: Normals, p: Normals) -> dict[str, float]:
         ),
         "mean error": float(((moments(q)[0] - moments(p)[0]).abs() / _sd(p)).max()),
         "sd error": float((_sd(q) / _sd(p) - 1).abs().max()),
+        "variance error": float((_sd(q) / _sd(p)).square().mean()) - 1,
     }
 
 

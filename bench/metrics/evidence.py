@@ -14,7 +14,7 @@ from torch import Tensor
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
 from bench.metrics.brackets.density import Known, at_draws, at_truth
 from bench.metrics.draws.monte_carlo import HEAVY, MANY
-from bench.metrics.draws.samples import FEWEST
+from bench.metrics.draws.samples import FEWEST_DRAWS
 
 
 def log_mean(log_weights: Tensor) -> Estimate | Skipped:
@@ -25,9 +25,9 @@ def log_mean(log_weights: Tensor) -> Estimate | Skipped:
     by half its variance.
     """
     n = len(log_weights)
-    if n < FEWEST:
+    if n < FEWEST_DRAWS:
         return Skipped(
-            f"{n} weights are too few for a standard error; at least {FEWEST} are needed."
+            f"{n} weights are too few for a standard error; at least {FEWEST_DRAWS} are needed."
         )
     bad = int((torch.isnan(log_weights) | (log_weights == math.inf)).sum())
     if bad:

@@ -17,7 +17,9 @@ from torch import Tensor
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
 from bench.metrics.brackets.density import Known, at_draws
 
-FEWEST = 25  # draws; the tail is a fifth of them, and a tail of fewer than five cannot be fitted
+FEWEST_DRAWS = (
+    25  # draws; the tail is a fifth of them, and a tail of fewer than five cannot be fitted
+)
 LEVEL = 1e-9  # nats; log weights that differ by less are equal but for rounding
 # k-hat above which the squares of the weights have no variance, and their mean no standard error
 UNSTEADY = 0.25
@@ -73,9 +75,9 @@ def smooth(log_ratios: Tensor) -> Tail | Skipped:
     is minus infinity.
     """
     ratios = log_ratios.double()
-    if len(ratios) < FEWEST:
+    if len(ratios) < FEWEST_DRAWS:
         return Skipped(
-            f"{len(ratios)} draws are too few for the tail of the weights; at least {FEWEST} are"
+            f"{len(ratios)} draws are too few for the tail of the weights; at least {FEWEST_DRAWS} are"
             " needed."
         )
     bad = int((torch.isnan(ratios) | (ratios == math.inf)).sum())

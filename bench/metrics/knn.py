@@ -18,7 +18,7 @@ from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse, kep
 from bench.metrics.draws import chains
 from bench.metrics.draws.copies import counted_once
 from bench.metrics.draws.samples import (
-    FEWEST,
+    FEWEST_DRAWS,
     constant_coordinates,
     standardise,
     thinned,
@@ -149,7 +149,7 @@ def _samples(
             " and KL is infinite."
         )
     x, y = Sites.of(draws, scaled[0]), Sites.of(truth, scaled[1])
-    fewest, found = max(FEWEST, 4 * (k + 1)), min(len(x), len(y))
+    fewest, found = max(FEWEST_DRAWS, 4 * (k + 1)), min(len(x), len(y))
     if found < fewest:
         return Skipped(
             f"{found} distinct draws are too few for {k} neighbours; at least {fewest} are needed."

@@ -77,6 +77,7 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "mmd": "bench.metrics.mmd:Mmd",
         "mean_error": "bench.metrics.moments:MeanError",
         "sd_error": "bench.metrics.moments:SdError",
+        "variance_error": "bench.metrics.variances:VarianceError",
         "mode_balance": "bench.metrics.modes:ModeBalance",
         "elbo": "bench.metrics.elbo:Elbo",
         "elbo_gap": "bench.metrics.elbo:ElboGap",

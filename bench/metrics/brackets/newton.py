@@ -18,7 +18,7 @@ from torch import Tensor
 from methods.base import Pushforward
 
 ROWS = 500  # systems held at a time, for the sake of the [rows, D, D] inverses
-TRIES = 60  # evaluations of the map per system
+MOST_EVALUATIONS = 60  # evaluations of the map per system
 # correction at which one last full step ends the search: convergence is quadratic there
 CLOSE = 1e-6
 LONGEST = 2.0  # step, in standard deviations of the noise
@@ -64,7 +64,7 @@ class _System:
         self.over = ~self.residual.isfinite().all(-1)
 
     def solve(self) -> tuple[Tensor, Tensor]:
-        for _ in range(TRIES):
+        for _ in range(MOST_EVALUATIONS):
             self._aim()
             rows = (~self.over).nonzero()[:, 0]
             if len(rows) == 0:

@@ -45,7 +45,7 @@ from methods.base import Pushforward
 
 RADII = tuple(4.0**-j for j in range(8))  # of the starts about a preimage that was overlooked
 SOLVES = 20_000  # starts spent on all of them
-FEWEST, MOST = 3, 40  # starts per preimage and radius
+FEWEST_STARTS, MOST_STARTS = 3, 40  # starts per preimage and radius
 # g is half N(0, I), half Gaussians of that width about the noise of as many draws near by, of each
 # sign of det J
 LOCAL, WIDTH = 6, 0.5
@@ -116,7 +116,7 @@ def _log_chance(
         centres: of the local half of g, [n, k, D].
     """
     n, dim = eps.shape
-    each = min(max(SOLVES // (n * len(RADII)), FEWEST), MOST)
+    each = min(max(SOLVES // (n * len(RADII)), FEWEST_STARTS), MOST_STARTS)
     radii = torch.tensor(RADII, dtype=torch.float64).repeat(each).unsqueeze(-1)
     starts = eps.unsqueeze(1) + radii * torch.randn(
         n, len(radii), dim, generator=generator, dtype=torch.float64

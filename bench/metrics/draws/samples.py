@@ -12,7 +12,7 @@ from torch import Tensor
 from bench.metrics.base import Skipped
 from bench.metrics.draws import tails
 
-FEWEST = 10  # a standard error from fewer draws is itself a guess
+FEWEST_DRAWS = 10  # a standard error from fewer draws is itself a guess
 LARGEST = 1e70  # the fourth power of anything larger does not fit into float64
 # share of a coordinate's spread that the others leave unexplained, below which it adds no dimension
 DEPENDENT = 1e-6
@@ -34,9 +34,9 @@ def unfit(draws: Tensor, truth: Tensor) -> Skipped | None:
 
 def unfit_alone(sample: Tensor, name: str) -> Skipped | None:
     """Why one sample [n, ...] cannot be judged, or None where it can."""
-    if len(sample) < FEWEST:
+    if len(sample) < FEWEST_DRAWS:
         return Skipped(
-            f"{len(sample)} {name} are too few for a standard error; at least {FEWEST} are needed."
+            f"{len(sample)} {name} are too few for a standard error; at least {FEWEST_DRAWS} are needed."
         )
     flat = sample.reshape(len(sample), -1)
     bad = int((~torch.isfinite(flat)).any(-1).sum())

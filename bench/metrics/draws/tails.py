@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 LARGEST = 1_000_000  # rows that torch.quantile can take
-FEWEST = 400  # draws whose twenty farthest tell nothing about a tail
+FEWEST_DRAWS = 400  # draws whose twenty farthest tell nothing about a tail
 QUARTILES = 1.3489795003921634  # distance of the quartiles of a standard normal law
 ERRORS = 2.0  # standard errors by which an index must be below the order
 
@@ -40,7 +40,7 @@ def tail_index(sample: Tensor) -> tuple[float, float]:
     """Hill's index of the heaviest tail of any coordinate of [m, D], and its standard error;
     infinite where there are too few draws.
     """
-    if len(sample) < FEWEST:
+    if len(sample) < FEWEST_DRAWS:
         return math.inf, 0.0
     k = math.isqrt(len(sample))
     away = (sample.double() - sample.double().median(0).values).abs()

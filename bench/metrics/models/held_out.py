@@ -17,7 +17,7 @@ from problems.base import Exact
 # fresh draws of a kind at most, where draws cost nothing; else five for each one shared
 FIT, CHOOSE = (20_000, 5_000)
 FOLDS = 4  # of draws that cannot be had afresh: two to fit, one to choose, one to judge, in turn
-FEWEST = 400  # draws, below which a fold is too small to judge by
+FEWEST_DRAWS = 400  # draws, below which a fold is too small to judge by
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +47,9 @@ def splits(comparison: Comparison, generator: Generator) -> list[Split] | Skippe
     refused = unfit(draws, truth)
     if refused is not None:
         return refused
-    if min(len(draws), len(truth)) < FEWEST:
+    if min(len(draws), len(truth)) < FEWEST_DRAWS:
         return Skipped(
-            f"{len(draws)} draws are too few to fit a model and judge it; at least {FEWEST} are"
+            f"{len(draws)} draws are too few to fit a model and judge it; at least {FEWEST_DRAWS} are"
             " needed."
         )
     if _overlap(draws, truth):
