@@ -77,8 +77,8 @@ def smooth(log_ratios: Tensor) -> Tail | Skipped:
     ratios = log_ratios.double()
     if len(ratios) < FEWEST_DRAWS:
         return Skipped(
-            f"{len(ratios)} draws are too few for the tail of the weights; at least {FEWEST_DRAWS} are"
-            " needed."
+            f"{len(ratios)} draws are too few for the tail of the weights; at least {FEWEST_DRAWS}"
+            " are needed."
         )
     bad = int((torch.isnan(ratios) | (ratios == math.inf)).sum())
     if bad:

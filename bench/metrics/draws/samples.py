@@ -36,7 +36,8 @@ def unfit_alone(sample: Tensor, name: str) -> Skipped | None:
     """Why one sample [n, ...] cannot be judged, or None where it can."""
     if len(sample) < FEWEST_DRAWS:
         return Skipped(
-            f"{len(sample)} {name} are too few for a standard error; at least {FEWEST_DRAWS} are needed."
+            f"{len(sample)} {name} are too few for a standard error; at least {FEWEST_DRAWS} are"
+            " needed."
         )
     flat = sample.reshape(len(sample), -1)
     bad = int((~torch.isfinite(flat)).any(-1).sum())

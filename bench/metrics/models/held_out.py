@@ -49,8 +49,8 @@ def splits(comparison: Comparison, generator: Generator) -> list[Split] | Skippe
         return refused
     if min(len(draws), len(truth)) < FEWEST_DRAWS:
         return Skipped(
-            f"{len(draws)} draws are too few to fit a model and judge it; at least {FEWEST_DRAWS} are"
-            " needed."
+            f"{len(draws)} draws are too few to fit a model and judge it; at least {FEWEST_DRAWS}"
+            " are needed."
         )
     if _overlap(draws, truth):
         return Skipped(
