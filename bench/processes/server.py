@@ -86,7 +86,7 @@ class _Server:
         limits.adopt_orphans()
 
     def serve(self) -> NoReturn:
-        wire.write(self.control.fileno(), wire.encode({"ready": os.getpid()}))
+        self._say({"ready": True})
         while True:
             ready, _, _ = select.select([self.control.fileno(), self.woken], [], [])
             if self.woken in ready:
@@ -97,6 +97,9 @@ class _Server:
                     self._obey()
                 except (EOFError, OSError):
                     self._leave()
+
+    def _say(self, message: wire.Message) -> None:
+        wire.write(self.control.fileno(), wire.encode(message))
 
     def _obey(self) -> None:
         head, descriptors, _, _ = socket.recv_fds(self.control, wire.LENGTH.size, 1)
@@ -113,6 +116,7 @@ class _Server:
             self._become(order, out)
         os.close(out)
         self.jobs[process] = order.number
+        self._say({"started": order.number, "process": process})
 
     def _exactly(self, length: int) -> bytes:
         parts = []
@@ -142,8 +146,7 @@ class _Server:
             self._end_orphans()
             if number is not None:
                 code = os.waitstatus_to_exitcode(status)
-                said = {"ended": number, "status": code, "process": ended.si_pid}
-                wire.write(self.control.fileno(), wire.encode(said))
+                self._say({"ended": number, "status": code})
 
     def _end_orphans(self) -> None:
         """End what ended jobs have left behind, and what that leaves behind in turn."""

@@ -68,8 +68,8 @@ class Isolated:
 
     def __exit__(self, *_: object) -> None:
         self._pool.__exit__()
-        for watched in self._running.values():
-            self._tidy(watched.cell, None)
+        for job, watched in self._running.items():
+            self._tidy(watched.cell, job.process)
         self._running.clear()
 
     def run(self, cells: Sequence[Cell]) -> Events:

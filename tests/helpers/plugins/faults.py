@@ -238,7 +238,7 @@ HARM: Mapping[str, Callable[[], object]] = {
     "no output": lambda: [os.close(1), os.close(2)],
     "surrogate printed": lambda: print(SURROGATE),
     "thread": _stay_in_a_thread,
-    "kill the server": lambda: os.kill(os.getppid(), signal.SIGKILL),
+    "kill the server": lambda: [os.kill(os.getppid(), signal.SIGKILL), time.sleep(600)],
     "nothing": lambda: None,
 }
 
