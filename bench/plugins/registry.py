@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import importlib
@@ -155,9 +156,12 @@ def group_of(name: str) -> Group:
 def _resolve(entry: Entry) -> Any:
     module, _, attribute = entry.reference.rpartition(":")
     try:
-        home = (
-            load_file(Path(module)) if module.endswith(".py") else importlib.import_module(module)
-        )
+        with contextlib.chdir("."):  # whatever directory the module goes to, the run stays here
+            home = (
+                load_file(Path(module))
+                if module.endswith(".py")
+                else importlib.import_module(module)
+            )
         return functools.reduce(getattr, attribute.split("."), home)
     except (
         Exception,

@@ -193,11 +193,12 @@ class Pool:
             self._lose()
             return
         for message in self._reader.feed(data or b""):
-            job = self._jobs.get(message.get("ended", message.get("started", -1)))
-            if job is not None and "started" in message:
-                job.process = message["process"]
-            elif job is not None:
-                job.why = job.why or _cause(message["status"])
+            started = self._jobs.get(message.get("started", -1))
+            if started is not None:
+                started.process = message["process"]
+            ended = self._jobs.get(message.get("ended", -1))
+            if ended is not None:
+                ended.why = ended.why or _cause(message["status"])
 
     def _lose(self) -> None:
         """The server has ended, and every job with it."""

@@ -126,3 +126,17 @@ def test_ctrl_c_and_a_second_one_end_everything_without_a_word_of_the_servers(
     assert said.count("Traceback") <= 2  # the script's own KeyboardInterrupt, which it lets pass
     assert "server.py" not in said
     assert "forkserver" not in said
+
+
+def test_a_plugin_that_leaves_for_another_directory_when_imported_goes_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = Path(own("Walk").rpartition(":")[0]).read_text(encoding="utf-8")
+    (tmp_path / "mine.py").write_text(f"{text}\nos.chdir('/')\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    chosen = cells([f"{tmp_path / 'mine.py'}:Walk:steps=2"], metrics=[OFFSET])
+    assert Path.cwd() == tmp_path
+    store = run(chosen, Path("results"))
+    assert [cell["status"] for cell in store.cells()] == ["ok"]
+    assert store.draws(chosen[0].key) is not None
+    assert Path.cwd() == tmp_path
