@@ -34,6 +34,9 @@ def inline(cells: Sequence[Cell], folder: Path) -> Events:
             yield cell, event
 
 
+LOG = 2**20  # bytes of what a cell printed that are kept
+
+
 @dataclass(eq=False)
 class _Watched:
     """A cell that waits or runs: what it does, and what it has said at its end.
@@ -129,7 +132,11 @@ class Isolated:
         )
 
     def _tidy(self, cell: Cell, process: int | None) -> None:
-        """Remove what a killed process leaves: an empty log, and files half written."""
+        """Remove what a process leaves: an empty log, the middle of a long one, and files half
+        written.
+        """
+        with contextlib.suppress(OSError):
+            _shorten(self._log(cell))
         with contextlib.suppress(OSError):
             for part in (self.folder / "draws").glob(f".{process}-*"):
                 part.unlink()
@@ -138,6 +145,19 @@ class Isolated:
 
     def _log(self, cell: Cell) -> Path:
         return self.folder / "logs" / f"{cell.key}.txt"
+
+
+def _shorten(log: Path) -> None:
+    """Keep the beginning and the end of a log that is longer than anybody reads."""
+    size = log.stat().st_size
+    if size <= LOG:
+        return
+    with log.open("r+b") as file:
+        file.seek(size - LOG // 2)
+        end = file.read()
+        file.seek(LOG // 2)
+        file.truncate()
+        file.write(f"\n... {size - LOG:,} bytes left out ...\n".encode() + end)
 
 
 def _heard(job: Job, watched: _Watched, message: Message) -> Iterator[Event]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.running.executors import LOG
 from bench.store import Store
 from tests.helpers.cells import cells, own, run
 
@@ -89,3 +90,14 @@ def test_a_metric_that_cannot_be_had_leaves_the_others_standing(
     assert rows["lame"]["value"] is None
     assert rows["offset"]["status"] == "ok"
     assert [cell["status"] for cell in store.cells()] == ["ok"]
+
+
+def test_of_a_flood_of_words_the_beginning_and_the_end_are_kept(tmp_path: Path) -> None:
+    faults = Path(own("Walk").rpartition(":")[0]).with_name("faults.py")
+    store = run(cells([f"{faults}:Harm:how='flood of words'"]), tmp_path, jobs=1)
+    (log,) = store.logs_folder.iterdir()
+    text = log.read_text(encoding="utf-8")
+    assert len(text) < 1.1 * LOG
+    assert text.startswith("begin")
+    assert "8,951,433 bytes left out" in text
+    assert text.rstrip().endswith("end")

@@ -236,6 +236,7 @@ HARM: Mapping[str, Callable[[], object]] = {
     "clock to the past": lambda: _jump(-1e12),
     "no descriptors": _use_up_descriptors,
     "no output": lambda: [os.close(1), os.close(2)],
+    "flood of words": lambda: print("begin" + "x" * 10_000_000 + "end"),
     "surrogate printed": lambda: print(SURROGATE),
     "thread": _stay_in_a_thread,
     "kill the server": lambda: [os.kill(os.getppid(), signal.SIGKILL), time.sleep(600)],
