@@ -107,6 +107,43 @@ class Lines:
         self._console.print(terminal.words(line), soft_wrap=True)
 
 
+class Steps:
+    """How far the step of a build is, and when to say so where no bar can be drawn.
+
+    Args:
+        clock: seconds, of any origin.
+        every: seconds between two lines.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, every: float = LINE_EVERY
+    ) -> None:
+        self._clock, self._every = clock, every
+        self._stage, self._began, self._said = "", clock(), -math.inf
+
+    def left(self, stage: str, share: float) -> str:
+        """The time left of a step, judged by its pace so far; empty before there is one."""
+        now = self._clock()
+        if stage != self._stage:
+            self._stage, self._began, self._said = stage, now, -math.inf
+        gone = now - self._began
+        if share < SOONEST or gone < 1:
+            return ""
+        return f"about {duration(gone * (1 - share) / share)} left of this step"
+
+    def due(self) -> bool:
+        """Whether a line should be written now: at the start of a step and now and then after."""
+        if self._clock() - self._said < self._every:
+            return False
+        self._said = self._clock()
+        return True
+
+
+def duration(seconds: float) -> str:
+    """Seconds up to two minutes, then minutes."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
 def verify_references(names: Sequence[str], folder: Path | None) -> bool:
     """Check stored references again, the shipped ones and the user's own; whether none failed."""
     console, places = terminal.console(), _places(folder)

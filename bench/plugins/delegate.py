@@ -97,6 +97,7 @@ def from_function(make: Callable[..., Any]) -> type[Problem]:
                 " problems.base.Problem."
             )
         object.__setattr__(self, "_made", made)
+        object.__setattr__(made, "made_by", self)  # the command that builds its reference names it
 
     body = {
         "__post_init__": settle,

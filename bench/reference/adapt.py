@@ -19,12 +19,14 @@ in Hamiltonian Monte Carlo, 2021, many chains make the estimates sharp.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
 from bench.reference.hmc import Frame, Walkers, frame_of, scattered
+from bench.reference.run import Progress, silent
 from methods.base import Target
 
 WINDOWS = (100, 200, 400)  # trajectories
@@ -56,7 +58,13 @@ class Adapted:
     length: int
 
 
-def adapt(target: Target, chains: int, accept: float, generator: Generator) -> Adapted:
+def adapt(
+    target: Target,
+    chains: int,
+    accept: float,
+    generator: Generator,
+    progress: Progress = silent,
+) -> Adapted:
     """Find the frame, the step size and the length.
 
     Args:
@@ -64,6 +72,7 @@ def adapt(target: Target, chains: int, accept: float, generator: Generator) -> A
         chains: how many.
         accept: acceptance probability that the step size is adapted to.
         generator: the only source of randomness.
+        progress: told the share of the windows that is done.
 
     Raises:
         ValueError: if the density is finite at too few points to start from.
@@ -72,11 +81,16 @@ def adapt(target: Target, chains: int, accept: float, generator: Generator) -> A
     frame = Frame(
         torch.zeros(target.dim, dtype=torch.float64), torch.eye(target.dim, dtype=torch.float64)
     )
-    step = 0.1
+    step, done = 0.1, 0
     for window in windows():
         if window == WINDOWS[-1]:
             walkers = _spread(walkers, frame)
-        draws, step = _settle(walkers, frame, step, window, accept)
+
+        def tell(walked: int, before: int = done) -> None:
+            progress("batched HMC: adapting", (before + walked) / sum(windows()))
+
+        draws, step = _settle(walkers, frame, step, window, accept, tell)
+        done += window
         frame, step = (
             frame_of(draws, dense=target.dim <= DENSE),
             min(step, 0.5) if window == WINDOWS[0] else step,
@@ -95,12 +109,18 @@ def random_count(length: int, generator: Generator) -> int:
 
 
 def _settle(
-    walkers: Walkers, frame: Frame, step: float, window: int, accept: float
+    walkers: Walkers,
+    frame: Frame,
+    step: float,
+    window: int,
+    accept: float,
+    tell: Callable[[int], None],
 ) -> tuple[Tensor, float]:
     """Walk for a window; the draws of its later half [n, D] and the median step size there."""
     log_steps = torch.full((len(walkers.z),), math.log(step), dtype=torch.float64)
     total, kept = torch.zeros_like(log_steps), []
     for i in range(window):
+        tell(i)
         length = max(1, min(MOST_EARLY, math.ceil(LENGTHS[1] / float(log_steps.median().exp()))))
         moved = walkers.trajectory(frame, log_steps.exp(), random_count(length, walkers.generator))
         late = 2 * i >= window

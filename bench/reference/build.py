@@ -13,12 +13,14 @@ from torch import Generator, Tensor
 from bench.errors import UserError
 from bench.fitting.target import CountedTarget
 from bench.plugins.spec import Spec
-from bench.reference.agreement import Sample, compare, shares
+from bench.reference.adapt import DENSE
+from bench.reference.agreement import ENOUGH, Sample, compare, shares
 from bench.reference.bridge import LogZ, log_z
 from bench.reference.careful import careful, wants_care
 from bench.reference.certificate import certificate
-from bench.reference.health import mixing, second_mixing, trajectories
-from bench.reference.limits import Check, below
+from bench.reference.health import R_HAT, mixing, second_mixing, trajectories
+from bench.reference.hmc import frame_of
+from bench.reference.limits import ROUTES_AGREE, Check, below
 from bench.reference.routes import Plan, batched, nuts
 from bench.reference.run import Made, Progress, Run, silent
 from bench.reference.stein import stein
@@ -28,6 +30,7 @@ from problems.parts.stored import UncertifiedError, draws_hash, files, stem_of
 
 LOG_Z_STDERR = 0.05  # nats
 LOG_Z_APART = 4.0  # standard errors between the halves of the bridge, or from an exact log Z
+SPARE = 2.0  # multiple of the effective draws asked for at which the second route may end early
 EXACT_DRAWS = 100_000  # of an exact truth that the reference is held against
 
 
@@ -82,11 +85,21 @@ def _made(problem: Problem, seed: int, progress: Progress, plan: Plan) -> Made:
     draws = _kept(run, plan)
     checks = [*mixing(run, draws), *trajectories(run), _stein(problem, draws)]
     _require(problem, checks, "\n  (The second route was not run.)")
-    other = careful(lambda plan: nuts(problem, plan, _seed(problem, seed, "nuts"), progress), plan)
+    frame = frame_of(run.chains.flatten(0, 1), dense=problem.dim <= DENSE)
+
+    def second(plan: Plan) -> Run:
+        source = _seed(problem, seed, "nuts")
+
+        def enough(other: Run) -> bool:
+            return _enough(problem, run, other)
+
+        return nuts(problem, plan, source, progress, frame, enough)
+
+    other = careful(second, plan)
     progress("comparing", 0.0)
     checks += [second_mixing(other, problem.modes), *trajectories(other)]
     checks += compare(
-        "agreement of the routes",
+        ROUTES_AGREE,
         Sample(run.chains),
         Sample(other.chains),
         problem.coordinates,
@@ -119,6 +132,18 @@ def _first(problem: Problem, plan: Plan, seed: int, progress: Progress) -> Run:
         return wants_care(run, plan) or _passed(mixing(run, _kept(run, plan)))
 
     return batched(problem, plan, _seed(problem, seed, "hmc"), good, progress)
+
+
+def _enough(problem: Problem, run: Run, other: Run) -> bool:
+    """Whether the second route is long enough to be compared, with room to spare; whether the two
+    agree is not asked, which would choose among runs.
+    """
+    if not second_mixing(other, problem.modes, R_HAT - 0.5 * (R_HAT - 1)).met:
+        return False
+    compared = compare(
+        "", Sample(run.chains), Sample(other.chains), problem.coordinates, problem.modes
+    )
+    return all(check.figure >= SPARE * ENOUGH for check in compared[1:])
 
 
 def _kept(run: Run, plan: Plan) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,18 @@ import torch
 from torch import Tensor
 
 from bench.reference.agreement import within
-from bench.reference.limits import Check, above, below
+from bench.reference.groups import UNMIXED, groups
+from bench.reference.limits import (
+    BULK_ESS,
+    ENERGY,
+    SHARE_DIVERGENT,
+    SPLIT_R_HAT,
+    TAIL_ESS,
+    Check,
+    above,
+    below,
+    of_route,
+)
 from bench.reference.run import Run
 from problems.base import Modes
 
@@ -29,8 +41,8 @@ def mixing(run: Run, stored: Tensor) -> list[Check]:
     memory = float(_lag_one(torch.cat([stored, stored.square()], -1)).max())
     return [
         _r_hat(run.route, chains),
-        above(f"{run.route}: bulk ESS", _ess(chains, method="bulk"), ESS),
-        above(f"{run.route}: tail ESS", _ess(chains, method="tail", prob=(0.05, 0.95)), ESS),
+        above(of_route(run.route, BULK_ESS), _ess(chains, method="bulk"), ESS),
+        above(of_route(run.route, TAIL_ESS), _ess(chains, method="tail", prob=(0.05, 0.95)), ESS),
         below("stored draws: autocorrelation", memory, REMEMBERED, "of a coordinate or its square"),
     ]
 
@@ -42,14 +54,17 @@ def trajectories(run: Run) -> list[Check]:
         note += (
             f"; before, with larger steps, {before['divergences']:,} of {before['transitions']:,}"
         )
+    energy = "the least over the chains"
+    if math.isnan(run.e_fmi):
+        energy = "the energy of a chain does not vary, or is not finite: it never moved"
     return [
         below(
-            f"{run.route}: share of divergent transitions",
+            of_route(run.route, SHARE_DIVERGENT),
             run.divergences / run.transitions,
             DIVERGENT,
             note,
         ),
-        above(f"{run.route}: E-FMI", run.e_fmi, E_FMI, "the least over the chains"),
+        above(of_route(run.route, ENERGY), run.e_fmi, E_FMI, energy),
     ]
 
 
@@ -58,21 +73,24 @@ def diverges(run: Run) -> bool:
     return run.divergences >= DIVERGENT * run.transitions
 
 
-def second_mixing(run: Run, modes: Modes | None) -> Check:
+def second_mixing(run: Run, modes: Modes | None, limit: float = R_HAT) -> Check:
     """Of the run that is only compared: split R-hat, within the named modes, for it may change
     modes too seldom.
     """
-    return _r_hat(run.route, within(run.chains, modes), " within modes" if modes else "")
+    return _r_hat(run.route, within(run.chains, modes), " within modes" if modes else "", limit)
 
 
-def _r_hat(route: str, chains: Tensor, where: str = "") -> Check:
+def _r_hat(route: str, chains: Tensor, where: str = "", limit: float = R_HAT) -> Check:
     """Split, rank-normalised R-hat, the largest over the coordinates and their squares."""
     both = torch.cat([chains, chains.square()], -1).numpy()
     with np.errstate(
         divide="ignore", invalid="ignore"
     ):  # a chain that never moves: NaN, which meets no limit
         figure = float(_arviz().rhat(both, chain_axis=0, draw_axis=1).max())
-    return below(f"{route}: split R-hat{where}", figure, R_HAT, "of a coordinate or its square")
+    note = "of a coordinate or its square"
+    if not figure < limit:
+        note += f"; {groups(chains) or UNMIXED}"
+    return below(of_route(route, SPLIT_R_HAT + where), figure, limit, note)
 
 
 def _ess(chains: Tensor, **kind: Any) -> float:

@@ -6,6 +6,10 @@ import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
+# what the certificate calls its figures, those of a route after the name of the route
+SPLIT_R_HAT, BULK_ESS, TAIL_ESS = "split R-hat", "bulk ESS", "tail ESS"
+SHARE_DIVERGENT, ENERGY = "share of divergent transitions", "E-FMI"
+ROUTES_AGREE = "agreement of the routes"
 FAMILY = 0.001  # chance that a sound reference fails one of the comparisons that are made together
 
 
@@ -28,9 +32,17 @@ class Check:
     note: str = ""
 
     def __str__(self) -> str:
-        return f"{self.name} is {self.figure:.4g}, expected {self.limit}" + (
+        found = f"is {self.figure:.4g}"
+        if math.isnan(self.figure):
+            found = "could not be computed"
+        return f"{self.name} {found}, expected {self.limit}" + (
             f" ({self.note})" if self.note else ""
         )
+
+
+def of_route(route: str, figure: str) -> str:
+    """The name of a check of one route's chains."""
+    return f"{route}: {figure}"
 
 
 def below(name: str, figure: float, limit: float, note: str = "") -> Check:

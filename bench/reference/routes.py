@@ -5,7 +5,7 @@ code with it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,14 @@ from torch import Generator, Tensor
 from bench.fitting.target import CountedTarget
 from bench.plugins import spec
 from bench.reference.adapt import Adapted, adapt, random_count, windows
-from bench.reference.hmc import DIVERGENT, JITTER
+from bench.reference.framed import Framed
+from bench.reference.hmc import DIVERGENT, JITTER, Frame
 from bench.reference.run import Progress, Run
 from methods.base import Budget, Draws
 from problems.base import Problem
+
+LOOKS = 4  # at the second route, evenly spaced: it ends at the first that finds it good
+WIDE = 4.0  # its starts are uniform on (-WIDE, WIDE) in the frame
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,7 @@ def batched(
         CountedTarget(problem),
         Generator().manual_seed(seed),
     )
-    progress("batched HMC: adapting", 0.0)
-    ready = adapt(target, plan.chains, plan.target_accept, generator)
+    ready = adapt(target, plan.chains, plan.target_accept, generator, progress)
     every, spent = 1, 0
     while True:
         run = _attempt(ready, plan, every, target, started, progress)
@@ -165,8 +168,23 @@ class _Energies:
         return float((self._jumps / (self._squares - self._sum.square() / self._count)).min())
 
 
-def nuts(problem: Problem, plan: Plan, seed: int, progress: Progress) -> Run:
-    """Pyro's NUTS, driven draw by draw.
+def nuts(
+    problem: Problem,
+    plan: Plan,
+    seed: int,
+    progress: Progress,
+    frame: Frame | None = None,
+    good: Callable[[Run], bool] = lambda run: False,
+) -> Run:
+    """Pyro's NUTS, driven draw by draw, until its run is good.
+
+    In a frame in which the posterior is round its trajectories take a few steps; in raw coordinates
+    on scales far apart, or tied to each other, they take hundreds, and the warm-up hours. The frame
+    decides nothing but the coordinates: each chain starts wide of what it shows.
+
+    Args:
+        frame: of the coordinates to walk in; None for those of the problem.
+        good: whether a run of a quarter, a half or three quarters of the draws will do.
 
     Raises:
         ValueError: if no starting point has a finite density.
@@ -176,18 +194,31 @@ def nuts(problem: Problem, plan: Plan, seed: int, progress: Progress) -> Run:
         "warmup": plan.nuts_warmup,
         "draws": plan.nuts_draws,
         "target_accept": plan.target_accept,
+        **({"radius": WIDE} if frame else {}),
     }
     started, target = time.perf_counter(), CountedTarget(problem)
+    unit = torch.eye(problem.dim, dtype=torch.float64)
+    framed = Framed(target, frame or Frame(torch.zeros(problem.dim, dtype=torch.float64), unit))
     method = spec.make("methods", "pyro-nuts", settings).build()
     settings["max_tree_depth"] = method.max_tree_depth
-    steps: Iterator[Draws] = method.run(target, Budget(), Generator().manual_seed(seed))
+    steps: Iterator[Draws] = method.run(framed, Budget(), Generator().manual_seed(seed))
     total = plan.nuts_warmup + plan.nuts_draws
-    for i, latest in enumerate(steps):
-        draws = latest
-        if i % 20 == 0:
-            progress(f"Pyro NUTS: {plan.nuts_chains} chains of {total:,} draws", i / total)
+    looks = [plan.nuts_warmup + share * plan.nuts_draws // LOOKS for share in range(1, LOOKS)]
+    for done, draws in enumerate(steps, start=1):
+        if done % 20 == 1:
+            progress(f"Pyro NUTS: {plan.nuts_chains} chains of {total:,} draws", done / total)
+        early = done in looks and done >= 2 * plan.nuts_warmup
+        if done == total or early:
+            run = _nuts_run(framed, draws, settings, started)
+            if done == total or good(run):
+                return run
+    raise RuntimeError("Pyro NUTS ended before its last draw.")
+
+
+def _nuts_run(framed: Framed, draws: Draws, settings: Mapping[str, Any], started: float) -> Run:
+    """The run so far, its chains in the coordinates of the problem."""
     found = dict(draws.diagnostics)
-    transitions = plan.nuts_chains * plan.nuts_draws
+    chains, count = draws.chains.shape[:2]
     adapted = {
         name: found[name] for name in ("step_size", "accept_rate", "steps_per_draw", "cut_short")
     }
@@ -195,11 +226,11 @@ def nuts(problem: Problem, plan: Plan, seed: int, progress: Progress) -> Run:
     divergences = int(found["divergences"])
     return Run(
         "pyro-nuts",
-        draws.chains,
-        transitions,
+        framed.restore(draws.chains),
+        chains * count,
         divergences,
         found["e_fmi"],
-        settings | adapted,
-        target.gradients,
+        {**settings, "draws": count, **adapted},
+        framed.target.gradients,
         seconds,
     )

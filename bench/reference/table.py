@@ -6,6 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.reference.limits import (
+    BULK_ESS,
+    ENERGY,
+    ROUTES_AGREE,
+    SHARE_DIVERGENT,
+    SPLIT_R_HAT,
+    TAIL_ESS,
+    of_route,
+)
 from problems.parts.stored import UncertifiedError, draws_fault, files, read, seal_fault
 
 
@@ -63,20 +72,20 @@ def stems(folder: Path) -> list[str]:
 
 
 def _line(name: str, said: Any) -> Line:
-    route = said["sampler"]["route"]
     figures = {check["name"]: check["figure"] for check in said["checks"]}
+    route = said["sampler"]["route"]
     return Line(
-        name,
-        said["draws"]["dim"],
-        said["draws"]["count"],
-        said["log_z"]["value"],
-        said["log_z"]["stderr"],
-        figures[f"{route}: split R-hat"],
-        figures[f"{route}: bulk ESS"],
-        figures[f"{route}: tail ESS"],
-        figures[f"{route}: share of divergent transitions"],
-        figures[f"{route}: E-FMI"],
-        figures["agreement of the routes"],
-        route,
-        said["made"]["date"],
+        name=name,
+        dim=said["draws"]["dim"],
+        draws=said["draws"]["count"],
+        log_z=said["log_z"]["value"],
+        log_z_stderr=said["log_z"]["stderr"],
+        r_hat=figures[of_route(route, SPLIT_R_HAT)],
+        ess_bulk=figures[of_route(route, BULK_ESS)],
+        ess_tail=figures[of_route(route, TAIL_ESS)],
+        divergent=figures[of_route(route, SHARE_DIVERGENT)],
+        e_fmi=figures[of_route(route, ENERGY)],
+        agreement=figures[ROUTES_AGREE],
+        sampler=route,
+        date=said["made"]["date"],
     )

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Generator
 
 from bench.checks.finding import Finding
 from bench.errors import PluginError, UserError
 from bench.fitting.target import CountedTarget
 from bench.plugins import registry, spec
+from bench.reference.bridge import log_z
 from bench.reference.limits import below, together
 from bench.reference.stein import stein
 from bench.reference.table import stems
@@ -38,6 +40,9 @@ from problems.parts.stored import (
     stem_of,
 )
 
+HALVES = 2  # of the draws, which bridge sampling treats as chains
+LOG_Z_APART = 4.5  # standard errors between the certified log Z and the one found anew
+ROUNDING = 1e-9  # nats; where both errors vanish, as for a Gaussian
 BESIDE_EXACT = (
     "banana",
     "copula",
@@ -235,6 +240,23 @@ def _stein(subject: Subject) -> str:
     return "" if check.met else str(check)
 
 
+def _log_z(subject: Subject) -> str:
+    """Bridge sampling anew, from the stored draws: any half of them is as good as the other."""
+    stored, problem = subject.stored, subject.problem
+    if problem.dim != stored.draws.shape[1]:
+        raise _InapplicableError("the draws are not of this problem")
+    said = stored.certificate["log_z"]
+    draws = stored.draws[: len(stored.draws) // HALVES * HALVES].reshape(HALVES, -1, problem.dim)
+    try:
+        found = log_z(draws, problem.log_density, Generator().manual_seed(0))
+    except ArithmeticError as error:
+        return str(error)
+    away = abs(found.value - said["value"]) / math.hypot(found.stderr, said["stderr"], ROUNDING)
+    note = f"standard errors; certified {said['value']:.4f}, found {found.value:.4f}"
+    check = below("distance from the certified log Z", away, LOG_Z_APART, note)
+    return "" if check.met else str(check)
+
+
 CHECKS: tuple[tuple[str, str, Callable[[Subject], str], str], ...] = (
     (
         "certificate",
@@ -250,5 +272,6 @@ CHECKS: tuple[tuple[str, str, Callable[[Subject], str], str], ...] = (
     ),
     ("density", "at the fixed points it is the one that was certified", _density, UNDO),
     ("moments", "mean and sd of the draws are those of the run they come from", _moments, RESTORE),
+    ("log Z", "bridge sampling from the stored draws finds the one certified", _log_z, RESTORE),
     ("Stein identities", "the draws follow the density's own gradient", _stein, RESTORE),
 )

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from problems.base import Problem, Reference
+from problems.parts.certified import missing
 
 SHIPPED = Path(__file__).parents[1] / "references"
 OWN = Path("references")  # where a user's own are kept, beside the results
@@ -189,11 +190,16 @@ def stem_of(problem: Problem) -> str:
 def build_command(problem: Problem) -> str:
     """The command that makes the reference of a problem, as a shell takes it.
 
-    A problem whose name is a field is one of many that functions make, and none of them can be told
-    from it.
+    A problem whose name is a field is one of many that functions make: it is named by the function
+    where that is known (``made_by``), else the function is left open.
     """
+    problem = getattr(problem, "made_by", problem)
     if any(field.name == "name" for field in _fields(problem)):
-        return "postbench reference build FILE.py:FUNCTION"
+        model = getattr(problem, "model", None)  # of a stranger's library: its file is known
+        module = sys.modules.get(getattr(model, "__module__", ""))
+        path = getattr(module, "__file__", None)
+        place = shlex.quote(os.path.relpath(path)) if path else "FILE.py"
+        return f"postbench reference build {place}:FUNCTION"
     kind = type(problem)
     file = getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
     # if not, it was loaded by its path
@@ -268,6 +274,8 @@ def seal_fault(stored: Stored) -> str:
             f"the certificate has the format {stored.certificate.get('format')}, and this version"
             f" reads {FORMAT}"
         )
+    if lacking := missing(stored.certificate):
+        return lacking
     failed = [check["name"] for check in stored.certificate["checks"] if not check["met"]]
     return f"it did not pass: {', '.join(failed)}" if failed else ""
 
