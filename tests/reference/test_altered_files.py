@@ -19,6 +19,7 @@ from bench.reference.verify import absent, verify
 from problems.base import Problem
 from problems.eight_schools import EightSchools
 from problems.parts import stored
+from problems.parts.certified import KEYS, missing
 from problems.parts.stored import SHIPPED, UncertifiedError, files, stem_of
 from tests.helpers.reference_parts import edit, replace_draws
 
@@ -58,11 +59,11 @@ HARMS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "the order": (lambda f: replace_draws(f, lambda u: u[::-1], certified=False), ["draws"]),
     "another law, hashed": (
         lambda f: replace_draws(f, _wide, certified=True),
-        ["density", "moments", "Stein identities"],
+        ["density", "moments", "log Z", "Stein identities"],
     ),
     "another joint, hashed": (
         lambda f: replace_draws(f, _tied, certified=True),
-        ["density", "Stein identities"],
+        ["density", "log Z", "Stein identities"],
     ),
     "the certificate": (
         lambda f: edit(f, lambda c: c["log_z"].update(value=0.0), sealed=False),
@@ -77,6 +78,19 @@ HARMS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
         ["density"],
     ),
     "the moments": (lambda f: edit(f, lambda c: c["moments"]["mean"].reverse()), ["moments"]),
+    "log Z, sealed anew": (
+        lambda f: edit(f, lambda c: c["log_z"].update(value=c["log_z"]["value"] + 0.1)),
+        ["log Z"],
+    ),
+    "an entry, sealed anew": (lambda f: edit(f, lambda c: c.pop("moments")), ["certificate"]),
+    "its draws' hash, sealed anew": (
+        lambda f: edit(f, lambda c: c["draws"].pop("sha256")),
+        ["certificate"],
+    ),
+    "a check without a name, sealed anew": (
+        lambda f: edit(f, lambda c: c["checks"][2].pop("name")),
+        ["certificate"],
+    ),
     "no draws": (lambda f: files("eight-schools", f)[0].unlink(), ["files"]),
     "no certificate": (lambda f: files("eight-schools", f)[1].unlink(), ["files"]),
     "broken draws": (lambda f: files("eight-schools", f)[0].write_bytes(b"PK\x03\x04"), ["files"]),
@@ -108,6 +122,26 @@ def test_each_harm_is_caught_and_named(harm: str, copy: Path) -> None:
     )
     relied_on = found & {"certificate", "draws"}
     assert {f.why.split()[1] for f in findings if f.outcome == "skipped"} <= relied_on
+
+
+def test_every_entry_that_is_read_is_missed_in_one_sentence(copy: Path) -> None:
+    content = json.loads(files("eight-schools", copy)[1].read_text())
+    assert missing(content) == ""
+    for path in KEYS:
+        *tables, last = path.split(".")
+        harmed = json.loads(json.dumps(content))
+        place = harmed
+        for name in tables:
+            place = place[name]
+        del place[last]
+        assert missing(harmed) == f"the certificate lacks {path}"
+    edit(copy, lambda c: c.pop("log_z"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(stored.VARIABLE, str(copy))
+        with pytest.raises(
+            UncertifiedError, match=r"lacks log_z.value, log_z.stderr .*; put both files back"
+        ):
+            stored.reference(EightSchools())
 
 
 @pytest.mark.parametrize("which", [0, 1])

@@ -76,7 +76,7 @@ def test_a_build_is_certified_stored_and_verified(built: Path) -> None:
     assert arguments | {"draws", "max_tree_depth"} <= set(content["second"])
     assert content["problem"]["settings"] == {"separation": 0.3}
     findings = list(verify(None, built.parent))
-    assert [f.outcome for f in findings if f.name.startswith(built.stem)] == ["pass"] * 6
+    assert [f.outcome for f in findings if f.name.startswith(built.stem)] == ["pass"] * 7
     (line,), harmed = table(built.parent)
     assert harmed == []
     assert (line.name, line.dim, line.draws) == ("mixture-2d-separation=0.3", 2, 10_000)
