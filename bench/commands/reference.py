@@ -67,13 +67,14 @@ def build_reference(name: str, seed: int, out: Path | None) -> None:
         TimeElapsedColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
+    quiet = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
         task: TaskID = bar.add_task("starting", total=1.0)
         lines = Lines(console)
 
         def told(stage: str, share: float) -> None:
             bar.update(task, description=stage, completed=share)
-            if not console.is_terminal:
+            if quiet:
                 lines.tell(stage, share)
 
         path = build(chosen, seed, out or folders()[0], told)
@@ -105,43 +106,6 @@ class Lines:
         if share > 0 and now > self._begun:
             line += f", {worded((now - self._begun) * (1 - share) / share)} left in it"
         self._console.print(terminal.words(line), soft_wrap=True)
-
-
-class Steps:
-    """How far the step of a build is, and when to say so where no bar can be drawn.
-
-    Args:
-        clock: seconds, of any origin.
-        every: seconds between two lines.
-    """
-
-    def __init__(
-        self, clock: Callable[[], float] = time.monotonic, every: float = LINE_EVERY
-    ) -> None:
-        self._clock, self._every = clock, every
-        self._stage, self._began, self._said = "", clock(), -math.inf
-
-    def left(self, stage: str, share: float) -> str:
-        """The time left of a step, judged by its pace so far; empty before there is one."""
-        now = self._clock()
-        if stage != self._stage:
-            self._stage, self._began, self._said = stage, now, -math.inf
-        gone = now - self._began
-        if share < SOONEST or gone < 1:
-            return ""
-        return f"about {duration(gone * (1 - share) / share)} left of this step"
-
-    def due(self) -> bool:
-        """Whether a line should be written now: at the start of a step and now and then after."""
-        if self._clock() - self._said < self._every:
-            return False
-        self._said = self._clock()
-        return True
-
-
-def duration(seconds: float) -> str:
-    """Seconds up to two minutes, then minutes."""
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def verify_references(names: Sequence[str], folder: Path | None) -> bool:

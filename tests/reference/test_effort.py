@@ -12,7 +12,6 @@ from rich.console import Console
 from torch import Tensor
 
 from bench.commands import reference as command
-from bench.commands.reference import Steps, duration
 from bench.plugins.delegate import from_function
 from bench.reference.groups import groups
 from bench.reference.health import mixing, trajectories
@@ -112,21 +111,6 @@ def test_nan_is_never_printed_in_a_refusal() -> None:
     assert str(below("x", math.nan, 1.0)) == "x could not be computed, expected < 1"
 
 
-def test_the_time_left_of_a_step_follows_its_pace() -> None:
-    now = [0.0]
-    steps = Steps(lambda: now[0], every=10.0)
-    assert steps.left("a", 0.0) == ""
-    assert steps.due()
-    now[0] = 5.0
-    assert not steps.due()
-    assert steps.left("a", 0.25) == "about 15 s left of this step"
-    now[0] = 10.0
-    assert steps.due()
-    assert steps.left("b", 0.0) == ""
-    assert steps.due()  # a new step is told at once
-    assert duration(400) == "7 min"
-
-
 def test_a_build_into_a_pipe_writes_a_line_now_and_then(
     monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
@@ -144,8 +128,8 @@ def test_a_build_into_a_pipe_writes_a_line_now_and_then(
     monkeypatch.setattr(command, "build", build)
     command.build_reference("mixture-2d", 0, None)
     assert out.getvalue().splitlines() == [
-        "Pyro NUTS: 4 chains: 0%",
-        "storing: 100%",
+        "Pyro NUTS: 4 chains, 0% of this step",
+        "storing, 100% of this step",
         "Certified: there",
     ]
 
