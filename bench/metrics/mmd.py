@@ -150,7 +150,7 @@ def _summed(x: Tensor, y: Tensor, *, same: bool) -> Pairs:
 
 
 def _sum_of_squares(kernel: Tensor) -> float:
-    return float(torch.linalg.vector_norm(kernel)) ** 2
+    return float(torch.linalg.vector_norm(kernel, dtype=torch.float64)) ** 2
 
 
 def _within(x: Tensor, memory: int) -> Pairs:

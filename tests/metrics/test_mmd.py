@@ -16,6 +16,9 @@ from bench.metrics.mmd import Mmd, mmd
 from tests.helpers import metric_cases as cases
 from tests.helpers.metric_cases import SIGMAS, StandardNormal, compare, found, within
 
+# of sums of a few hundred kernels, each worked out in single precision
+SINGLE = {"rtol": 2e-6, "atol": 1e-6}
+
 
 def closed_form(q: cases.Gaussian, p: cases.Gaussian, bandwidth: float) -> float:
     """MMD^2 of two Gaussians: every expectation of the kernel is a Gaussian integral."""
@@ -70,9 +73,19 @@ def test_blocks_agree_with_the_whole_matrix() -> None:
     x, y = cases.normal(cases.rng(0), 700, 3), cases.normal(cases.rng(1), 500, 3) + 0.3
     kernel = torch.exp(-0.5 * torch.cdist(x, y).square())
     pairs = module._between(x, y)
-    torch.testing.assert_close(pairs.rows, kernel.sum(1))
-    torch.testing.assert_close(pairs.columns, kernel.sum(0))
-    assert pairs.squares == pytest.approx(float(kernel.square().sum()))
+    torch.testing.assert_close(pairs.rows, kernel.sum(1), **SINGLE)
+    torch.testing.assert_close(pairs.columns, kernel.sum(0), **SINGLE)
+    assert pairs.squares == pytest.approx(float(kernel.square().sum()), rel=SINGLE["rtol"])
+    assert pairs.mean == pytest.approx(float(kernel.mean()), abs=1e-7)
+
+
+def test_draws_far_out_are_compared_in_double_precision() -> None:
+    x, y = (1000 * cases.normal(cases.rng(seed), 300, 3) for seed in (0, 1))
+    x[:100] = x[0] + cases.normal(cases.rng(2), 100, 3)  # near each other, and far from the rest
+    pairs = module._within(x, 0)
+    kernel = torch.exp(-0.5 * torch.cdist(x, x).square()).fill_diagonal_(0.0)
+    torch.testing.assert_close(pairs.rows, kernel.sum(1), rtol=1e-6, atol=1e-6)
+    assert float(module._between(x, y).rows.max()) < 1e-6
 
 
 @pytest.mark.parametrize("memory", [0, 1, 7])
@@ -82,9 +95,9 @@ def test_pairs_of_one_walk_are_left_out(memory: int) -> None:
     apart = (at[:, None] - at).abs() > memory
     kernel = torch.exp(-0.5 * torch.cdist(x, x).square()) * apart
     pairs = module._within(x, memory)
-    torch.testing.assert_close(pairs.rows, kernel.sum(1))
+    torch.testing.assert_close(pairs.rows, kernel.sum(1), **SINGLE)
     torch.testing.assert_close(pairs.counts, apart.double().sum(1))
-    assert pairs.squares == pytest.approx(float(kernel.square().sum()))
+    assert pairs.squares == pytest.approx(float(kernel.square().sum()), rel=SINGLE["rtol"])
 
 
 def test_correlated_chains_read_zero_and_claim_less() -> None:
@@ -98,4 +111,4 @@ def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = cases.normal(cases.rng(0), 700, 3), cases.normal(cases.rng(1), 500, 3) + 0.3
     whole = found(mmd(x, y))
     monkeypatch.setattr(module, "BLOCK", 37)
-    assert found(mmd(x, y)).value == pytest.approx(whole.value, rel=1e-9)
+    assert found(mmd(x, y)).value == pytest.approx(whole.value, abs=1e-6)
