@@ -12,6 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import ClassVar, Protocol
 
 import torch
@@ -84,7 +85,12 @@ class Budget:
 
 
 class Approximation(ABC):
-    """What a method makes of a posterior. It must not change after it was yielded."""
+    """What a method makes of a posterior. It must not change after it was yielded.
+
+    ``diagnostics`` are figures by name that the method has to say of it; most have none.
+    """
+
+    diagnostics: Mapping[str, float] = MappingProxyType({})
 
     @abstractmethod
     def sample(self, n: int, generator: Generator) -> Tensor:

@@ -113,6 +113,9 @@ SPARE = ("sd_error", "gradients", "mean_error", "fit_seconds")
 ROUTES = ("kl_lower", "kl_upper", "kl_classifier", "kl_knn", "elbo_gap")
 WEIGHTS = ("elbo", "log_z_error", "log_z_error_reverse", "importance_ess", "psis_khat")
 DIAGNOSTICS = {
+    "gap": Measure(
+        "Gap", "Nats to the nearest best Gaussian, estimated on draws it was not fitted to.", None
+    ),
     "r_hat": Measure(
         "Split R-hat",
         "Agreement of the chains; above 1.01 they have not found the same distribution.",

@@ -18,7 +18,7 @@ from bench.running.matrix import Cell
 from bench.running.measure import Measuring, generator
 from bench.store import Status
 from bench.store.draws import DrawsFolder
-from methods.base import Draws, Method
+from methods.base import Approximation, Method
 from problems.base import Problem
 
 PATIENCE = 1.0  # seconds past its limit after which a method is interrupted wherever it is
@@ -112,15 +112,15 @@ class _Cell:
         with surroundings.lent(self._own):
             for row in self._measuring.rows(checkpoint):
                 self.emit(Measured((row,)))
-            if checkpoint.final and isinstance(checkpoint.approximation, Draws):
+            if checkpoint.final:
                 self._diagnose(checkpoint.approximation)
 
-    def _diagnose(self, draws: Draws) -> None:
+    def _diagnose(self, approximation: Approximation) -> None:
         """Keep what the method says of itself."""
         assert self._measuring is not None
         self._tell("reading the diagnostics")
         try:
-            self._diagnostics, left_out = figures(draws.diagnostics)
+            self._diagnostics, left_out = figures(approximation.diagnostics)
         except Exception as error:
             left_out = [worded(error)]
         if left_out:

@@ -219,3 +219,9 @@ def test_a_fit_that_overfits_its_draws_says_how_much_is_missing(seed: int) -> No
     missing = problem.divergence(coarse) - problem.least()
     assert missing > 0.03
     assert 0.6 * missing < coarse.diagnostics["gap"] < 1.4 * missing
+
+
+def test_a_run_keeps_the_gap() -> None:
+    """The worker hands on what any approximation says of itself, not chains alone."""
+    assert Gaussian(torch.zeros(1), torch.ones(1)).diagnostics == {}
+    assert fit(Regression([1.0]), 0, starts=1)[0].diagnostics.keys() == {"gap"}
