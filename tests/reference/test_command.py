@@ -35,13 +35,13 @@ def test_each_place_is_named_above_what_was_found_there(
     printed = capsys.readouterr().out
     lines = printed.splitlines()
     assert lines[0] == f"{own}:"
-    assert lines.index(f"{SHIPPED}:") == 7
+    assert lines.index(f"{SHIPPED}:") == 8
     (fault,) = [line for line in lines if "fail " in line]
     assert fault.startswith(
         "  fail    horseshoe: certificate: the certificate was changed after it was sealed; put"
         " both"
     )
-    assert lines[-1] == f"{6 * len(stems(SHIPPED)) + 1} passed, 1 failed"
+    assert lines[-1] == f"{7 * len(stems(SHIPPED)) + 1} passed, 1 failed"
 
 
 def test_a_name_is_looked_for_where_it_is(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
