@@ -79,6 +79,7 @@ class GaussianVB(Method):
         require(self, "tolerance", 0 < self.tolerance < math.inf, "be positive and finite")
 
     def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Gaussian]:
+        """Yield the best Gaussian so far after every step; the last one says what gap is left."""
         # Sobol points are even in powers of two
         draws = 1 << (max(self.draws, 4 * target.dim) - 1).bit_length()
         loss = Loss(target, normals(draws, target.dim, generator))

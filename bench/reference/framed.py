@@ -24,7 +24,7 @@ class Framed:
         return self.target.dim
 
     def restore(self, u: Tensor) -> Tensor:
-        """[..., D] -> z, [..., D]."""
+        """Coordinates of the problem: u, [..., D] -> z, [..., D]."""
         return self.frame.loc + self.frame.move(u)
 
     def explain(self, u: Tensor) -> str:
@@ -32,10 +32,10 @@ class Framed:
         return self.target.explain(self.restore(u))
 
     def log_density(self, u: Tensor) -> Tensor:
-        """[..., D] -> [...]."""
+        """Log density at u, up to a constant, differentiable: [..., D] -> [...]."""
         return self.target.log_density(self.restore(u))
 
     def value_and_grad(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """[..., D] -> [...], [..., D]."""
+        """Log density at u and its gradient by u: [..., D] -> [...], [..., D]."""
         value, gradient = self.target.value_and_grad(self.restore(u))
         return value, self.frame.pull(gradient)
