@@ -59,7 +59,7 @@ def test_code_decides_which_trials_count() -> None:
     assert len(fingerprint()) == 12
 
 
-def test_rulers_in_other_units_have_a_table_of_their_own() -> None:
+def test_metrics_in_other_units_have_a_table_of_their_own() -> None:
     kl = Row(
         "pair",
         2,
@@ -80,7 +80,7 @@ def test_rulers_in_other_units_have_a_table_of_their_own() -> None:
     )
     text = markdown([kl, replace(kl, estimator="share", quantity="coverage", truth=0.25)])
     assert "### KL from draws, nats, n = 1,000\n\n| pair | d | truth | ruler |" in text
-    assert "### Other rulers, from draws, n = 1,000\n\n| pair | d | share |" in text
+    assert "### Other metrics, from draws, n = 1,000\n\n| pair | d | share |" in text
     assert "| 0.25: +0.100 ± 0.100, 100%" in text
 
 
