@@ -10,15 +10,15 @@ from typing import Any
 from bench.errors import unknown
 from bench.store import Store
 from reports import tables
-from reports.figures import NOT_DRAWN, pictures
 from reports.glossary import DIAGNOSTICS, Measure, in_order
 from reports.guarded import guarded
 from reports.overview import overview
+from reports.pictures.figures import NOT_DRAWN, pictures
+from reports.pictures.style import Look, Picture, looks, svg
 from reports.readings import FLOOR
 from reports.remarks import judged_by
 from reports.results import Results, summarise
 from reports.sheet import Table
-from reports.style import Look, Picture, looks, svg
 from reports.verdict import Verdict
 
 # panels, one for each method on each problem, beyond which only the problems asked for are drawn

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.store import Store
-from reports.density import Array
+from reports.pictures.density import Array
 
 Made = TypeVar("Made")
 Other = TypeVar("Other")

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from reports.style import FAINT, WIDTH, Look, wrapped
+from reports.pictures.style import FAINT, WIDTH, Look, wrapped
 
 
 @dataclass(frozen=True, eq=False)

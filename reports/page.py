@@ -12,6 +12,7 @@ import jinja2
 
 from bench.store import Store
 from reports.content import Content, Drawn, content
+from reports.pictures.style import data_uri
 from reports.reading import HOW_TO_READ, MORE_EXACTLY
 from reports.results import Results
 from reports.sheet import (
@@ -24,7 +25,6 @@ from reports.sheet import (
     escaped,
     symbols,
 )
-from reports.style import data_uri
 from reports.verdict import Verdict
 
 

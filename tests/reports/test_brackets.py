@@ -14,14 +14,14 @@ from rich.console import Console
 
 from bench.store import CellRecord, Row, Store
 from reports import numbers, page, tables
-from reports.costs import MARKERS, costs
 from reports.entries import entry, shown
-from reports.figures import pictures
 from reports.intervals import BRACKET, Figure, combine
 from reports.overview import overview
+from reports.pictures.costs import MARKERS, costs
+from reports.pictures.figures import pictures
+from reports.pictures.style import looks
 from reports.ranking import Ruler, Verdict, rank
 from reports.results import Results, summarise
-from reports.style import looks
 from reports.verdict import verdict
 from tests.helpers.figures import WORDS, bracket, figure
 

@@ -10,11 +10,11 @@ import pytest
 from matplotlib import _pylab_helpers
 
 from bench.store import CellRecord, Row, Store
-from reports.costs import costs
-from reports.figures import pictures
+from reports.pictures.costs import costs
+from reports.pictures.figures import pictures
+from reports.pictures.style import PALETTE, looks
 from reports.readings import FLOOR
 from reports.results import Results, summarise
-from reports.style import PALETTE, looks
 from tests.helpers.synthetic_store import build
 
 

@@ -15,16 +15,16 @@ from rich.console import Console
 
 from bench.store import CellRecord, Row, Store
 from reports import page, tables
-from reports.costs import BAND, NO_BAND, costs
 from reports.entries import entry
-from reports.figures import pictures
 from reports.intervals import BRACKET, Figure, combine, deviation, floor, loss
 from reports.overview import overview
+from reports.pictures.costs import BAND, NO_BAND, costs
+from reports.pictures.figures import pictures
+from reports.pictures.style import looks
 from reports.ranking import Ruler, Verdict, rank
 from reports.readings import FLOOR
 from reports.results import Results, ordered, summarise
 from reports.sheet import Table
-from reports.style import looks
 from reports.verdict import verdict
 from tests.helpers.figures import WORDS, figure
 from tests.helpers.synthetic_store import build

@@ -15,7 +15,7 @@ from rich.console import Console
 import reports
 from bench.store import Store
 from reports import frame, page, tables
-from reports.figures import pictures
+from reports.pictures.figures import pictures
 from reports.results import summarise
 from tests.helpers.synthetic_store import build
 

@@ -17,8 +17,8 @@ from rich.console import Console
 
 from bench.store import CellRecord, Row, Store
 from reports import page, tables
-from reports.figures import NOT_DRAWN, pictures
 from reports.guarded import guarded
+from reports.pictures.figures import NOT_DRAWN, pictures
 from reports.readings import FLOOR
 from reports.results import summarise
 from tests.helpers.figures import WORDS

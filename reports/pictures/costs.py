@@ -18,9 +18,9 @@ from reports.entries import shown
 from reports.intervals import BRACKET
 from reports.intervals import Figure as Interval
 from reports.layout import Grid, Legend
+from reports.pictures.style import TRUTH, WIDTH, Look
 from reports.readings import FLOOR, Key
 from reports.results import Results, ordered
-from reports.style import TRUTH, WIDTH, Look
 
 MARKERS = {"exact": "o", "lower bound": "^", "upper bound": "v", "estimate": "D", BRACKET: "s"}
 COSTS = (

@@ -12,16 +12,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.store import Store
-from reports import density
-from reports.density import Array, Window
 from reports.entries import shown
 from reports.guarded import finite_draws
 from reports.intervals import combine
 from reports.layout import Grid, Legend
+from reports.pictures import density
+from reports.pictures.density import Array, Window
+from reports.pictures.style import FAINT, TRUTH, WIDTH, Look, wrapped
 from reports.readings import FLOOR
 from reports.results import Results, ordered
 from reports.sheet import floored
-from reports.style import FAINT, TRUTH, WIDTH, Look, wrapped
 
 ACROSS = 5  # panels in a row
 PAIRS = 2  # pairs of coordinates shown where there are more than two

@@ -8,12 +8,19 @@ from collections.abc import Callable, Iterator, Mapping
 from matplotlib.figure import Figure
 
 from bench.store import Store
-from reports.costs import costs
 from reports.guarded import guarded
-from reports.posteriors import COORDINATES, Posterior, gather, marginals, pairs, telling_pairs
+from reports.pictures.costs import costs
+from reports.pictures.posteriors import (
+    COORDINATES,
+    Posterior,
+    gather,
+    marginals,
+    pairs,
+    telling_pairs,
+)
+from reports.pictures.style import Look, Picture, looks, styled
 from reports.readings import FLOOR
 from reports.results import Results
-from reports.style import Look, Picture, looks, styled
 
 NOT_DRAWN = "This picture could not be drawn:"
 SHARES = (

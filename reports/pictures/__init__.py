@@ -1,0 +1,1 @@
+"""The pictures of a page: each method over the truth, and what its quality cost."""
