@@ -54,8 +54,9 @@ def test_every_method_of_quick_runs_on_the_same_seeds() -> None:
     assert found["pyro-nuts"] == found["avb"] == {0, 1, 2}
     nuts = cells("quick", "pyro-nuts")[0].method.build()
     assert isinstance(nuts, PyroNUTS)
-    # cheap enough for three seeds: in all no more than the one seed of 4 x 1,500 it once had
-    assert 3 * nuts.chains * (nuts.warmup + nuts.draws) <= 6_000
+    # few enough for a first look, and enough that chains which move between two modes agree
+    assert 3 * nuts.chains * (nuts.warmup + nuts.draws) <= 9_000
+    assert nuts.draws >= 500
 
 
 def test_quick_measures_what_its_tables_show_the_costly_last() -> None:

@@ -19,6 +19,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+import bench
 from bench.running.collect import missing
 from bench.store import FILE, CellRecord, Lock, Row, Store, StoreError, label
 from tests.helpers.cells import cells, own, run
@@ -301,12 +302,22 @@ def without_rights(place: Path) -> Iterator[None]:
     if someone == 0:
         os.seteuid(65534)
     try:
+        if not readable(Path(bench.__file__).parent):
+            pytest.skip("the suite's own files can be read by root alone here")
         yield
     finally:
         if someone == 0:
             os.seteuid(0)
         for path in (place, *place.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def readable(folder: Path) -> bool:
+    """Whether this user may look into a folder; ``os.access`` asks for the real one."""
+    try:
+        return any(folder.iterdir())
+    except PermissionError:
+        return False
 
 
 def test_a_file_removed_while_it_is_written_to_is_said(tmp_path: Path) -> None:

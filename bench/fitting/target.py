@@ -37,7 +37,6 @@ class CountedTarget:
         self.gradients = 0
         self.before: Callable[[], None] = lambda: None
         self._problem = problem
-        self.explain = problem.explain  # where the density is not finite, for a method's errors
         self._compiled = compiled and problem.batched  # a loop over rows is not worth unrolling
         self._calls: dict[torch.Size, int] = {}
         self._records: dict[torch.Size, Gradient] = {}
@@ -67,6 +66,10 @@ class CountedTarget:
         self.evaluations += value.numel()
         self._charge(value.numel())
         return value, gradient
+
+    def explain(self, z: Tensor) -> str:
+        """What keeps the log density at z, [D], from being finite, for a method's errors."""
+        return self._problem.explain(z)
 
     def _density(self, z: Tensor) -> Tensor:
         value = self._problem.log_density(z)

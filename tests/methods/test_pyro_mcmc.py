@@ -234,7 +234,7 @@ def test_starts_where_the_density_is_finite_and_stays_there(method: Sampler) -> 
 def test_a_density_that_is_finite_at_no_start_is_refused(kind: type[Sampler]) -> None:
     message = (
         rf"{kind.__name__}\(radius=2.0\): the density is finite at none of 100 starting points .*"
-        r" change radius"
+        r" Change radius"
     )
     with pytest.raises(ValueError, match=message):
         sample(Half(3.0), kind(**SHORT))

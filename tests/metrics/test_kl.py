@@ -5,6 +5,7 @@ is no figure.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 import pytest
@@ -178,7 +179,7 @@ class Broken(StandardNormal):
 def test_density_that_is_not_a_number_is_skipped_with_the_count(metric: Metric) -> None:
     result = metric.measure(compare(cases.shifted(2), Broken(2)))
     assert isinstance(result, Skipped)
-    assert "of the 2000 log density ratios are not finite" in result.reason
+    assert re.match(r"\d+ of the \d+ log density ratios are not finite", result.reason)
 
 
 def test_one_dominant_draw_is_noted() -> None:

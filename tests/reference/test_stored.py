@@ -4,6 +4,7 @@ is mixed up or lost.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from pathlib import Path
@@ -27,6 +28,8 @@ from problems.parts.stored import SHIPPED, UncertifiedError, build_command, stem
 from problems.signed_eight_schools import SignedEightSchools
 from tests.helpers.exact_problems import SIGMAS, assert_mean, exact, seeded
 from tests.helpers.reference_parts import normal
+
+HERE = os.path.relpath(__file__)  # as a command takes it
 
 
 def test_every_shipped_reference_is_intact() -> None:
@@ -72,7 +75,7 @@ def test_a_name_is_the_problem_and_what_differs_from_its_defaults() -> None:
             EightSchools(y=(1.0, 2.0), sigma=(3.0, 4.0)),
             "'eight-schools:y=[1.0, 2.0],sigma=[3.0, 4.0]'",
         ),
-        (PyroModel(lambda: pyro.sample("x", Normal(0.0, 1.0)), name="mine"), "FILE.py:FUNCTION"),
+        (PyroModel(lambda: pyro.sample("x", Normal(0.0, 1.0)), name="mine"), f"{HERE}:FUNCTION"),
     ],
     ids=["alone", "settings", "quoted", "of a function"],
 )
@@ -84,7 +87,7 @@ def test_without_a_reference_the_command_that_makes_it_is_named(
         UncertifiedError, match=rf"`{re.escape(f'postbench reference build {command}')}` makes one"
     ):
         stored.reference(problem)
-    if "FILE" not in command:
+    if "FUNCTION" not in command:
         assert spec.parse("problems", shlex.split(command)[0]).build() == problem
 
 
