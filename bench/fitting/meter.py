@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import math
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from time import perf_counter  # by name, so that a plugin which patches the module moves no clock
 from types import FrameType
 from typing import Literal
 
+from bench.fitting.surroundings import alarmed
 from bench.fitting.target import CountedTarget
 from methods.base import Budget
 
@@ -111,8 +111,7 @@ class Meter:
         A step in Python, or a call that minds signals, is ended so; the main thread of a POSIX
         system has such an alarm, others have none.
         """
-        here = threading.current_thread() is threading.main_thread()
-        if self.limit is None or not here or not hasattr(signal, "setitimer"):
+        if self.limit is None:
             yield
             return
         limit, rings = self.limit + patience, 0
@@ -128,10 +127,5 @@ class Meter:
                 self.deaf()
             raise OverdueError
 
-        handler = signal.signal(signal.SIGALRM, ring)
-        earlier = signal.setitimer(signal.ITIMER_REAL, limit)
-        try:
+        with alarmed(ring, limit):
             yield
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, *earlier)
-            signal.signal(signal.SIGALRM, handler)

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -156,18 +157,15 @@ class DeadlineError(BaseException):
 
 
 @contextlib.contextmanager
-def deadline(seconds: float | None) -> Iterator[None]:
-    """Raise DeadlineError after that time. Outside the main thread, or without POSIX timers, there
-    is no deadline.
+def alarmed(ring: Callable[[int, FrameType | None], None], seconds: float | None) -> Iterator[None]:
+    """Have ``ring`` called after that time, in the middle of whatever runs.
+
+    Outside the main thread, without POSIX timers, or with None for a time, it is never called.
     """
     here = threading.current_thread() is threading.main_thread()
     if seconds is None or not here or not hasattr(signal, "setitimer"):
         yield
         return
-
-    def ring(*_: object) -> None:
-        raise DeadlineError
-
     handler = signal.signal(signal.SIGALRM, ring)
     earlier = signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
@@ -175,3 +173,14 @@ def deadline(seconds: float | None) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, *earlier)
         signal.signal(signal.SIGALRM, handler)
+
+
+@contextlib.contextmanager
+def deadline(seconds: float | None) -> Iterator[None]:
+    """Raise DeadlineError after that time, where ``alarmed`` can."""
+
+    def ring(*_: object) -> None:
+        raise DeadlineError
+
+    with alarmed(ring, seconds):
+        yield
