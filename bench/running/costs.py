@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any
 
 from bench.plugins.spec import Spec
@@ -35,10 +35,13 @@ def probe() -> float:
     """Processor seconds of a fixed piece of work like that of the methods: small networks and
     densities in torch, forward and back.
 
-    The median of a few rounds, so that what else runs on the machine matters little.
+    The best of a few rounds on one thread, so that what else runs on the machine matters little:
+    threads that wait for each other would count their waiting.
     """
     import torch
 
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
     weights = [
         torch.randn(a, b, generator=generator, dtype=torch.float64, requires_grad=True)
@@ -53,7 +56,8 @@ def probe() -> float:
             value = (torch.nn.functional.silu(hidden @ weights[1]) @ weights[2]).square().sum()
             torch.autograd.grad(value, weights)
         rounds.append(time.process_time() - since)
-    return median(rounds)
+    torch.set_num_threads(threads)
+    return min(rounds)
 
 
 def time_gradients(problems: Sequence[Spec], send: Callable[[dict[str, Any]], None]) -> None:
