@@ -181,9 +181,8 @@ def _print_truth(fact: Facts, console: Console) -> None:
     labels = terminal.words(", ".join(fact.coordinates))
     console.print(Text.assemble(("\ndimension", "bold"), f" {fact.dim}: {labels}"))
     if fact.without:
-        console.print(
-            Text.assemble(("truth", "bold"), f" none yet. {terminal.words(fact.without)}")
-        )
+        why = f" none yet. {terminal.words(fact.without)}"
+        console.print(Text.assemble(("truth", "bold"), why), soft_wrap=True)  # holds a command
         return
     log_z = "unknown" if fact.log_z is None else f"{fact.log_z:.8f} nats"
     if fact.kind != EXACT and fact.log_z is not None and fact.log_z_stderr is not None:

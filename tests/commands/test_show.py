@@ -108,13 +108,16 @@ class Mine(Problem):
 def test_a_problem_without_a_reference_is_shown_with_the_way_to_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any
 ) -> None:
-    (tmp_path / "mine.py").write_text(WITHOUT)
-    status, text = said(["show", "mine.py:Mine"], tmp_path, monkeypatch, capsys)
+    folder = tmp_path / ("long-" * 20)
+    folder.mkdir()
+    (folder / "mine.py").write_text(WITHOUT)
+    status, text = said(["show", "mine.py:Mine"], folder, monkeypatch, capsys)
     assert status == 0, text
     assert "Mine [/b] alone." in text
     assert "dimension 2" in text
     assert "truth none yet. There is no certified reference" in text
-    assert "postbench reference build" in text
+    # on one line, to be copied, however long the folders are that were looked into
+    assert "`postbench reference build mine.py:Mine` makes one" in text
 
 
 def test_showing_with_fields_shows_what_they_make(
