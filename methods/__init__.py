@@ -4,7 +4,16 @@
 a method of your own is made of.
 """
 
-from methods.base import Approximation, Budget, Draws, Method, Pushforward, Target
+from methods.base import Approximation, Budget, Draws, Evidence, Method, Pushforward, Target
 from methods.parts.gaussian import Gaussian
 
-__all__ = ["Approximation", "Budget", "Draws", "Gaussian", "Method", "Pushforward", "Target"]
+__all__ = [
+    "Approximation",
+    "Budget",
+    "Draws",
+    "Evidence",
+    "Gaussian",
+    "Method",
+    "Pushforward",
+    "Target",
+]

@@ -84,13 +84,28 @@ class Budget:
             raise ValueError(f"Budget(checkpoints=...) must be at least 1, got {self.checkpoints}.")
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """A method's own estimate of log Z, the log of the integral of the target's density.
+
+    Args:
+        log_z: nats.
+        stderr: its standard error, nats.
+    """
+
+    log_z: float
+    stderr: float
+
+
 class Approximation(ABC):
     """What a method makes of a posterior. It must not change after it was yielded.
 
     ``diagnostics`` are figures by name that the method has to say of it; most have none.
+    ``evidence`` is the method's own estimate of log Z; None where it makes none.
     """
 
     diagnostics: Mapping[str, float] = MappingProxyType({})
+    evidence: Evidence | None = None
 
     @abstractmethod
     def sample(self, n: int, generator: Generator) -> Tensor:
@@ -147,6 +162,9 @@ class Draws(Approximation):
         chains: [chains, draws, D], float64, in the order they were made.
         diagnostics: figures that tell whether to trust them (split R-hat, bulk ESS, divergences,
             ...).
+        evidence: the method's own estimate of log Z; None where it makes none.
+        interacting: whether the draws were made with regard to one another, as the particles of
+            SVGD are: they are not independent, and no interval may pretend that they are.
 
     Example:
         >>> chains = torch.arange(8.0, dtype=torch.float64).reshape(2, 4, 1)
@@ -159,6 +177,8 @@ class Draws(Approximation):
 
     chains: Tensor
     diagnostics: Mapping[str, float] = field(default_factory=dict)
+    evidence: Evidence | None = None
+    interacting: bool = False
 
     def sample(self, n: int, generator: Generator) -> Tensor:
         """At most n draws, evenly spaced over the chains, [min(n, chains * draws), D]; never one of
@@ -189,10 +209,16 @@ class Method(ABC):
     """
 
     name: ClassVar[str]
+    source: ClassVar[str] = ""  # "Authors, year, arXiv or DOI" of the paper that proposed it
 
     @abstractmethod
-    def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Approximation]:
+    def run(
+        self, target: Target, budget: Budget, generator: Generator
+    ) -> Iterator[Approximation | None]:
         """Yield ever better approximations; return when there is no better one to come.
+
+        A method that compiles or records before it fits yields None once, when it is ready: the
+        seconds until then are counted as set-up, apart from those of fitting.
 
         Args:
             target: the density, counted.

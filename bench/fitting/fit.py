@@ -99,6 +99,13 @@ def marks(budget: Budget) -> list[float]:
     return [float(round(10 ** (FIRST + DECADES * share))) for share in shares]
 
 
+class Ended:
+    """What stands for the approximation that a method which has ended does not yield."""
+
+
+ENDED = Ended()
+
+
 class _Course:
     """One fit on its way: what was yielded last, and what it had cost."""
 
@@ -162,11 +169,13 @@ class _Course:
         run, meter, target = self._run, self.meter, self.target
         while True:
             meter.since = started = perf_counter()
-            approximation = next(run, None)
+            approximation = next(run, ENDED)
             meter.seconds += perf_counter() - started
             meter.since = None
-            if approximation is None:
+            if isinstance(approximation, Ended):
                 return False
+            if approximation is None:  # ready to fit, and nothing to measure yet
+                continue
             self._latest = approximation
             if target.gradients >= gradients or meter.seconds >= seconds:
                 return True
