@@ -13,18 +13,18 @@ from torch import Generator, Tensor
 from bench.errors import UserError
 from bench.fitting.target import CountedTarget
 from bench.plugins.spec import Spec
-from bench.reference.adapt import DENSE
 from bench.reference.agreement import ENOUGH, Sample, compare, shares
 from bench.reference.bridge import LogZ, log_z
 from bench.reference.careful import careful, wants_care
 from bench.reference.certificate import certificate
 from bench.reference.health import R_HAT, mixing, second_mixing, trajectories
-from bench.reference.hmc import frame_of
 from bench.reference.limits import ROUTES_AGREE, Check, below
 from bench.reference.routes import Plan, batched, nuts
-from bench.reference.run import Made, Progress, Run, silent
+from bench.reference.run import Made, Run
 from bench.reference.stein import stein
 from bench.seeds import seed_of
+from methods.parts.adapt import DENSE, Progress, silent
+from methods.parts.hmc import frame_of
 from problems.base import Exact, Problem
 from problems.parts.stored import UncertifiedError, draws_hash, files, stem_of
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from bench.fitting.target import CountedTarget
-from bench.reference.hmc import Frame
+from methods.parts.hmc import Frame
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,11 +14,11 @@ from torch import Generator, Tensor
 
 from bench.fitting.target import CountedTarget
 from bench.plugins import spec
-from bench.reference.adapt import Adapted, adapt, random_count, windows
 from bench.reference.framed import Framed
-from bench.reference.hmc import DIVERGENT, JITTER, Frame
-from bench.reference.run import Progress, Run
+from bench.reference.run import Run
 from methods.base import Budget, Draws
+from methods.parts.adapt import Adapted, Progress, adapt, random_count, windows
+from methods.parts.hmc import DIVERGENT, JITTER, Frame
 from problems.base import Problem
 
 LOOKS = 4  # at the second route, evenly spaced: it ends at the first that finds it good

@@ -4,7 +4,7 @@ health.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +12,6 @@ from torch import Tensor
 
 from bench.reference.bridge import LogZ
 from bench.reference.limits import Check
-
-Progress = Callable[[str, float], None]  # what is being done, and the share of it that is
-
-
-def silent(stage: str, share: float) -> None:
-    """Take progress and show nothing: for builds that nobody watches."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,9 +17,9 @@ import torch
 from scipy.signal import lfilter
 from torch import Tensor
 
-from bench.reference import adapt
 from bench.reference.build import RefusedError
 from bench.reference.run import Run
+from methods.parts import adapt
 from problems.parts.stored import draws_hash, files, read, seal
 from tests.helpers.exact_problems import seeded
 

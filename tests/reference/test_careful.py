@@ -13,7 +13,8 @@ from bench.reference.build import _first
 from bench.reference.careful import CAREFUL, careful
 from bench.reference.health import diverges, trajectories
 from bench.reference.routes import Plan, nuts
-from bench.reference.run import Run, silent
+from bench.reference.run import Run
+from methods.parts.adapt import silent
 from problems.mixture import Mixture
 from tests.helpers.reference_parts import run_of, shorten, walk
 

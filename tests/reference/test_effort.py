@@ -15,10 +15,11 @@ from bench.commands import reference as command
 from bench.plugins.delegate import from_function
 from bench.reference.groups import groups
 from bench.reference.health import mixing, trajectories
-from bench.reference.hmc import frame_of
 from bench.reference.limits import below
 from bench.reference.routes import Plan, nuts
-from bench.reference.run import Run, silent
+from bench.reference.run import Run
+from methods.parts.adapt import silent
+from methods.parts.hmc import frame_of
 from problems.base import Problem
 from problems.mixture import Mixture
 from problems.models.pyro_model import PyroModel

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from bench.fitting.target import CountedTarget
-from bench.reference.hmc import Frame, Walkers, frame_of, scattered
 from bench.reference.routes import Plan, _Energies, batched
 from bench.reference.run import Run
+from methods.parts.hmc import Frame, Walkers, frame_of, scattered
 from problems.base import Problem
 from problems.eight_schools import EightSchools
 from problems.mixture import Mixture

@@ -25,9 +25,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from bench.reference.hmc import Frame, Walkers, frame_of, scattered
-from bench.reference.run import Progress, silent
 from methods.base import Target
+from methods.parts.hmc import Frame, Walkers, frame_of, scattered
 
 WINDOWS = (100, 200, 400)  # trajectories
 # of trajectories, in standard deviations; a Gaussian forgets after pi / 2
@@ -38,6 +37,12 @@ MOST_EARLY = 48  # of the trajectories that adapt
 DENSE = 200  # coordinates up to which the frame has correlations
 WIDE = 2.0  # how much wider than the posterior the second starts are
 RADIUS = 2.0  # the first starts are uniform on (-RADIUS, RADIUS)
+
+Progress = Callable[[str, float], None]  # what is being done, and the share of it that is
+
+
+def silent(stage: str, share: float) -> None:
+    """Take progress and show nothing: for runs that nobody watches."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,4 @@
-r"""Hamiltonian Monte Carlo with hundreds of chains in one tensor: the second, independent route to
-a reference.
+r"""Hamiltonian Monte Carlo with hundreds of chains in one tensor.
 
 All chains take a leapfrog step at once, so that one call of the density serves them all. Each
 scales the step size by a random factor of its own, drawn anew for every trajectory. ``adapt.py``
