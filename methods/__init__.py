@@ -4,7 +4,16 @@
 a method of your own is made of.
 """
 
-from methods.base import Approximation, Budget, Draws, Evidence, Method, Pushforward, Target
+from methods.base import (
+    Approximation,
+    Budget,
+    Draws,
+    Evidence,
+    Method,
+    NotApplicableError,
+    Pushforward,
+    Target,
+)
 from methods.parts.gaussian import Gaussian
 
 __all__ = [
@@ -14,6 +23,7 @@ __all__ = [
     "Evidence",
     "Gaussian",
     "Method",
+    "NotApplicableError",
     "Pushforward",
     "Target",
 ]

@@ -48,12 +48,13 @@ class Budget:
     machine.
 
     Args:
-        seconds: time of fitting, measuring excluded.
+        seconds: time of fitting, measuring and set-up excluded. Set-up (see ``Method.run``) may
+            take as long again.
         gradients: rows of gradient evaluations.
         checkpoints: how often quality is measured, the end included, at log-spaced points of the
             budget; where there is none, at fixed numbers of gradients.
-        guard: seconds of fitting after which the harness stops a method that plans by gradients or
-            by its own steps; a safety net and nothing to plan by.
+        guard: seconds of set-up and fitting after which the harness stops a method that plans by
+            gradients or by its own steps; a safety net and nothing to plan by.
 
     Example:
         >>> budget = Budget(gradients=10_000)
@@ -95,6 +96,14 @@ class Evidence:
 
     log_z: float
     stderr: float
+
+
+class NotApplicableError(Exception):
+    """Raised by a method that cannot be run here, and that is no fault of its own: a library is not
+    installed (``methods.parts.optional`` says so), or the posterior lacks what the method needs.
+
+    The cell is ``skipped``, and the message, a sentence that names what is missing, its reason.
+    """
 
 
 class Approximation(ABC):
@@ -217,11 +226,15 @@ class Method(ABC):
     ) -> Iterator[Approximation | None]:
         """Yield ever better approximations; return when there is no better one to come.
 
-        A method that compiles or records before it fits yields None once, when it is ready: the
-        seconds until then are counted as set-up, apart from those of fitting.
+        A method that compiles or records before it fits yields None once, when it is ready and
+        before its first approximation: the seconds until then are counted as set-up, apart from
+        those of fitting. Gradients count wherever they are taken.
 
         Args:
             target: the density, counted.
             budget: what may be spent, to plan by; stopping is the harness's part.
             generator: the only source of randomness.
+
+        Raises:
+            NotApplicableError: if it cannot be run here, and that is no fault of its own.
         """

@@ -84,6 +84,7 @@ class Content:
     undrawn: str
     apart: Table | None
     failures: Table | None
+    skipped: Table | None
     glossary: Mapping[str, Measure]
     looks: Mapping[str, Look]
 
@@ -113,6 +114,7 @@ def content(store: Store, problems: Sequence[str] = (), results: Results | None 
         undrawn=TOO_MANY if results.problems and not drawn else "",
         apart=tables.made(lambda: tables.set_apart(results)),
         failures=tables.made(lambda: tables.failures(results)),
+        skipped=tables.made(lambda: tables.skipped(results)),
         glossary=_glossary(results),
         looks=looks(results.methods),
     )

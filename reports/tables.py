@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 import pandas as pd
@@ -48,7 +49,7 @@ def terminal(store: Store, results: Results | None = None) -> RenderableType:
         parts.append(as_rich(_brief(replace(whole, notes=()))))
     else:
         parts += [_closing(results, problem) for problem in results.problems]
-    ended = made(lambda: set_apart(results)), made(lambda: failures(results))
+    ended = [made(partial(make, results)) for make in (set_apart, failures, skipped)]
     parts += [as_rich(found) for found in ended if found]
     told = Text(f"{PLUS_MINUS} {LEGEND} {FLOORS}", "dim")
     return Group(*parts, told, *map(Text, whole.notes))
@@ -241,7 +242,7 @@ def failures(results: Results) -> Table | None:
             (Entry(cell.problem), Entry(cell.status), Entry(cell.reason or "no reason given")),
         )
         for cell in results.cells
-        if cell.status not in ("ok", *APART)
+        if cell.status not in ("ok", "skipped", *APART)
     ]
     columns = ("Method", "Problem", "How it ended", "Reason")
     return (
@@ -249,3 +250,26 @@ def failures(results: Results) -> Table | None:
         if lines
         else None
     )
+
+
+def skipped(results: Results) -> Table | None:
+    """Methods that could not be run on some problems, by the reason; None where there are none."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for cell in results.cells:
+        if cell.status == "skipped":
+            found.setdefault((cell.method, cell.reason or "no reason given"), []).append(
+                cell.problem
+            )
+    lines = [
+        Line(method, "", (Entry(_problems(results, of)), Entry(reason)))
+        for (method, reason), of in found.items()
+    ]
+    columns = ("Method", "Problem", "What it lacks")
+    title = "Skipped: methods that cannot be run here"
+    return Table(title, columns, ("",) * 3, tuple(lines), prose=True) if lines else None
+
+
+def _problems(results: Results, of: Sequence[str]) -> str:
+    named = list(dict.fromkeys(of))
+    every = len(named) == len(results.problems) > 1
+    return "every problem" if every else ", ".join(named)

@@ -221,9 +221,10 @@ class _Problem:
 
 
 def _without(results: Results, problem: str, measured: Sequence[str]) -> list[Claim]:
-    """Methods that have no figure, with the reason, and cells that are set apart."""
+    """Methods that have no figure, with the reason, cells set apart, and methods skipped."""
     metric = results.divergence(problem) or "kl_qp"
-    claims = []
+    claims: list[Claim] = []
+    skipped: list[str] = []
     for method, own in results.cells_of[problem].items():
         apart = [cell for cell in own if cell.status in APART]
         if apart:
@@ -235,11 +236,16 @@ def _without(results: Results, problem: str, measured: Sequence[str]) -> list[Cl
             )
         if method == FLOOR or method in measured:
             continue
+        if all(cell.status == "skipped" for cell in own):
+            skipped.append(method)
+            continue
         rows = results.rows((problem, metric, method))
         reasons = dict.fromkeys(found.reason for found in rows if found.reason)
         endings = dict.fromkeys(cell.status for cell in own if cell.status != "ok")
         why = "; ".join([*reasons] or [*endings]) or "the metric was not measured"
         claims.append(Claim(f"{method} has no figure here: {why.rstrip('.')}."))
+    if skipped:
+        claims.append(Claim(f"Skipped here, for what they lack: {_and(skipped)}."))
     return claims
 
 

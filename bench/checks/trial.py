@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor
 
-from bench.checks.finding import UnmetError
+from bench.checks.finding import InapplicableError, UnmetError
 from bench.checks.hill import Hill, Ledger
 from bench.fitting import surroundings
 from bench.fitting.fit import fit
 from bench.fitting.surroundings import DeadlineError, deadline
 from bench.processes.limits import children
-from methods.base import Approximation, Budget, Method
+from methods.base import Approximation, Budget, Method, NotApplicableError
 
 # gradients: the first rung on which there is an approximation is used for all runs
 LADDER = (2_000, 20_000, 200_000)
@@ -81,6 +81,7 @@ def conduct(method: Method, dims: int, budget: Budget, seed: int) -> Trial:
     Raises:
         UnmetError: if it yields something else than an approximation, or is broken off long after
             its budget.
+        InapplicableError: if the method says that it cannot be run here.
     """
     ledger = Ledger(allowance=10.0 * budget.gradients if budget.gradients else float("inf"))
     trial = Trial(budget, ledger)
@@ -96,6 +97,8 @@ def conduct(method: Method, dims: int, budget: Budget, seed: int) -> Trial:
             " was spent; expected an end: the target refuses further evaluations by an exception,"
             " which a method must let pass"
         ) from None
+    except NotApplicableError as error:
+        raise InapplicableError(f"the method cannot be run here: {error}") from None
     except TimeoutError as error:  # spent before the first approximation
         trial.nothing = str(error)
     trial.wall = time.perf_counter() - started

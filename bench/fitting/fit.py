@@ -18,7 +18,10 @@ from methods.base import Approximation, Budget, Method
 from problems.base import Problem
 
 # The rows of a checkpoint that are no metrics; no metric may take their names.
-COSTS = ("fit_seconds", "gradients", "evaluations", "sampling_seconds", "peak_memory")
+COSTS = (
+    *("fit_seconds", "setup_seconds"),
+    *("gradients", "evaluations", "sampling_seconds", "peak_memory"),
+)
 DECADES = 3  # that checkpoints are spread over
 FIRST = 3  # of them is at 10**FIRST gradients where no budget says how many there will be
 
@@ -29,8 +32,9 @@ class Checkpoint:
 
     Args:
         index: 0, 1, ... in order.
-        seconds: of fitting until then, measuring excluded.
-        gradients, evaluations: of the density, by the row.
+        seconds: of fitting until then, measuring and set-up excluded.
+        setup: seconds until the method was ready to fit; NaN where it has not said when.
+        gradients, evaluations: of the density, by the row, those of the set-up included.
         memory: peak resident memory above the start, MiB; NaN where the platform cannot tell.
         final: whether nothing comes after it. Where nothing was spent since the last checkpoint,
             that one comes again, with its index, as the final one.
@@ -41,6 +45,7 @@ class Checkpoint:
     approximation: Approximation
     index: int
     seconds: float
+    setup: float
     gradients: int
     evaluations: int
     memory: float
@@ -174,11 +179,25 @@ class _Course:
             meter.since = None
             if isinstance(approximation, Ended):
                 return False
-            if approximation is None:  # ready to fit, and nothing to measure yet
+            if approximation is None:
+                self._ready()
                 continue
             self._latest = approximation
             if target.gradients >= gradients or meter.seconds >= seconds:
                 return True
+
+    def _ready(self) -> None:
+        """The method is ready to fit, and there is nothing to measure yet.
+
+        Raises:
+            RuntimeError: if it says so twice, or after its first approximation.
+        """
+        if self.meter.setup is not None or self._latest is not None:
+            raise RuntimeError(
+                "run() yielded None after its set-up was over; expected None once at most, before"
+                " the first approximation."
+            )
+        self.meter.ready()
 
     def _final(self, cause: str, *, deaf: bool = False) -> Checkpoint:
         """The last approximation, charged with all that was spent, a vain search included.
@@ -209,6 +228,7 @@ class _Course:
             self._latest,
             0 if shown is None else shown.index + (not again),
             self.meter.elapsed(),
+            math.nan if self.meter.setup is None else self.meter.setup,
             target.gradients,
             target.evaluations,
             self.memory.mebibytes,
@@ -220,10 +240,12 @@ class _Course:
     def _nothing(self, cause: str) -> Exception:
         if not cause:
             return RuntimeError("The method ended without yielding an approximation.")
+        setup = self.meter.setup
+        ahead = "" if setup is None else f" of fitting, {setup:.3g} seconds of set-up"
         return TimeoutError(
             f"The {_worded(self.meter.budget, cause)} was spent after {self.meter.elapsed():.3g}"
-            f" seconds and {self.target.gradients} gradients, before the first approximation; give"
-            " more."
+            f" seconds{ahead} and {self.target.gradients} gradients, before the first"
+            " approximation; give more."
         )
 
     def _deaf(self) -> None:

@@ -48,21 +48,30 @@ class Meter:
         self, budget: Budget, target: CountedTarget, deaf: Callable[[], None] | None = None
     ) -> None:
         self.budget, self.target, self.deaf = budget, target, deaf
-        self.seconds = 0.0  # before it was last resumed
+        self.setup: float | None = None  # seconds until it was ready; None while it has not said so
+        self.seconds = 0.0  # of fitting, before it was last resumed
         self.since: float | None = None  # the time of that, None where the harness has the word
         self._refusals = 0
 
     @property
     def limit(self) -> float | None:
-        """Seconds that end the fit: those of the plan, or else the guard's."""
-        return self.budget.guard if self.budget.seconds is None else self.budget.seconds
+        """Seconds that end the fit, or the set-up before it: those of the plan, or else what is
+        left of the guard's.
+        """
+        if self.budget.seconds is not None:
+            return self.budget.seconds
+        return None if self.budget.guard is None else self.budget.guard - (self.setup or 0.0)
+
+    def ready(self) -> None:
+        """What was spent so far was set-up, and fitting begins."""
+        self.setup, self.seconds = self.elapsed(), 0.0
 
     def pause(self) -> None:
         """Stop the clock, if it runs."""
         self.seconds, self.since = self.elapsed(), None
 
     def elapsed(self) -> float:
-        """Seconds that the method has had the word."""
+        """Seconds that the method has had the word since it was ready, or since it began."""
         return self.seconds + (perf_counter() - self.since if self.since is not None else 0.0)
 
     @property
@@ -114,11 +123,11 @@ class Meter:
         if self.limit is None:
             yield
             return
-        limit, rings = self.limit + patience, 0
+        rings = 0
 
         def ring(number: int, frame: FrameType | None) -> None:
             nonlocal rings
-            left = limit - self.elapsed()
+            left = (self.limit or 0.0) + patience - self.elapsed()
             signal.setitimer(signal.ITIMER_REAL, max(left, SOON))
             if left > 0 or self.since is None:
                 return
@@ -127,5 +136,5 @@ class Meter:
                 self.deaf()
             raise OverdueError
 
-        with alarmed(ring, limit):
+        with alarmed(ring, self.limit + patience):
             yield

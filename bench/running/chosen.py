@@ -11,7 +11,10 @@ from bench.plugins.spec import Spec
 
 ALL = "all"  # every metric there is, named as a metric
 # what the worker writes of every checkpoint beside the metrics
-COSTS = ("fit_seconds", "gradients", "evaluations", "sampling_seconds", "peak_memory")
+COSTS = (
+    *("fit_seconds", "setup_seconds"),
+    *("gradients", "evaluations", "sampling_seconds", "peak_memory"),
+)
 
 
 def chosen_metrics(named: Sequence[str] | None) -> tuple[tuple[Spec, ...], tuple[str, ...]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
-from methods.base import Approximation, Draws, Pushforward
+from methods.base import Approximation, Draws, Evidence, Pushforward
 
 FEWEST = 10  # finite draws, below which there is nothing to measure
 ROUNDS = 20  # of drawing anew in place of those that are not finite
@@ -23,6 +24,10 @@ class _Rest(Approximation):
 
     whole: Approximation
 
+    @property
+    def evidence(self) -> Evidence | None:  # type: ignore[override]
+        return self.whole.evidence
+
     def sample(self, n: int, generator: Generator) -> Tensor:
         return _rest(self.whole, n, generator)
 
@@ -35,6 +40,10 @@ class _RestOfMap(Pushforward):
     """A map without the draws that are not finite."""
 
     whole: Pushforward
+
+    @property
+    def evidence(self) -> Evidence | None:  # type: ignore[override]
+        return self.whole.evidence
 
     @property
     def noise_dim(self) -> int:  # type: ignore[override]
@@ -90,7 +99,7 @@ def _without_them(approximation: Approximation) -> Approximation:
         kept = approximation.chains[chains][:, steps]
         if kept.shape[1] < 2:
             raise DivergedError(f"{int((~good).sum())} of {good.numel()} draws are not finite.")
-        return Draws(kept, approximation.diagnostics)
+        return dataclasses.replace(approximation, chains=kept)
     if isinstance(approximation, Pushforward):
         return _RestOfMap(approximation)
     return _Rest(approximation)

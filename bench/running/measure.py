@@ -101,13 +101,14 @@ class Measuring:
     def _expenses(self, checkpoint: Checkpoint) -> Iterator[Row]:
         costs = (
             checkpoint.seconds,
+            checkpoint.setup,
             checkpoint.gradients,
             checkpoint.evaluations,
             self._costs,
             checkpoint.memory,
         )
         for name, value in zip(COSTS, costs, strict=True):
-            if value == value:  # not NaN: the platform could tell
+            if value == value:  # not NaN: the platform, or the method, could tell
                 yield self._row(checkpoint, name, Estimate(float(value), 0.0, "exact"))
 
     def _measured(

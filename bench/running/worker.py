@@ -18,7 +18,7 @@ from bench.running.matrix import Cell
 from bench.running.measure import Measuring, generator
 from bench.store import Status
 from bench.store.draws import DrawsFolder
-from methods.base import Approximation, Method
+from methods.base import Approximation, Method, NotApplicableError
 from problems.base import Problem
 
 PATIENCE = 1.0  # seconds past its limit after which a method is interrupted wherever it is
@@ -59,6 +59,8 @@ def work(
             course.run()
         except (DivergedError, FloatingPointError) as error:
             course.end("diverged", text(error))
+        except NotApplicableError as error:
+            course.end("skipped", text(error))
         except TimeoutError as error:
             course.end("timed-out", text(error))
         except (Exception, SystemExit) as error:  # a cell that fails is a row; the run goes on

@@ -23,7 +23,10 @@ SMALL = (
     *("--metric", "kl_qp", "--metric", "mmd", "--seeds", "2", "--draws", "500"),
 )
 # What the harness records beside the metrics, in the same column.
-COSTS = ("fit_seconds", "gradients", "evaluations", "sampling_seconds", "peak_memory")
+COSTS = (
+    *("fit_seconds", "setup_seconds"),
+    *("gradients", "evaluations", "sampling_seconds", "peak_memory"),
+)
 
 
 def postbench(*words: str | Path) -> None:

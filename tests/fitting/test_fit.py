@@ -1,5 +1,6 @@
 """The budget is kept, the clock stands still while measuring, and the target counts every row."""
 
+import math
 import time
 
 import pytest
@@ -10,7 +11,15 @@ from bench.fitting.fit import Checkpoint, fit, marks
 from bench.fitting.target import WARM_UP, CountedTarget
 from methods.base import Budget, Method
 from problems.base import Exact, Problem, Reference
-from tests.helpers.plugins.trouble import Normal, Shifted, Slow, Trouble, Walk, Yielding
+from tests.helpers.plugins.trouble import (
+    Compiled,
+    Normal,
+    Shifted,
+    Slow,
+    Trouble,
+    Walk,
+    Yielding,
+)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -104,6 +113,42 @@ def test_what_was_yielded_is_measured_before_the_exception_of_the_method_is_rais
 def test_a_method_that_turns_its_stop_into_an_error_has_not_failed() -> None:
     (found,) = ended(Trouble(how="converts"), Budget(gradients=50, guard=30))
     assert (found.final, found.gradients, found.cut_short) == (True, 50, False)
+
+
+def test_set_up_is_counted_apart_and_its_gradients_are_counted_all_the_same() -> None:
+    (found,) = ended(Compiled(setup=0.2), Budget(gradients=50))
+    assert 0.2 <= found.setup < 0.3
+    assert found.seconds < 0.1
+    assert found.gradients == 4
+    (plain,) = ended(Walk(steps=3), Budget(gradients=50))
+    assert math.isnan(plain.setup)
+
+
+def test_set_up_does_not_count_against_the_seconds_of_fitting() -> None:
+    (found,) = ended(Compiled(setup=0.3, steps=10**6, nap=0.01), Budget(seconds=0.4))
+    assert found.setup >= 0.3
+    assert 0.4 <= found.seconds < 0.5
+
+
+def test_set_up_counts_against_the_guard() -> None:
+    (found,) = ended(Compiled(setup=0.3, steps=10**6, nap=0.01), Budget(guard=0.5))
+    assert found.cut_short
+    assert 0.5 <= found.setup + found.seconds < 0.6
+    with pytest.raises(TimeoutError, match=r"guard of 0\.2 seconds"):
+        ended(Compiled(setup=5.0), Budget(guard=0.2))
+
+
+def test_set_up_takes_no_longer_than_fitting_may() -> None:
+    started = time.perf_counter()
+    with pytest.raises(TimeoutError, match=r"0\.2 seconds\).*before the first approximation"):
+        ended(Compiled(setup=5.0), Budget(seconds=0.2, guard=60))
+    assert time.perf_counter() - started < 2
+
+
+@pytest.mark.parametrize("says", ["twice", "late"])
+def test_a_method_that_is_ready_twice_or_late_is_told_so(says: str) -> None:
+    with pytest.raises(RuntimeError, match="expected None once at most, before the first"):
+        ended(Compiled(setup=0.0, says=says), Budget(gradients=50))
 
 
 def test_a_yield_is_cheap() -> None:

@@ -7,6 +7,10 @@ import pytest
 
 from bench.running.executors import LOG
 from bench.store import Store
+from reports import tables
+from reports.page import markdown
+from reports.results import summarise
+from reports.sheet import escaped
 from tests.helpers.cells import cells, own, run
 
 TROUBLES = {
@@ -101,3 +105,30 @@ def test_of_a_flood_of_words_the_beginning_and_the_end_are_kept(tmp_path: Path) 
     assert text.startswith("begin")
     assert "8,951,433 bytes left out" in text
     assert text.rstrip().endswith("end")
+
+
+def test_a_method_that_cannot_be_run_here_is_skipped_with_its_sentence(tmp_path: Path) -> None:
+    store = run(cells([own("Elsewhere"), own("Walk:steps=2")]), tmp_path, jobs=1)
+    ended = {cell["method"]: (cell["status"], cell["reason"]) for cell in store.cells()}
+    reason = "It needs a Gaussian prior; <b>normal</b> has none."
+    assert ended["trouble.py:Elsewhere"] == ("skipped", reason)
+    assert ended["trouble.py:Walk"] == ("ok", "")
+    assert list(store.logs_folder.iterdir()) == []  # no traceback: nothing went wrong
+    table = tables.skipped(summarise(store))
+    assert table is not None
+    assert [[line.label, *(entry.text for entry in line.entries)] for line in table.lines] == [
+        ["trouble.py:Elsewhere", "trouble.py:Normal", reason]
+    ]
+    assert tables.failures(summarise(store)) is None
+    assert f"{escaped(reason)}" in markdown(store, tmp_path / "figures")
+
+
+def test_set_up_is_a_row_of_its_own(tmp_path: Path) -> None:
+    store = run(cells([own("Compiled:setup=0.2"), own("Walk:steps=2")]), tmp_path)
+    costs = {(row["key"], row["metric"]): row["value"] for row in store.rows()}
+    compiled, walk = (cell["key"] for cell in store.cells())
+    assert 0.2 <= costs[compiled, "setup_seconds"] < 0.4
+    assert costs[compiled, "fit_seconds"] < 0.1
+    assert (walk, "setup_seconds") not in costs
+    text = markdown(store, tmp_path / "figures")
+    assert "| Fitting | Set-up |" in text

@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor
 
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped
-from methods.base import Approximation, Budget, Method, Target
+from methods.base import Approximation, Budget, Method, NotApplicableError, Target
 from problems.base import Exact, Problem
 
 
@@ -137,6 +137,46 @@ class Slow(Method):
     def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Approximation]:
         while True:
             target.value_and_grad(torch.zeros(1, target.dim, dtype=torch.float64))
+        yield Shifted(0.0, target.dim)
+
+
+@dataclass(frozen=True)
+class Compiled(Method):
+    """Sleeps ``setup`` seconds until it is ready, at a cost of one gradient, and walks from there.
+
+    ``says`` is what it yields when: None once, twice, or after its first approximation.
+    """
+
+    setup: float = 0.2
+    steps: int = 3
+    nap: float = 0.0
+    says: str = "once"
+    name: ClassVar[str] = "compiled"
+
+    def run(
+        self, target: Target, budget: Budget, generator: Generator
+    ) -> Iterator[Approximation | None]:
+        target.value_and_grad(torch.zeros(1, target.dim, dtype=torch.float64))
+        time.sleep(self.setup)
+        if self.says == "late":
+            yield Shifted(1.0, target.dim)
+        yield None
+        if self.says == "twice":
+            yield None
+        for step in range(self.steps):
+            target.value_and_grad(torch.zeros(1, target.dim, dtype=torch.float64))
+            time.sleep(self.nap)
+            yield Shifted(2.0 ** (-step), target.dim)
+
+
+@dataclass(frozen=True)
+class Elsewhere(Method):
+    """A method that is not for here."""
+
+    name: ClassVar[str] = "elsewhere"
+
+    def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Approximation]:
+        raise NotApplicableError("It needs a Gaussian prior; <b>normal</b> has none.")
         yield Shifted(0.0, target.dim)
 
 
