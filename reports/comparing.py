@@ -49,10 +49,16 @@ def better(
         high: distances of the other.
         shared: whether a seed's readings were taken on the same draws of the truth, so that they
             err together: then seeds are paired, if there are ``PAIRED`` of them in both.
+
+    Where a method's standard errors are not known (NaN: its draws interact), what is seen between
+    its seeds decides alone, and one seed shows nothing.
     """
     if isinstance(low, float | int):
         low = {_CERTAIN: (float(low), 0.0)}
-    first, second = _scaled(low, high)
+    blind = any(math.isnan(stderr) for of in (low, high) for _, stderr in of.values())
+    if blind and any(len(of) < 2 and _CERTAIN not in of for of in (low, high)):
+        return 1.0
+    first, second = _scaled(_sighted(low), _sighted(high))
     gap = second.mean - first.mean
     if not gap > 0:
         return 1.0
@@ -62,10 +68,22 @@ def better(
     if shared and len(common) >= PAIRED:
         pairs = _scaled(*({seed: of[seed] for seed in common} for of in (low, high)))
         seen = _paired([b - a for a, b in zip(pairs[0].values, pairs[1].values, strict=True)])
-    if first.unruly or second.unruly:
+    if first.unruly or second.unruly or blind:
         return seen
     supposed = _normal(gap, noise + first.supposed + second.supposed)
     return min(1.0, 2 * min(seen, supposed))
+
+
+def _sighted(readings: Mapping[int, Reading]) -> Mapping[int, Reading]:
+    """Readings whose standard error is not known, with the spread between the seeds in its place,
+    which holds the noise of measuring.
+    """
+    if not any(math.isnan(stderr) for _, stderr in readings.values()):
+        return readings
+    values = [value for value, _ in readings.values()]
+    mean = sum(values) / len(values)
+    spread = math.sqrt(sum((v - mean) ** 2 for v in values) / max(len(values) - 1, 1))
+    return {seed: (value, spread) for seed, (value, _) in readings.items()}
 
 
 class _Sample:

@@ -18,6 +18,7 @@ from reports.sheet import Entry
 NONE = "—"
 BY_DENSITIES = "by densities"
 ZERO = "0 to rounding"
+NO_INTERVAL = "no interval"  # of one run of draws that interact
 LISTED = 3  # seeds whose values are written one by one; of more, the lowest and the highest
 Remark = tuple[str, bool]  # words, and whether they stay where a table is brief
 
@@ -30,6 +31,8 @@ def shown(figure: Figure, *, rounds: bool = True) -> str:
         rounds: whether it is so scaled that nothing below ``ROUNDING`` was measured.
     """
     ends = [figure.value, *([figure.above.value] if figure.above is not None else [])]
+    if math.isnan(figure.half_width) and math.isfinite(figure.value):
+        return f"{numbers.plain(figure.value)}, {NO_INTERVAL}"
     if rounds and max(*map(abs, ends), figure.half_width) < ROUNDING:
         return ZERO
     if figure.above is not None:

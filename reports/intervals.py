@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import ndtri, stdtrit
 
 from reports.comparing import ROUNDING, Reading
 
@@ -29,7 +29,7 @@ class Figure:
     Args:
         value: mean over the seeds; of a bracket, of its lower end.
         low, high: 95% interval that the noise of measuring leaves that mean; of a bracket, from the
-            low end of the lower bound's to the high end of the upper's.
+            low end of the lower bound's to the high end of the upper's; NaN where there is none.
         kind: the weakest of the seeds' kinds.
         seeds: how many seeds gave a value.
         above: of a bracket, the upper bound with its own interval.
@@ -62,7 +62,8 @@ class Figure:
         if len(values) < 2 or not math.isfinite(values[0]) or not math.isfinite(values[-1]):
             return []
         noise = math.sqrt(sum(s * s for _, s in self.readings.values()) / len(values))
-        return values if values[-1] - values[0] > max(SPREAD * noise, ROUNDING) else []
+        least = 0.0 if math.isnan(noise) else SPREAD * noise
+        return values if values[-1] - values[0] > max(least, ROUNDING) else []
 
 
 def combine(
@@ -80,8 +81,12 @@ def combine(
     it: two or three of them say too little about their own spread for an interval, so that their
     values are shown, and ``comparing.better`` weighs them where methods are ranked.
 
+    Where a seed has no standard error (its draws interact), seeds are all that there is: the
+    interval is Student's, from their spread; of one seed there is none, and its ends are NaN.
+
     Args:
-        values, stderrs, kinds: one a seed; the value of a bracket is its lower end.
+        values, stderrs, kinds: one a seed; the value of a bracket is its lower end; NaN for a
+            standard error that is not known.
         above: the upper end of each seed that is a bracket, None for the others. The ends are
             combined each for itself. A seed known exactly is both ends of its own; one with a lower
             bound alone leaves the mean open from above.
@@ -115,6 +120,9 @@ def deviation(
     """
     mean = _mean(values, stderrs, _weakest(kinds))
     found = _mean([abs(value - ideal) for value in values], stderrs, _weakest(kinds), seeds)
+    if any(map(math.isnan, stderrs)):
+        least = max(abs(mean.value - ideal) - mean.half_width, 0.0)
+        return replace(found, low=found.low if len(values) == 1 else least)
     reach = float(ndtri((1 + LEVEL ** (1 / len(values))) / 2))
     beyond = [
         max(abs(value - ideal) - reach * stderr, 0.0)
@@ -152,6 +160,8 @@ def _mean(
     if not math.isfinite(mean):
         return Figure(math.inf, math.inf, math.inf, kind, k)
     half = WIDTH * math.sqrt(sum(s * s for s in stderrs)) / k
+    if math.isnan(half) and k > 1:
+        half = float(stdtrit(k - 1, (1 + LEVEL) / 2) * np.std(values, ddof=1)) / math.sqrt(k)
     found = zip(seeds or range(k), zip(values, stderrs, strict=True), strict=True)
     return Figure(mean, mean - half, mean + half, kind, k, readings=dict(found))
 

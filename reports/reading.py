@@ -37,6 +37,9 @@ HOW_TO_READ = (
             " 0.290, in 19 of 20 cases. Each method ran several times with other random"
             " numbers, its seeds. Where they differ by more than that, their values stand beside"
             " the mean: “0.236 ± 0.009, seeds 0.143, 0.330”. Then trust the seeds, not the mean."
+            " “No interval”: the draws of that method interact, as particles that repel one another"
+            " do, so that one run does not tell its own error. Several seeds do, and ± is then"
+            " Student's interval of their spread."
         ),
     ),
     (

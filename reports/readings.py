@@ -4,6 +4,7 @@ make together.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -31,7 +32,7 @@ class Reading(NamedTuple):
     """What became of one metric at the end of one cell: a value, or the reason why there is none.
 
     ``upper`` is the other end of a bracket, None for any other kind; ``draws`` is how many the
-    figure rests on, ``cell`` the key of the cell.
+    figure rests on, ``cell`` the key of the cell. ``stderr`` is NaN where one run gives none.
     """
 
     seed: int
@@ -59,7 +60,7 @@ def readings_of(finals: pd.DataFrame) -> dict[Key, list[Reading]]:
             Reading(
                 int(seed),
                 value,
-                stderr or 0.0,
+                math.nan if stderr is None else stderr,
                 kind or "estimate",
                 None if upper is None else (upper, upper_stderr),
                 status or "ok",

@@ -216,7 +216,7 @@ def set_apart(results: Results) -> Table | None:
         figure = [
             f"{results.measure(metric).short} {shown(combine([value], [error], [kind], [end]))}"
             for value, error, kind, end in zip(
-                read["value"], read["stderr"].fillna(0.0), read["kind"], _ends(read), strict=True
+                read["value"], read["stderr"], read["kind"], _ends(read), strict=True
             )
         ]
         words = (problem, status, *(figure or [NONE]), reason or "no reason given")

@@ -28,7 +28,7 @@ class Estimate:
 
     Args:
         value: the figure, in the metric's unit.
-        stderr: its standard error, same unit.
+        stderr: its standard error, same unit; NaN where one run does not give it.
         kind: ``exact``: unbiased, up to ``stderr``; ``lower bound`` or ``upper bound`` on the
             quantity, up to ``stderr``; ``estimate``: consistent, but biased at a finite number of
             draws: compare with the noise floor.

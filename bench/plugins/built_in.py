@@ -63,6 +63,7 @@ BUILT_IN: dict[Group, dict[str, str]] = {
     "methods": {
         "gaussian-vb": "methods.gaussian_vb:GaussianVB",
         "avb": "methods.avb:AVB",
+        "svgd": "methods.svgd:SVGD",
         "pyro-nuts": "methods.pyro_mcmc:PyroNUTS",
         "pyro-hmc": "methods.pyro_mcmc:PyroHMC",
         "exact": "bench.fitting.exact:ExactDraws",

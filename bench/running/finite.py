@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor
@@ -99,7 +98,7 @@ def _without_them(approximation: Approximation) -> Approximation:
         kept = approximation.chains[chains][:, steps]
         if kept.shape[1] < 2:
             raise DivergedError(f"{int((~good).sum())} of {good.numel()} draws are not finite.")
-        return dataclasses.replace(approximation, chains=kept)
+        return replace(approximation, chains=kept)
     if isinstance(approximation, Pushforward):
         return _RestOfMap(approximation)
     return _Rest(approximation)

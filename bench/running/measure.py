@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 from bench.fitting import surroundings
 from bench.fitting.fit import COSTS, Checkpoint
 from bench.metrics.base import Comparison, Estimate, Kind, Metric, Skipped
+from bench.metrics.draws.interacting import measured
 from bench.processes.plain import NAME, NotPlainError, count, number, text, worded
 from bench.running.finite import finite
 from bench.running.matrix import Cell
@@ -119,7 +120,7 @@ class Measuring:
         most = None if self.cell.wall is None else max(LEAST, SHARE * self.cell.wall)
         try:
             with surroundings.kept(), surroundings.deadline(most), torch.no_grad():
-                found = metric.measure(comparison)
+                found = measured(metric, comparison)
         except surroundings.DeadlineError:
             return TimeoutError(f"no figure within {most:g} seconds of the cell's wall limit")
         except (Exception, SystemExit) as error:  # the other metrics are measured all the same

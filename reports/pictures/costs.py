@@ -155,7 +155,7 @@ def _curve(
             x, steps["shown"].min(), steps["shown"].max(), color=colour, alpha=0.18, linewidth=0
         )
         axes.plot(x, y, color=colour, linestyle=look.dashes, linewidth=1.4)
-    elif key in results.figures:
+    elif key in results.figures and not math.isnan(results.figures[key].half_width):
         figure = results.figures[key]
         axes.vlines(
             x, max(figure.low, 1e-12), max(figure.high, y.iloc[-1]), color=colour, linewidth=0.8

@@ -127,6 +127,7 @@ SKIPPED: dict[str, dict[str, str]] = {
     "gaussian-vb": NO_MAP | NO_CHAINS,
     "gaussian-vb:covariance=full": NO_MAP | NO_CHAINS,
     "avb": NO_DENSITY | NO_CHAINS,
+    "svgd": NO_DENSITY | NO_MAP,
     "pyro-nuts": NO_DENSITY | NO_MAP,
     "pyro-hmc": NO_DENSITY | NO_MAP,
     "exact": (

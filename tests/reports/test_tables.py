@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -158,7 +159,7 @@ def test_terminal_shows_names_and_obeys_none(store: Store, tmp_path: Path) -> No
     assert "[red]why" in text
 
 
-def test_a_figure_without_a_standard_error_counts_as_certain(tmp_path: Path) -> None:
+def test_a_figure_without_a_standard_error_has_no_interval(tmp_path: Path) -> None:
     store = Store(tmp_path)
     row = Row(0, True, 1.0, 10, 10, 100, "plugin", 2.0, None, None)
     store.append(
@@ -166,5 +167,9 @@ def test_a_figure_without_a_standard_error_counts_as_certain(tmp_path: Path) -> 
         [row, replace(row, metric="kl_qp", kind="exact", stderr=0.1)],
     )
     results = summarise(store)
-    assert results.figures["p", "plugin", "m"].half_width == 0
+    assert math.isnan(results.figures["p", "plugin", "m"].half_width)
+    text = [
+        entry.text for line in tables.more_tables(results, "p")[0].lines for entry in line.entries
+    ]
+    assert "2.00, no interval" in text
     assert [table.columns for table in tables.more_tables(results, "p")] == [("Method", "plugin")]

@@ -52,7 +52,7 @@ def without_copies(comparison: Comparison) -> tuple[Comparison, str]:
     copies, rows = int((~new).sum()), new.numel()
     if copies <= FEW * rows:
         return comparison, ""
-    left = Draws(_rows(q.chains, new), q.diagnostics)
+    left = replace(q, chains=_rows(q.chains, new))
     draws = left.sample(len(comparison.draws), Generator())
     note = f"{copies} of {rows} draws are copies of draws in other chains, and count once."
     return replace(comparison, approximation=left, draws=draws), note
