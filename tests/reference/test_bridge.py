@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.reference.bridge import log_z
-from bench.reference.gaussians import Gaussians, fitted
+from bench.metrics.models.gaussian_mixture import GaussianMixture
+from bench.reference.bridge import fitted, log_z
 from tests.helpers.exact_problems import SIGMAS, assert_mean, seeded
 from tests.helpers.reference_parts import ZEROS, normal
 
@@ -66,7 +66,7 @@ def test_a_density_elsewhere_has_no_bridge() -> None:
 
 def test_the_mixture_is_a_density_and_draws_follow_it() -> None:
     mixture = fitted(bumpy_draws(3_000, 1), (1, 2, 4), seeded(1))
-    assert len(mixture.weights) == 4
+    assert len(mixture.log_weights) == 4
     z = mixture.sample(50_000, seeded(2))
     assert_mean((bumpy(z) - 1.5 - mixture.log_prob(z)).exp().unsqueeze(-1), 1.0)
     axis = torch.linspace(-15, 25, 801, dtype=torch.float64)
@@ -83,5 +83,5 @@ def test_draws_in_a_subspace_are_refused() -> None:
 def test_a_mixture_of_one_is_the_gaussian_of_the_draws() -> None:
     draws = normal(3_000, 2)
     one = fitted(draws, (1,), seeded(1))
-    assert isinstance(one, Gaussians)
+    assert isinstance(one, GaussianMixture)
     torch.testing.assert_close(one.means[0], ZEROS, rtol=0, atol=0.1)

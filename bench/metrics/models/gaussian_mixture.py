@@ -21,6 +21,9 @@ STEPS = 60
 GAIN = 1e-4  # nats in a step, below which EM has arrived
 BETTER = 0.005  # nats on other draws that more components must bring
 FLOOR = 1e-4  # variance added to a component in every direction, in units of the sample's
+WORTH = (
+    0.5  # draws' worth of the whole sample's covariance in every component's, where it is shrunk
+)
 LARGEST = 60_000  # entries of all covariances together: what EM can climb in seconds
 
 
@@ -73,21 +76,37 @@ class GaussianMixture:
 
 
 def fit(
-    sample: Tensor, components: int, generator: Generator, steps: int = STEPS
+    sample: Tensor,
+    components: int,
+    generator: Generator,
+    steps: int = STEPS,
+    *,
+    shrunk: bool = False,
 ) -> GaussianMixture:
-    """The mixture that EM climbs to from k-means++ seeds; sample [n, D], float64, no coordinate
-    constant.
+    """The mixture that EM climbs to from k-means++ seeds.
+
+    Args:
+        sample: [n, D], float64, no coordinate constant.
+        components: K.
+        generator: the only source of randomness.
+        steps: of EM, at most.
+        shrunk: whether each covariance is shrunk a little towards that of the whole sample, which
+            suits samples that are nearly singular; else every component is widened by a floor.
+
+    Raises:
+        ArithmeticError: if the draws lie in a subspace.
     """
     centre, scale = sample.mean(0), sample.std(0)
     unit = (sample - centre) / scale
-    mixture, before = _maximise(unit, _seeded(unit, components, generator)), -math.inf
+    common = unit.T.cov().reshape(unit.shape[1], -1) if shrunk else None
+    mixture, before = _maximise(unit, _seeded(unit, components, generator), common), -math.inf
     for _ in range(steps if components > 1 else 0):
         joint = mixture.log_joint(unit)
         total = joint.logsumexp(-1)
         gain, before = float(total.mean()) - before, float(total.mean())
         if gain < GAIN:
             break
-        mixture = _maximise(unit, (joint - total.unsqueeze(-1)).exp())
+        mixture = _maximise(unit, (joint - total.unsqueeze(-1)).exp(), common)
     return mixture.moved(centre, scale)
 
 
@@ -122,14 +141,21 @@ def _seeded(unit: Tensor, components: int, generator: Generator) -> Tensor:
     return torch.nn.functional.one_hot(squares.argmin(1), components).double()
 
 
-def _maximise(unit: Tensor, share: Tensor) -> GaussianMixture:
+def _maximise(unit: Tensor, share: Tensor, common: Tensor | None) -> GaussianMixture:
+    """The likeliest mixture for shares [n, K]; covariances shrunk towards ``common``, [D, D], or
+    widened by the floor.
+    """
     mass = share.sum(0) + 1e-9
     means = share.T @ unit / mass.unsqueeze(-1)
     floor = FLOOR * torch.eye(unit.shape[1], dtype=unit.dtype)
     covs = []
     for mean, part, total in zip(means, share.T, mass, strict=True):
         centred = unit - mean
-        covs.append((centred * part.unsqueeze(-1)).T @ centred / total + floor)
+        scatter = (centred * part.unsqueeze(-1)).T @ centred
+        if common is None:
+            covs.append(scatter / total + floor)
+        else:
+            covs.append((scatter + WORTH * common) / (total + WORTH))
     factors, failed = torch.linalg.cholesky_ex(torch.stack(covs))
     if bool(failed.any()):
         raise ArithmeticError("The draws lie in a subspace: no Gaussian can be fitted to them.")
