@@ -257,6 +257,13 @@ def calibrate(
     jobs: Annotated[
         int | None, typer.Option(help="Processes; default: one per core.", min=1)
     ] = None,
+    pair: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A pair by its name, as in 't, nu = 1.5'; repeat for more. Default: all.",
+        ),
+    ] = None,
 ) -> None:
     """Measure the metrics: bias, spread and coverage of each on pairs where what it should read is
     known.
@@ -267,7 +274,9 @@ def calibrate(
     from bench.calibration.calibrate import Repetitions
     from bench.commands.calibrate import write_calibration
 
-    write_calibration(out, into, dim or [], size or [], Repetitions(cheap, costly), jobs)
+    write_calibration(
+        out, into, dim or [], size or [], Repetitions(cheap, costly), jobs, pair or []
+    )
 
 
 references = typer.Typer(

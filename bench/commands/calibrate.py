@@ -16,6 +16,7 @@ from rich.progress import (
 )
 
 from bench.calibration.calibrate import SIZES, Repetitions, calibrate
+from bench.calibration.case import Case
 from bench.calibration.cases import DIMS, every_case
 from bench.calibration.estimators import estimators
 from bench.calibration.ledger import Ledger, fingerprint
@@ -27,6 +28,17 @@ from bench.provenance import version
 MARKS = ("<!-- calibration -->\n", "<!-- end of calibration -->")
 
 
+def _chosen(cases: Sequence[Case], names: Sequence[str]) -> list[Case]:
+    known = {case.name for case in cases}
+    for name in names:
+        if name not in known:
+            raise UserError(
+                f"--pair {name!r} is no pair of the calibration; there are"
+                f" {', '.join(sorted(known))}."
+            )
+    return [case for case in cases if not names or case.name in names]
+
+
 def write_calibration(
     out: Path,
     into: Path | None,
@@ -34,10 +46,12 @@ def write_calibration(
     sizes: Sequence[int],
     repetitions: Repetitions,
     jobs: int | None,
+    pairs: Sequence[str] = (),
 ) -> None:
     """Try every estimator on pairs whose answer is known, and write the table.
 
     Args:
+        pairs: names of those to try; none for all.
         out: folder of the trials, where a run that was stopped goes on, and of the page.
         into: a page that holds ``MARKS``, between which the table is put as well; that of the suite
             is ``docs/calibration.md``.
@@ -55,7 +69,7 @@ def write_calibration(
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("blocks of trials", total=None)
         rows = calibrate(
-            every_case(tuple(dims) or DIMS),
+            _chosen(every_case(tuple(dims) or DIMS), pairs),
             estimators(),
             sizes=tuple(sizes) or SIZES,
             repetitions=repetitions,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.calibration.calibrate import Repetitions, Row, calibrate
+from bench.calibration.cases import every_case
 from bench.calibration.estimator import Estimator
 from bench.calibration.ledger import Ledger, fingerprint
 from bench.calibration.table import markdown, widths
@@ -120,6 +121,17 @@ def test_page_without_marks_is_refused_before_the_work(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=words):
             write_calibration(tmp_path, page, [2], [50], Repetitions(2, 2), 1)
         page.write_text("nothing here", encoding="utf-8")
+
+
+def test_a_pair_that_is_not_there_is_named_beside_those_that_are(tmp_path: Path) -> None:
+    words = r"--pair 't, nu = 2' is no pair of the calibration; there are .*t, nu = 1\.5, t, nu = 3"
+    with pytest.raises(UserError, match=words):
+        write_calibration(tmp_path, None, [2], [50], Repetitions(2, 2), 1, ["t, nu = 2"])
+
+
+def test_a_pair_by_its_name_is_tried_alone() -> None:
+    chosen = calibrate_command._chosen(every_case((2,)), ["t, nu = 1.5"])
+    assert [case.name for case in chosen] == ["t, nu = 1.5"]
 
 
 def test_command_writes_both_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
