@@ -101,6 +101,7 @@ class AVB(Method):
     average: float = 0.998
     every: int = 25
     name: ClassVar[str] = "avb"
+    source: ClassVar[str] = "L. Mescheder, S. Nowozin, A. Geiger, 2017, arXiv:1701.04722"
 
     def __post_init__(self) -> None:
         require(

@@ -68,6 +68,10 @@ class GaussianVB(Method):
     max_draws: int = 65536
     tolerance: float = 0.003
     name: ClassVar[str] = "gaussian-vb"
+    source: ClassVar[str] = (
+        "A. Kucukelbir, D. Tran, R. Ranganath, A. Gelman, D. M. Blei, 2017, arXiv:1603.00788;"
+        " R. Giordano, M. Ingram, T. Broderick, 2024, arXiv:2304.05527"
+    )
 
     def __post_init__(self) -> None:
         require(

@@ -134,6 +134,7 @@ class PyroNUTS(_PyroSampler):
 
     max_tree_depth: int = 10
     name: ClassVar[str] = "pyro-nuts"
+    source: ClassVar[str] = "M. D. Hoffman, A. Gelman, 2014, arXiv:1111.4246"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -181,6 +182,7 @@ class PyroHMC(_PyroSampler):
     steps: int | None = None
     max_steps: int = 1000
     name: ClassVar[str] = "pyro-hmc"
+    source: ClassVar[str] = "R. M. Neal, 2011, arXiv:1206.1901"
 
     def __post_init__(self) -> None:
         super().__post_init__()

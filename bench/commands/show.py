@@ -19,7 +19,7 @@ from bench.plugins import facts, registry
 from bench.plugins.built_in import GROUPS, Entry, Group
 from bench.plugins.facts import EXACT, Facts
 from bench.plugins.presets import presets
-from bench.plugins.prose import REQUIRED, FieldProse, Prose, opening, prose
+from bench.plugins.prose import REQUIRED, FieldProse, Prose, cited, opening, prose, source_of
 
 
 def print_list(what: str) -> None:
@@ -61,7 +61,10 @@ def _print_group(group: Group, console: Console) -> None:
     for name, entry in found.items():
         try:
             package = "" if entry.package == "postbench" else entry.package
-            table.add_row(*map(terminal.words, (name, _sentence(entry, found), package)))
+            said = Text(terminal.words(_sentence(entry, found)))
+            if paper := cited(_source(entry)):
+                said.append(f"  {terminal.words(paper)}", "dim")
+            table.add_row(terminal.words(name), said, terminal.words(package))
         except PluginError as error:
             broken.append(str(error))
     console.print(table)
@@ -79,6 +82,15 @@ def _sentence(entry: Entry, found: Mapping[str, Entry]) -> str:
         alone = sum(other.reference.startswith(f"{home}:") for other in found.values()) == 1
         return opening(entry, of_file=alone)
     return " ".join(_said(entry).text.split("\n\n")[0].split())
+
+
+def _source(entry: Entry) -> str:
+    """The paper that a method comes from; empty of all else."""
+    if entry.group != "methods":
+        return ""
+    if entry.package == "postbench":
+        return source_of(entry)
+    return str(getattr(registry.load(entry), "source", ""))
 
 
 def print_one(name: str) -> None:
@@ -101,6 +113,8 @@ def print_one(name: str) -> None:
     said = _said(entry)
     for text in dict.fromkeys((said.module, said.text)):
         console.print(f"\n{_paragraphs(text)}")
+    if paper := _source(entry):
+        console.print(Text.assemble(("\nsource", "bold"), f" {terminal.words(paper)}"))
     if said.fields:
         _print_fields(said.fields, console)
     if isinstance(fact, str):

@@ -1,11 +1,11 @@
-"""What an approximation makes of the evidence: log Z from its own draws and from the truth's,
-against the known one.
+"""What an approximation makes of the evidence: log Z as its method states it, from its own draws,
+and from the truth's, against the known one.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -15,6 +15,9 @@ from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
 from bench.metrics.brackets.density import Known, at_draws, at_truth
 from bench.metrics.draws.monte_carlo import HEAVY, MANY
 from bench.metrics.draws.samples import FEWEST_DRAWS
+from methods.base import Evidence
+
+HALF_WIDTH = 1.96  # standard errors in half of a 95% interval
 
 
 def log_mean(log_weights: Tensor) -> Estimate | Skipped:
@@ -41,6 +44,17 @@ def log_mean(log_weights: Tensor) -> Estimate | Skipped:
         note = f"One of {n} draws carries {heaviest:.0%} of the weight: the interval is too short."
     relative = float(weights.std() / weights.mean()) / math.sqrt(n)
     return Estimate(math.log(float(weights.mean())) + largest, relative, "estimate", note, n)
+
+
+def stated_error(stated: Evidence, log_z: float, log_z_stderr: float = 0.0) -> Estimate | Skipped:
+    """Error of the log Z that a method states, nats, with its own standard error."""
+    if not (math.isfinite(stated.log_z) and math.isfinite(stated.stderr) and stated.stderr >= 0):
+        return Skipped(
+            f"The method's own estimate of log Z, {stated.log_z} with a standard error of"
+            f" {stated.stderr}, is no figure with an uncertainty."
+        )
+    stderr = math.hypot(stated.stderr, log_z_stderr)
+    return Estimate(stated.log_z - log_z, stderr, "estimate", "The method's own estimate.")
 
 
 def log_z_error(known: Known, log_z: float, log_z_stderr: float = 0.0) -> Estimate | Skipped:
@@ -81,11 +95,16 @@ def _against(
 
 @dataclass(frozen=True)
 class LogZError(Metric):
-    r"""Error of the log evidence by importance sampling from q, nats.
+    r"""Error of the log evidence: as the method states it, or by importance sampling from q, nats.
 
     .. math:: \log \tfrac{1}{n} \sum_i p(x_i) / q(x_i) - \log Z, \quad x_i \sim q
 
-    for the unnormalised p. The mean is unbiased if q has mass wherever p has, its log is too low by
+    for the unnormalised p. Where the method has an estimate of its own
+    (``approximation.evidence``), with or without a density, that one counts: it is what a user of
+    the method would report. The note says so, and what the weights read where they can be had.
+    Its interval is the method's own claim.
+
+    Of the weights, the mean is unbiased if q has mass wherever p has, its log is too low by
     half the variance, on average: more than that, if modes or tails were missed, so that a negative
     figure is the rule. Standard error: delta method, of the mean's log; that of a reference's log Z
     added. Ideal 0, which q = p reads without any error.
@@ -98,8 +117,8 @@ class LogZError(Metric):
     unit: ClassVar[str] = "nats"
     heading: ClassVar[str] = "log Z error, nats"
     meaning: ClassVar[str] = (
-        "Error of log Z, the log of the evidence, when draws of q are weighted to p; mostly"
-        " negative, since missed mass adds no weight."
+        "Error of log Z, the log of the evidence: as the method itself states it, or when draws"
+        " of q are weighted to p; then mostly negative, since missed mass adds no weight."
     )
     worse: ClassVar[Worse] = "both"
     density: ClassVar[bool] = True
@@ -109,7 +128,19 @@ class LogZError(Metric):
         if isinstance(log_z, Skipped):
             return log_z
         known = at_draws(comparison)
-        return known if isinstance(known, Skipped) else log_z_error(known, *log_z)
+        weighted = known if isinstance(known, Skipped) else log_z_error(known, *log_z)
+        if comparison.approximation.evidence is None:
+            return weighted
+        return _beside(stated_error(comparison.approximation.evidence, *log_z), weighted)
+
+
+def _beside(stated: Estimate | Skipped, weighted: Estimate | Skipped) -> Estimate | Skipped:
+    """The method's own figure, and in its note what its weights read."""
+    if isinstance(stated, Skipped) or isinstance(weighted, Skipped):
+        return stated
+    half = HALF_WIDTH * weighted.stderr
+    words = f"Its draws weighted to p read {weighted.value:.3g} ± {half:.2g}."
+    return replace(stated, note=f"{stated.note} {words} {weighted.note}".strip())
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import ast
 import functools
 import inspect
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,6 +88,35 @@ def opening(entry: Entry, of_file: bool) -> str:
         said = prose(entry)
         text = (said.module if of_file else "") or said.text
     return " ".join(text.split("\n\n")[0].split())
+
+
+def source_of(entry: Entry) -> str:
+    """The paper that a class that ships names as its ``source``; empty where it names none."""
+    module, _, name = entry.reference.partition(":")
+    for _, node in _bases(module, name):
+        for line in node.body:
+            if isinstance(line, ast.AnnAssign) and ast.unparse(line.target) == "source":
+                return str(ast.literal_eval(line.value)) if line.value else ""
+    return ""
+
+
+def cited(source: str) -> str:
+    """A source in short, ``Kucukelbir et al. 2017, arXiv:1603.00788``: the first author's surname,
+    the year and where it is; as it stands where it cannot be told apart.
+
+    Args:
+        source: ``Authors, year, arXiv or DOI``; of several, the first, before a semicolon, counts.
+    """
+    found = re.match(r"(.+?),? \(?((?:17|18|19|20)\d\d)\)?,?\s*(.*)", source.split(";")[0].strip())
+    if found is None:
+        return source
+    authors, year, place = found.groups()
+    first, *others = re.split(r", and |, | and | & ", authors)
+    surname = re.sub(r"^(?:\w\.[- ]?)+", "", first).strip()
+    if len(others) == 1:
+        surname += " & " + re.sub(r"^(?:\w\.[- ]?)+", "", others[0]).strip()
+    short = f"{surname}{' et al.' if len(others) > 1 else ''} {year}"
+    return f"{short}, {place}".rstrip(", .")
 
 
 def _imports(line: str) -> bool:

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import io
+import re
 import typing
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from rich.console import Console
 from bench.commands.reference import Lines
 from bench.plugins import facts, registry, spec
 from bench.plugins.built_in import BUILT_IN, GROUPS, Group
-from bench.plugins.prose import REQUIRED, opening, prose
+from bench.plugins.prose import REQUIRED, cited, opening, prose, source_of
 from tests.commands.test_output import said
 
 NAMES: list[tuple[Group, str]] = [(group, name) for group in GROUPS for name in BUILT_IN[group]]
@@ -45,6 +46,45 @@ def test_what_is_read_of_a_class_is_what_it_says_when_imported(group: Group, nam
     ]
     for of_file, whole in ((True, module), (False, text)):
         assert opening(entry, of_file) == " ".join((whole or text).split("\n\n")[0].split())
+
+
+@pytest.mark.parametrize("name", BUILT_IN["methods"])
+def test_every_method_names_the_paper_it_comes_from(name: str) -> None:
+    entry = registry.find("methods", name)
+    source = source_of(entry)
+    assert source == registry.load(entry).source
+    if name != "exact":  # which is ours
+        assert re.fullmatch(r"[^;]+, (19|20)\d\d, [^;]+(; .+)?", source), source
+        short = cited(source)
+        assert len(short) <= 75
+        assert re.search(r"^\w[^,.]*( et al\.)? (19|20)\d\d, ", short), short
+
+
+SHORT = {
+    "A. Kucukelbir, D. Tran, D. M. Blei, 2017, arXiv:1603.00788; B. Other, 2024, arXiv:1": (
+        "Kucukelbir et al. 2017, arXiv:1603.00788"
+    ),
+    "M. D. Hoffman, A. Gelman, 2014, arXiv:1111.4246": "Hoffman & Gelman 2014, arXiv:1111.4246",
+    "J.-M. Marin and C. van Dyk, 2001, doi 10.1/x": "Marin & van Dyk 2001, doi 10.1/x",
+    "R. M. Neal, 2001, arXiv:physics/9803008": "Neal 2001, arXiv:physics/9803008",
+    "Neal, 2001": "Neal 2001",
+    "folklore": "folklore",
+    "": "",
+}
+
+
+@pytest.mark.parametrize("source", SHORT)
+def test_a_source_is_cited_in_short(source: str) -> None:
+    assert cited(source) == SHORT[source]
+
+
+def test_the_listing_of_methods_says_year_and_paper_and_show_names_all_authors(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any
+) -> None:
+    _, text = said(["list", "methods"], tmp_path, monkeypatch, capsys)
+    assert "Hoffman & Gelman 2014, arXiv:1111.4246" in " ".join(text.split())
+    _, text = said(["show", "avb"], tmp_path, monkeypatch, capsys)
+    assert "source L. Mescheder, S. Nowozin, A. Geiger, 2017, arXiv:1701.04722" in text
 
 
 @pytest.mark.parametrize("name", BUILT_IN["problems"])

@@ -5,10 +5,12 @@ answer is known.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
+from torch import Generator, Tensor
 
 from bench.metrics.base import Comparison, Skipped
 from bench.metrics.coverage import Coverage
@@ -17,6 +19,8 @@ from bench.metrics.importance import ImportanceEss, PsisKhat, psis_khat
 from bench.metrics.ksd import Ksd, ksd
 from bench.metrics.quantiles import QuantileError
 from bench.metrics.sliced_wasserstein import SlicedWasserstein, sliced_wasserstein
+from bench.running.finite import finite
+from methods.base import Approximation, Draws, Evidence
 from tests.helpers import metric_cases as cases
 from tests.helpers.metric_cases import Affine, Folded, StandardNormal, compare, found, within
 
@@ -142,6 +146,70 @@ def test_evidence(metric: LogZError | LogZErrorReverse) -> None:
         ).stderr
         > 0.1
     )
+
+
+STATED = Evidence(1.7, 0.05)  # of a posterior whose log Z is 1.5
+CHAINS = Draws(torch.zeros(4, 100, 2, dtype=torch.float64), evidence=STATED)
+
+
+@dataclass(frozen=True, eq=False)
+class Stating(Approximation):
+    """N(0.7 e_1, I) with its density, and an estimate of log Z of its own."""
+
+    evidence: Evidence | None = STATED
+
+    def sample(self, n: int, generator: Generator) -> Tensor:
+        return cases.shifted(2).sample(n, generator)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        return cases.shifted(2).log_prob(z)
+
+
+@pytest.mark.parametrize("q", [CHAINS, Stating()], ids=["draws alone", "with a density"])
+def test_evidence_that_the_method_states_itself_counts_before_its_weights(q: Approximation) -> None:
+    result = found(LogZError().measure(compare(q, StandardNormal(2))))
+    assert (result.value, result.stderr) == (pytest.approx(0.2), pytest.approx(0.05))
+    assert result.note.startswith("The method's own estimate.")
+
+
+def test_beside_a_stated_evidence_the_note_tells_what_the_weights_read() -> None:
+    weighted = found(LogZError().measure(compare(cases.shifted(2), StandardNormal(2))))
+    result = found(LogZError().measure(compare(Stating(), StandardNormal(2))))
+    assert f"weighted to p read {weighted.value:.3g} ± {1.96 * weighted.stderr:.2g}" in result.note
+
+
+def test_the_error_of_a_references_evidence_is_added_to_a_stated_one() -> None:
+    problem = StandardNormal(2, stored=True, log_z_stderr=0.12)
+    assert found(LogZError().measure(compare(CHAINS, problem))).stderr == pytest.approx(0.13)
+
+
+@pytest.mark.parametrize(
+    "stated", [Evidence(math.nan, 0.1), Evidence(1.5, math.inf), Evidence(1.5, -0.1)], ids=str
+)
+def test_a_stated_evidence_that_is_no_figure_is_skipped(stated: Evidence) -> None:
+    result = LogZError().measure(compare(Stating(stated), StandardNormal(2)))
+    assert isinstance(result, Skipped)
+    assert "own estimate of log Z" in result.reason
+
+
+def test_draws_that_state_no_evidence_have_none() -> None:
+    chains = Draws(torch.zeros(4, 100, 2, dtype=torch.float64))
+    assert isinstance(LogZError().measure(compare(chains, StandardNormal(2))), Skipped)
+
+
+@pytest.mark.parametrize(
+    "q",
+    [
+        Draws(torch.tensor([[[0.0], [math.nan], *[[1.0]] * 20]], dtype=torch.float64), {}, STATED),
+        Stating(),
+    ],
+    ids=["draws", "density"],
+)
+def test_a_stated_evidence_survives_draws_that_are_not_finite(q: Approximation) -> None:
+    draws = q.sample(50, cases.rng(0))
+    draws[3, 0] = math.inf
+    _, rest, _ = finite(q, draws, draws.shape[1])
+    assert rest.evidence == STATED
 
 
 def test_evidence_of_a_map() -> None:
