@@ -1,5 +1,5 @@
-"""How far the rulers themselves are off, and how often their intervals hold: each is tried on pairs
-whose answer is known.
+"""How far the metrics themselves are off, and how often their intervals hold: each is tried on
+pairs whose answer is known.
 
 Every repetition draws afresh and measures as a run does.
 """
@@ -142,7 +142,7 @@ def _one_thread() -> None:
 
 
 def rows(todo: Sequence[Task], trials: Sequence[Trial]) -> list[Row]:
-    """What came of the trials, in the order of the tasks; those of other pairs, rulers and
+    """What came of the trials, in the order of the tasks; those of other pairs, metrics and
     repetitions are left alone.
     """
     found: dict[tuple[str, int, int, str], dict[int, Trial]] = defaultdict(dict)

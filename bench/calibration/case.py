@@ -23,8 +23,8 @@ class Case:
         problem: the truth, p.
         forms: the approximation, q, in its density, as a map, as draws alone, or as chains.
         truths: what is known, by quantity: ``KL(q||p)`` and ``KL(p||q)``, in nats, and those that
-            the other rulers measure.
-        same: whether q = p, so that the truth of every ruler is its ideal value.
+            the other metrics measure.
+        same: whether q = p, so that the truth of every metric is its ideal value.
     """
 
     name: str

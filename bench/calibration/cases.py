@@ -1,4 +1,4 @@
-"""Pairs of an approximation q and a truth p whose divergence is known beforehand: what the rulers
+"""Pairs of an approximation q and a truth p whose divergence is known beforehand: what the metrics
 are held against.
 """
 

@@ -14,7 +14,7 @@ ALWAYS = 10**9
 
 @dataclass(frozen=True)
 class Estimator:
-    """A ruler, and what it is held against.
+    """A metric, and what it is held against.
 
     Args:
         name: for tables.

@@ -1,4 +1,4 @@
-"""What is calibrated: our own rulers, and beside them those that papers and libraries use."""
+"""What is calibrated: our own metrics, and beside them those that papers and libraries use."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from methods.base import Draws
 
 
 def estimators() -> list[Estimator]:
-    """Every ruler for a divergence in nats, those of other libraries, and the rulers for everything
-    else.
+    """Every metric for a divergence in nats, those of other libraries, and the metrics for
+    everything else.
     """
 
     return [
@@ -59,7 +59,7 @@ def estimators() -> list[Estimator]:
             ours=False,
         ),
         Estimator("Gaussian fit", GaussianFit(), "draws", ours=False),
-        *rulers(),
+        *beside_kl(),
     ]
 
 
@@ -87,8 +87,8 @@ OF_DENSITIES: tuple[tuple[Metric, str], ...] = (
 )
 
 
-def rulers() -> list[Estimator]:
-    """Every ruler of ours that is no KL: of draws, of chains, of densities.
+def beside_kl() -> list[Estimator]:
+    """Every metric of ours that is no KL: of draws, of chains, of densities.
 
     ``elbo_gap`` is log Z less ``elbo``, and where q has a density it is ``kl_qp``: it has no row of
     its own.

@@ -1,4 +1,4 @@
-r"""Student's t in several dimensions, half as wide again as the truth: what the rulers read where
+r"""Student's t in several dimensions, half as wide again as the truth: what the metrics read where
 moments do not exist.
 
 .. math:: q(z) = s^{-D} p(z / s), \qquad p(z) \propto (1 + \|z\|^2 / \nu)^{-(\nu + D)/2}
@@ -171,7 +171,7 @@ def _widths(u: Floats, dof: float) -> Floats:
 
 
 def _unit(dof: float) -> float:
-    """What rulers measure the truth by: its standard deviation, or its quartiles' where it has
+    """What metrics measure the truth by: its standard deviation, or its quartiles' where it has
     none.
     """
     if dof > 2:

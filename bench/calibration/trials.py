@@ -1,4 +1,4 @@
-"""One block of a calibration: a few fresh comparisons of one pair, and what every ruler read of
+"""One block of a calibration: a few fresh comparisons of one pair, and what every metric read of
 them.
 """
 
@@ -84,7 +84,7 @@ class Task:
 
 
 def perform(task: Task) -> list[Trial]:
-    """Make every comparison of a task and read every ruler on it."""
+    """Make every comparison of a task and read every metric on it."""
     trials = []
     for repetition in sorted({i for _, tries in task.estimators for i in tries}):
         comparison = _comparison(task, repetition)

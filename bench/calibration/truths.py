@@ -1,4 +1,4 @@
-r"""What the rulers should read: their population definitions, worked out for mixtures of Gaussians.
+r"""What the metrics should read: their population definitions, worked out for Gaussian mixtures.
 
 Each figure is that of a metric with endless draws: truth scaled by its own covariance, bandwidth
 the median distance of two of its draws. Closed forms where there are such, else integrals over one

@@ -1,4 +1,4 @@
-"""The calibration of the rulers: pairs with the figures stated, a table that says what it should,
+"""The calibration of the metrics: pairs with the figures stated, a table that says what it should,
 and a reduced run.
 """
 
@@ -235,7 +235,7 @@ def test_bounds_on_the_wrong_side_are_named() -> None:
         "pair",
         2,
         1000,
-        "ruler",
+        "metric",
         "KL(q||p)",
         "draws",
         True,
@@ -253,7 +253,7 @@ def test_bounds_on_the_wrong_side_are_named() -> None:
     assert not wrong_side(replace(row, bias=-0.1))
     assert not wrong_side(replace(row, bias=0.015))
     assert wrong_side(replace(row, kind="upper bound", bias=-0.1))
-    assert "wrong side: ruler, pair, d = 2, n = 1,000: +0.1000 ± 0.0100" in markdown([row])
+    assert "wrong side: metric, pair, d = 2, n = 1,000: +0.1000 ± 0.0100" in markdown([row])
     assert "+0.100 ± 0.100, 100% **!**" in figures([row])
     assert undercovers(replace(row, covered=85))
     assert not undercovers(replace(row, covered=90))

@@ -65,7 +65,7 @@ def test_metrics_in_other_units_have_a_table_of_their_own() -> None:
         "pair",
         2,
         1000,
-        "ruler",
+        "metric",
         "KL(q||p)",
         "draws",
         True,
@@ -80,7 +80,7 @@ def test_metrics_in_other_units_have_a_table_of_their_own() -> None:
         0.1,
     )
     text = markdown([kl, replace(kl, estimator="share", quantity="coverage", truth=0.25)])
-    assert "### KL from draws, nats, n = 1,000\n\n| pair | d | truth | ruler |" in text
+    assert "### KL from draws, nats, n = 1,000\n\n| pair | d | truth | metric |" in text
     assert "### Other metrics, from draws, n = 1,000\n\n| pair | d | share |" in text
     assert "| 0.25: +0.100 ± 0.100, 100%" in text
 

@@ -1,5 +1,5 @@
-"""The rulers' calibration: truths against huge samples, pairs that are what they say, and a reduced
-run of every ruler.
+"""The metrics' calibration: truths against huge samples, pairs that are what they say, and a
+reduced run of every metric.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bench.calibration import truths as truths_of
 from bench.calibration.calibrate import Repetitions, calibrate, tasks
 from bench.calibration.case import Case
 from bench.calibration.cases import APART, at_dimension, gaussian, shares, walk
-from bench.calibration.estimators import rulers
+from bench.calibration.estimators import beside_kl
 from bench.calibration.gaussians import WALKS, Law, Normals, Walk, single
 from bench.calibration.table import undercovers, wrong_side
 from bench.metrics.base import Comparison, Estimate
@@ -259,11 +259,11 @@ def test_every_ruler_has_a_pair_beside_its_null() -> None:
     """Each is tried where the truth is known not to be the ideal value, and those of draws where q
     = p.
     """
-    told = {task_estimator.name: set() for task_estimator in rulers()}  # type: ignore[var-annotated]
-    for task in tasks([*ALL[2], THREE_MODES], rulers(), [1000], Repetitions()):
+    told = {task_estimator.name: set() for task_estimator in beside_kl()}  # type: ignore[var-annotated]
+    for task in tasks([*ALL[2], THREE_MODES], beside_kl(), [1000], Repetitions()):
         for estimator, _ in task.estimators:
             told[estimator.name].add(task.case.name)
-    for estimator in rulers():
+    for estimator in beside_kl():
         assert len(told[estimator.name]) >= 2, estimator.name
         if estimator.shows in ("draws", "chain"):
             assert any("itself" in name for name in told[estimator.name]), estimator.name
@@ -274,7 +274,7 @@ def test_a_chain_is_measured_as_one() -> None:
     """The same draws, taken for independent ones, promise too much."""
     case, mean = (
         walk("chain", 2, 0.0),
-        next(each for each in rulers() if each.name == "mean_error, chain").metric,
+        next(each for each in beside_kl() if each.name == "mean_error, chain").metric,
     )
     draws, truth = both(case, 4000)
     comparison = Comparison(case.problem, case.forms["chain"], draws, truth)
@@ -282,11 +282,13 @@ def test_a_chain_is_measured_as_one() -> None:
 
 
 def test_reduced_calibration_of_the_rulers() -> None:
-    """Every ruler on every pair in two dimensions: what claims to cover does, and bounds stand on
+    """Every metric on every pair in two dimensions: what claims to cover does, and bounds stand on
     their own side.
     """
-    rows = calibrate([*ALL[2], THREE_MODES], rulers(), sizes=(300,), repetitions=Repetitions(6, 1))
-    assert {row.estimator for row in rows} == {each.name for each in rulers()}
+    rows = calibrate(
+        [*ALL[2], THREE_MODES], beside_kl(), sizes=(300,), repetitions=Repetitions(6, 1)
+    )
+    assert {row.estimator for row in rows} == {each.name for each in beside_kl()}
     assert {row.estimator for row in rows if row.skipped} == {
         "kl_classifier, chain"
     }  # these chains are worth 15 draws
