@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.processes.limits import status_of
+from bench.processes.pages import give_back_pages
 
 
 class PeakMemory:
@@ -13,12 +14,14 @@ class PeakMemory:
     """
 
     def __init__(self) -> None:
+        give_back_pages()  # what building the problem has freed is no memory of the method
         self._base = status_of("VmRSS")
         self._peak = 0.0
         _forget_peak()
 
     def restart(self) -> None:
         """Leave what happened since the last reading out of the account."""
+        give_back_pages()  # what measuring has freed
         _forget_peak()
 
     @property

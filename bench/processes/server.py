@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bench.processes import limits, wire
+from bench.processes.pages import keep_pages
 from bench.processes.plain import worded
 
 ROUNDS = 1000  # of ending what others left behind, a millisecond each
@@ -63,6 +64,7 @@ def homes(names: Sequence[str]) -> dict[str, str]:
 def main(descriptor: int, modules: Sequence[str], packages: Sequence[str]) -> NoReturn:
     """Import, say hello, and serve until the runner is gone."""
     control = socket.socket(fileno=descriptor)
+    keep_pages()
     # refused by the runner where they differ, so nothing of another house is imported before
     wire.write(descriptor, wire.encode({"homes": homes(packages)}))
     for name in modules:

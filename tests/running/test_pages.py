@@ -1,0 +1,56 @@
+"""In the process of a cell freed pages are kept, so that a method with large batches does not wait
+for the system; what measuring has freed is not charged to it.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.fitting.memory import PeakMemory
+from bench.processes.pages import give_back_pages, keep_pages
+from bench.running.executors import Isolated
+
+ROUNDS, ROWS = 20, 2**23  # tensors of 64 MiB, 16,384 pages each
+FEW = 20_000  # pages; without it they are 20 times 16,384
+MIB = 2**17  # numbers of 8 bytes in a MiB
+glibc = pytest.mark.skipif(sys.platform != "linux", reason="the knobs are those of glibc")
+
+
+def touch(send: Callable[[dict[str, Any]], None]) -> None:
+    """Pages that the system had to hand out while the same size was asked for again and again."""
+    torch.zeros(ROWS, dtype=torch.float64)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(ROUNDS):
+        torch.ones(ROWS, dtype=torch.float64)
+    send({"pages": resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before})
+
+
+def weigh(send: Callable[[dict[str, Any]], None]) -> None:
+    """MiB that a method is charged with after something else has come and gone."""
+    memory = PeakMemory()
+    torch.ones(128 * MIB, dtype=torch.float64)  # as a metric may take
+    memory.restart()
+    torch.ones(8 * MIB, dtype=torch.float64)
+    send({"charged": memory.mebibytes})
+
+
+@glibc
+def test_pages_are_handed_out_once_in_the_process_of_a_cell(tmp_path: Path) -> None:
+    with Isolated(tmp_path, jobs=1) as executor:
+        (said,) = executor.ask(f"{__name__}:touch", (), wall=60.0)
+        (charged,) = executor.ask(f"{__name__}:weigh", (), wall=60.0)
+    assert said["pages"] < FEW
+    assert 8 <= charged["charged"] < 40  # not 128: what something else has freed was handed back
+
+
+def test_a_c_library_without_the_knobs_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.processes.pages._libc", lambda: None)
+    assert not keep_pages()
+    give_back_pages()
