@@ -24,21 +24,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from torch import Generator, Tensor
+from torch import Generator
 
 from methods.base import Budget, Method, Target
-from methods.parts.contrast import MEMORY, REMEDY, Contrast, Kind, log_normal
-from methods.parts.finite import sound, whereabouts
-from methods.parts.networks import Discriminator, Sampler, SamplerNetwork
-from methods.parts.record import Recorded
+from methods.parts.contrast import Kind
+from methods.parts.discriminator import Activation
+from methods.parts.game import Game
+from methods.parts.networks import SamplerNetwork
 from methods.parts.validate import require
-
-# nats; how far log p - log r may be from its usual level before an informed discriminator is told
-# "far" alone
-KNEE = 10.0
-LAG = 0.2  # share of the newest weights in the mean that ``lookahead`` starts from
-START = 4096  # draws that measure the untrained sampler
 
 
 @dataclass(frozen=True)
@@ -60,6 +53,8 @@ class AVB(Method):
             the metrics.
         hidden: widths of the sampler's layers; skip: whether it adds a linear map of eps.
         width, blocks: of the discriminator's residual network.
+        activation: of the discriminator, ``silu`` or ``leaky-relu`` (slope 0.2); zero_last: whether
+            its last layer starts at zero.
         sampler_lr, discriminator_lr: Adam step sizes; sampler_beta1, discriminator_beta1: Adam's
             memory of the gradient.
         lookahead: how far the sampler's view of the discriminator is ahead of it, as a multiple of
@@ -89,6 +84,8 @@ class AVB(Method):
     skip: bool = True
     width: int = 64
     blocks: int = 2
+    activation: Activation = "silu"
+    zero_last: bool = False
     sampler_lr: float = 2e-4
     discriminator_lr: float = 3e-3
     sampler_beta1: float = 0.5
@@ -122,6 +119,12 @@ class AVB(Method):
             len(self.hidden) > 0 and min(self.hidden) >= 1,
             "be one width or more, each at least 1",
         )
+        require(
+            self,
+            "activation",
+            self.activation in ("silu", "leaky-relu"),
+            "be 'silu' or 'leaky-relu'",
+        )
         require(self, "batch", self.batch >= 2, "be at least 2")
         require(self, "blocks", self.blocks >= 0, "not be negative")
         for field in ("iterations", "steps", "discriminator_batch", "width", "every"):
@@ -146,157 +149,3 @@ class AVB(Method):
         """Iterations that the budget of gradients allows, at most ``iterations``, at least one."""
         allowed = self.iterations if budget.gradients is None else budget.gradients // self.batch
         return max(1, min(self.iterations, allowed))
-
-
-class Game:
-    """Both players, their weights and their optimisers; one call of ``play`` is one iteration."""
-
-    def __init__(self, method: AVB, target: Target, generator: Generator) -> None:
-        self.method, self.target, self.generator = method, target, generator
-        dim = target.dim
-        self.sampler = Sampler(method.noise_dim or dim, dim, method.hidden, method.skip)
-        self.discriminator = Discriminator(dim + method.informed, method.width, method.blocks)
-        self.weights = self.sampler.init(generator, method.scale)
-        self.average = self.weights.clone()
-        self.rival = self.discriminator.init(generator)
-        self.trail = self.rival.clone()  # a running mean of the discriminator's weights
-        self.sampler_adam = torch.optim.Adam(
-            [self.weights], betas=(method.sampler_beta1, 0.999), fused=True
-        )
-        self.rival_adam = torch.optim.Adam(
-            [self.rival], betas=(method.discriminator_beta1, 0.999), fused=True
-        )
-        self.contrast = Contrast(method.contrast, self._draw(START))
-        # running median of log p - log r on q, which knows p up to a constant only
-        self.level = torch.zeros((), dtype=torch.float64)
-        self.heat, self.cold = 1.0, 0.0
-        self.played = 0
-        # the sampler's last draws, and the density and its gradient there
-        self.seen = self.contrast.loc.expand(0, -1), torch.empty(0), torch.empty(0, dim)
-        self._loss, self._pull = Recorded(self._loss_gradient), Recorded(self._pull_gradient)
-
-    def play(self, progress: float) -> None:
-        """Discriminator steps, then a sampler step, at a share of the run in [0, 1)."""
-        method = self.method
-        self.heat = min(1.0, progress / method.anneal) if method.anneal else 1.0
-        # a pull to the start that lasted would hold back wide posteriors to the very end
-        self.cold = (1 - self.heat) ** 3
-        decay = method.final_lr + (1 - method.final_lr) * 0.5 * (1 + math.cos(math.pi * progress))
-        for _ in range(method.steps):
-            self._descend(self.rival_adam, self.rival_gradient(), method.discriminator_lr * decay)
-            self.trail.lerp_(self.rival, LAG)
-        self._descend(self.sampler_adam, self.sampler_gradient(), method.sampler_lr * decay)
-        self.played += 1
-        self.average.lerp_(self.weights, 1 - min(method.average, self.played / (self.played + 10)))
-
-    def approximation(self) -> SamplerNetwork:
-        """The averaged sampler as it stands."""
-        return SamplerNetwork(self.sampler, self.average)
-
-    def rival_gradient(self) -> Tensor:
-        """Of the logistic loss on fresh draws of q and r, in the discriminator's weights:
-        [weights].
-        """
-        noise = self._normal(self.method.discriminator_batch, self.target.dim)
-        z = torch.cat([self._draw(len(noise)), self.contrast.restore(noise)])
-        u = torch.cat([self.contrast.standardise(z[: len(noise)]), noise])
-        if not self.method.informed:
-            return self._loss(self.rival, u)
-        with torch.no_grad():
-            log_p = self.target.log_density(z)
-        excess = self._tempered(log_p, z) - self.contrast.log_prob(u)
-        usual = excess[: len(noise)].nanmedian()
-        self.level = self.level.lerp(usual, MEMORY) if self.played else usual
-        return self._loss(self.rival, u, excess - self.level)
-
-    def sampler_gradient(self) -> Tensor:
-        """Of E[T + log r - log p], with T and r held constant, in the sampler's weights:
-        [weights].
-        """
-        eps = self._normal(self.method.batch, self.sampler.noise_dim).float()
-        z = self.sampler(self.weights, eps).double()
-        log_p, slope_p = self.target.value_and_grad(z)
-        self.seen = z, log_p, slope_p
-        u = self.contrast.standardise(z)
-        excess = self._tempered(log_p, z) - self.contrast.log_prob(u) - self.level
-        slope = (
-            self.heat * slope_p - self.cold * z / self.method.scale**2 + u @ self.contrast.inverse
-        )
-        rival = self.rival + self.method.lookahead * (self.rival - self.trail)
-        gradient = self._pull(self.weights, rival, eps, u, self.contrast.inverse, excess, slope)
-        self.contrast.follow(z)
-        return gradient
-
-    def _loss_gradient(self, rival: Tensor, u: Tensor, excess: Tensor | None = None) -> Tensor:
-        """[weights] of the discriminator, from draws of q and then of r at u, [2 n, D], with log p
-        - log r, [2 n].
-        """
-        if excess is None:
-            return self.discriminator.loss_gradient(rival, u.float(), torch.zeros(()))
-        # where r strays, a density may overflow
-        hint = excess.clamp(-KNEE, KNEE).nan_to_num(nan=-KNEE)
-        return self.discriminator.loss_gradient(
-            rival, torch.column_stack([u, hint]).float(), hint.float()
-        )
-
-    def _pull_gradient(
-        self,
-        weights: Tensor,
-        rival: Tensor,
-        eps: Tensor,
-        u: Tensor,
-        inverse: Tensor,
-        excess: Tensor,
-        slope: Tensor,
-    ) -> Tensor:
-        """The slope of T + log r - log p, with log p - log r = excess and its slope by z given,
-        pulled back to [weights].
-
-        An informed T is network(u, hint) + hint, and the hint's own slope cancels that of log p.
-        Beyond the knee it would not: there log p counts as capped, or a narrow funnel, whose neck
-        the network cannot see, would draw everything in.
-        """
-        if self.method.informed:
-            inputs = torch.column_stack([u, excess.clamp(-KNEE, KNEE)]).float()
-            by_input = self.discriminator.slope(rival, inputs).double()
-            by_hint = by_input[:, -1] * (excess.abs() < KNEE) - (excess < -KNEE).double()
-            direction = by_input[:, :-1] @ inverse + by_hint.unsqueeze(1) * slope
-        else:
-            direction = self.discriminator.slope(rival, u.float()).double() @ inverse - slope
-        return self.sampler.gradient(weights, eps, (direction / len(u)).float())
-
-    def _tempered(self, log_p: Tensor, z: Tensor) -> Tensor:
-        """Log density on the way from N(0, scale^2 I) to p: [n] at z, [n, D] -> [n]."""
-        value: Tensor = self.heat * log_p + self.cold * log_normal(z / self.method.scale)
-        return value
-
-    def _draw(self, n: int) -> Tensor:
-        """Of the sampler, [n, D], float64."""
-        return self.sampler(self.weights, self._normal(n, self.sampler.noise_dim).float()).double()
-
-    def _normal(self, n: int, dim: int) -> Tensor:
-        return torch.randn(n, dim, generator=self.generator, dtype=torch.float64)
-
-    def _descend(self, adam: torch.optim.Adam, gradient: Tensor, lr: float) -> None:
-        """One step of Adam on its only parameter, the gradient clipped."""
-        norm = gradient.norm()
-        if not norm.isfinite():
-            raise FloatingPointError(self._fault())
-        group = adam.param_groups[0]
-        group["lr"] = lr
-        group["params"][0].grad = gradient * (self.method.clip / norm).clamp(max=1.0)
-        adam.step()
-
-    def _fault(self) -> str:
-        """Why a gradient is not finite: the density at the last draws, or the training."""
-        z, value, slope = self.seen
-        bad = z.isfinite().all(-1) & ~sound(value, slope)
-        if not bad.any():
-            return f"AVB diverged: a gradient is not finite; {REMEDY}."
-        where = f"the density is not finite {whereabouts(self.target, z, value, slope)}"
-        if self.played == 0:
-            return (
-                f"AVB cannot start from N(0, {self.method.scale:g}^2) in each coordinate: {where}."
-                " If it is finite elsewhere, change scale."
-            )
-        return f"AVB came to where {where}; {REMEDY}."

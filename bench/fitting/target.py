@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +12,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from problems.base import Problem
 
-Gradient = Callable[[Tensor], tuple[Tensor, Tensor]]
+Outcome = Tensor | tuple[Tensor, Tensor]  # a value, or a value and its gradient
+Evaluation = Callable[[Tensor], Any]  # of points to an outcome
 WARM_UP = 10  # calls of one shape before it is worth compiling
 SHAPES = 8  # shapes compiled at most: a method that never repeats a shape stays eager
 
@@ -19,9 +21,9 @@ SHAPES = 8  # shapes compiled at most: a method that never repeats a shape stays
 class CountedTarget:
     """A problem's density, charged by the row.
 
-    Gradients of a shape that recurs are recorded once and replayed without Python, two to three
-    times faster. The record is made with tensors that have no values, so a density that branches on
-    values raises there and stays as it is.
+    Densities and gradients of a shape that recurs are recorded once and replayed without Python,
+    two to three times faster. The record is made with tensors that have no values, so a density
+    that branches on values raises there and stays as it is.
 
     Args:
         problem: whose density it is; the truth stays out of reach of the method.
@@ -38,20 +40,24 @@ class CountedTarget:
         self.before: Callable[[], None] = lambda: None
         self._problem = problem
         self._compiled = compiled and problem.batched  # a loop over rows is not worth unrolling
-        self._calls: dict[torch.Size, int] = {}
-        self._records: dict[torch.Size, Gradient] = {}
+        self._calls: dict[tuple[bool, torch.Size], int] = {}
+        self._records: dict[tuple[bool, torch.Size], Evaluation] = {}
 
     @property
     def recorded(self) -> int:
-        """How many shapes are replayed from a record; others run as written."""
-        return sum(gradient != self._eager for gradient in self._records.values())
+        """How many gradients are replayed from a record, by shape; others run as written."""
+        return sum(
+            with_gradient and record != self._eager
+            for (with_gradient, _), record in self._records.items()
+        )
 
     def log_density(self, z: Tensor) -> Tensor:
         """The density, differentiable: [..., D] -> [...]. Each row counts when evaluated, and again
         when differentiated.
         """
         self.before()
-        value = self._density(z)
+        watched = torch.is_grad_enabled() or z.requires_grad
+        value: Tensor = self._density(z) if watched else self._replayed(z, self._density)
         rows = value.numel()
         self.evaluations += rows
         if value.requires_grad:
@@ -62,7 +68,7 @@ class CountedTarget:
         """Log density and gradient, detached: [..., D] -> ([...], [..., D])."""
         self.before()
         z = z.detach()
-        value, gradient = self._gradient(z)(z)
+        value, gradient = self._replayed(z, self._eager)
         self.evaluations += value.numel()
         self._charge(value.numel())
         return value, gradient
@@ -90,27 +96,36 @@ class CountedTarget:
             (gradient,) = torch.autograd.grad(value.sum(), z)
         return value.detach(), gradient.detach()
 
-    def _gradient(self, z: Tensor) -> Gradient:
-        if z.shape in self._records:
-            return self._records[z.shape]
-        self._calls[z.shape] = calls = self._calls.get(z.shape, 0) + 1
+    def _replayed(self, z: Tensor, written: Evaluation) -> Any:
+        """The outcome of ``_eager`` or ``_density``, from a record once the shape has recurred."""
+        key = (written == self._eager, z.shape)
+        record = self._records.get(key)
+        if record is not None:
+            return record(z)
+        self._calls[key] = calls = self._calls.get(key, 0) + 1
         if self._compiled and calls >= WARM_UP and len(self._records) < SHAPES:
-            self._records[z.shape] = self._record(z)
-            return self._records[z.shape]
-        return self._eager
+            self._records[key] = self._record(z, written)
+        return written(z)
 
-    def _record(self, z: Tensor) -> Gradient:
+    def _record(self, z: Tensor, written: Evaluation) -> Evaluation:
         try:
-            graph = make_fx(
-                lambda z: self._eager(z), tracing_mode="fake", _allow_non_fake_inputs=True
-            )(z)
+            graph = make_fx(lambda z: written(z), tracing_mode="fake", _allow_non_fake_inputs=True)(
+                z
+            )
             with warnings.catch_warnings():
                 # jit.trace is deprecated, its successors need a compiler
                 warnings.simplefilter("ignore")
-                replay: Gradient = torch.jit.trace(graph, (z,), check_trace=False)  # type: ignore[no-untyped-call]
-            same = all(torch.equal(a, b) for a, b in zip(replay(z), self._eager(z), strict=True))
+                replay: Evaluation = torch.jit.trace(graph, (z,), check_trace=False)  # type: ignore[no-untyped-call]
+            same = all(
+                torch.equal(a, b)
+                for a, b in zip(_tuple(replay(z)), _tuple(written(z)), strict=True)
+            )
         except (
             Exception
         ):  # whatever a stranger's density does that cannot be recorded, it can still be run
-            return self._eager
-        return replay if same else self._eager
+            return written
+        return replay if same else written
+
+
+def _tuple(outcome: Outcome) -> tuple[Tensor, ...]:
+    return outcome if isinstance(outcome, tuple) else (outcome,)

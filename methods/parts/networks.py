@@ -1,8 +1,6 @@
-"""The two players of Adversarial Variational Bayes: small networks over one flat vector of weights,
-fast on one core.
+"""Samplers: small networks from noise to draws, over one flat vector of weights, fast on one core.
 
 A flat vector makes the optimiser, the clipping, the averaging and the snapshot one operation each.
-``Tensor.split`` gives the layers as views, and its gradient is a single concatenation.
 """
 
 from __future__ import annotations
@@ -17,18 +15,24 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from methods.base import Pushforward
+from methods.parts.products import affine, product
 
 Shape = tuple[int, ...]
 # of Jacobians made at a time: the product of a batch of [width, width] matrices wants memory
 ROWS = 4096
+LOG2_E = 1 / math.log(2)
 
 
-def _views(weights: Tensor, shapes: Sequence[Shape]) -> list[Tensor]:
+def views(weights: Tensor, shapes: Sequence[Shape]) -> list[Tensor]:
+    """The layers in a flat vector of weights."""
     parts = weights.split([math.prod(shape) for shape in shapes])  # type: ignore[no-untyped-call]
-    return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
+    return [
+        part.view(shape) if len(shape) > 1 else part
+        for part, shape in zip(parts, shapes, strict=True)
+    ]
 
 
-def _draw(shapes: Sequence[Shape], generator: Generator) -> list[Tensor]:
+def draw(shapes: Sequence[Shape], generator: Generator) -> list[Tensor]:
     """Matrices with entries N(0, 1 / inputs), so that unit inputs give unit outputs; biases
     zero.
     """
@@ -42,8 +46,16 @@ def _draw(shapes: Sequence[Shape], generator: Generator) -> list[Tensor]:
     ]
 
 
-def _flat(parts: Sequence[Tensor]) -> Tensor:
+def flat(parts: Sequence[Tensor]) -> Tensor:
+    """The way back, copied."""
     return torch.cat([part.reshape(-1) for part in parts])
+
+
+def _elu(x: Tensor) -> Tensor:
+    """max(x, exp(min(x, 0)) - 1), by the power of two, which torch is twice as quick at."""
+    if x.dtype != torch.float32 or (torch.is_grad_enabled() and x.requires_grad):
+        return functional.elu(x)
+    return torch.maximum(x, (x * LOG2_E).clamp_(max=0).exp2_().sub_(1))
 
 
 @dataclass(frozen=True)
@@ -78,7 +90,7 @@ class Sampler:
         """Weights, float32, with which each coordinate of z has mean near 0 and standard deviation
         near ``scale``.
         """
-        parts = _draw(self.shapes, generator)
+        parts = draw(self.shapes, generator)
         for i in range(
             1, 2 * len(self.hidden), 2
         ):  # bends spread over the noise, not all at its centre
@@ -87,27 +99,32 @@ class Sampler:
         if self.skip:
             parts[-1] = scale * torch.eye(self.noise_dim, self.dim)
             parts[last] *= 0.1 * scale
-            return _flat(parts)
-        z = self(_flat(parts), torch.randn(4096, self.noise_dim, generator=generator))
+            return flat(parts)
+        z = self(flat(parts), torch.randn(4096, self.noise_dim, generator=generator))
         ratio = scale / z.std(0)
         parts[last], parts[last + 1] = parts[last] * ratio, -z.mean(0) * ratio
-        return _flat(parts)
+        return flat(parts)
 
     def __call__(self, weights: Tensor, eps: Tensor) -> Tensor:
         """The map: [n, K] -> [n, D]."""
-        layers = _views(weights, self.shapes)
-        h = eps
+        return self.forward(weights, eps)[0]
+
+    def forward(self, weights: Tensor, eps: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The map, [n, K] -> [n, D], and what each hidden layer put out, [n, width]."""
+        layers = views(weights, self.shapes)
+        hidden, h = [], eps
         for i in range(0, 2 * len(self.hidden), 2):
-            h = functional.elu(torch.addmm(layers[i + 1], h, layers[i]))
+            h = _elu(affine(layers[i + 1], h, layers[i]))
+            hidden.append(h)
         i = 2 * len(self.hidden)
-        z = torch.addmm(layers[i + 1], h, layers[i])
-        return torch.addmm(z, eps, layers[-1]) if self.skip else z
+        z = affine(layers[i + 1], h, layers[i])
+        return (torch.addmm(z, eps, layers[-1]) if self.skip else z), hidden
 
     def jacobian(self, weights: Tensor, eps: Tensor) -> Tensor:
         r"""df/deps by hand, :math:`W_L \,\mathrm{diag}(\sigma'_{L-1}) W_{L-1} \cdots W_1 \,(+ A)`:
         [n, K] -> [n, D, K].
         """
-        layers = _views(weights, self.shapes)
+        layers = views(weights, self.shapes)
         h, product = eps, torch.eye(self.noise_dim, dtype=eps.dtype)
         for i in range(0, 2 * len(self.hidden), 2):
             a = torch.addmm(layers[i + 1], h, layers[i])
@@ -116,76 +133,23 @@ class Sampler:
         product = product @ layers[2 * len(self.hidden)]
         return (product + layers[-1] if self.skip else product).transpose(-1, -2)
 
-    def gradient(self, weights: Tensor, eps: Tensor, direction: Tensor) -> Tensor:
-        """Gradient in the weights of ``sum(f(eps) * direction)``, direction [n, D] held constant:
-        [weights].
-        """
-        with torch.enable_grad():
-            weights = weights.detach().requires_grad_()
-            return torch.autograd.grad(self(weights, eps), weights, direction)[0]
-
-
-@dataclass(frozen=True)
-class Discriminator:
-    """T(x): a residual network of SiLU units, smooth because the sampler is taught by its slope.
-
-    Args:
-        inputs: length of x; width: of every layer; blocks: residual blocks of two layers each.
-    """
-
-    inputs: int
-    width: int
-    blocks: int
-
-    @property
-    def shapes(self) -> list[Shape]:
-        """Of the weights, in order: the first layer, four for each block, the last layer."""
-        w = (self.width,)
-        square = (self.width, self.width)
-        return [
-            (self.inputs, self.width),
-            w,
-            *[square, w, square, w] * self.blocks,
-            (self.width, 1),
-            (1,),
-        ]
-
-    def init(self, generator: Generator) -> Tensor:
-        """Weights, float32, with which T is near zero everywhere: the verdict `cannot tell`."""
-        parts = _draw(self.shapes, generator)
-        parts[-2] *= 0.1
-        return _flat(parts)
-
-    def __call__(self, weights: Tensor, x: Tensor) -> Tensor:
-        """The discriminator T at rows of inputs: [n, inputs] -> [n]."""
-        layers = _views(weights, self.shapes)
-        h = torch.addmm(layers[1], x, layers[0])
-        for i in range(2, 2 + 4 * self.blocks, 4):
-            inner = torch.addmm(layers[i + 1], functional.silu(h), layers[i])
-            h = h + torch.addmm(layers[i + 3], functional.silu(inner), layers[i + 2])
-        return torch.addmm(layers[-1], functional.silu(h), layers[-2]).squeeze(1)
-
-    def loss_gradient(self, weights: Tensor, x: Tensor, offset: Tensor) -> Tensor:
-        r"""Gradient in the weights of the logistic loss of the verdict T(x) + offset: [weights].
-
-        .. math:: -\tfrac12 E_q \log \sigma(T) - \tfrac12 E_r \log(1 - \sigma(T))
+    def gradient(
+        self, weights: Tensor, eps: Tensor, hidden: Sequence[Tensor], direction: Tensor
+    ) -> Tensor:
+        """Gradient in the weights of ``sum(f(eps) * direction)``, direction [n, D] held constant,
+        by hand: [weights].
 
         Args:
-            x: [2 n, inputs], the first half from q, the second from r; offset: [2 n], added to T.
+            hidden: what ``forward`` returned at the same weights and eps.
         """
-        with torch.enable_grad():
-            weights = weights.detach().requires_grad_()
-            verdict_q, verdict_r = (self(weights, x) + offset).chunk(2)
-            loss = 0.5 * (
-                functional.softplus(-verdict_q).mean() + functional.softplus(verdict_r).mean()
-            )
-            return torch.autograd.grad(loss, weights)[0]
-
-    def slope(self, weights: Tensor, x: Tensor) -> Tensor:
-        """dT/dx of each row: [n, inputs] -> [n, inputs]."""
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            return torch.autograd.grad(self(weights, x).sum(), x)[0]
+        layers = views(weights, self.shapes)
+        parts = [product(eps.T, direction)] if self.skip else []
+        inputs, slope = [eps, *hidden], direction
+        for i in reversed(range(len(inputs))):
+            parts += [slope.sum(0), product(inputs[i].T, slope)]
+            if i > 0:  # the slope of an ELU is 1 plus its output, where that is negative
+                slope = product(slope, layers[2 * i].T) * (inputs[i].clamp(max=0) + 1)
+        return flat(parts[::-1])
 
 
 class SamplerNetwork(Pushforward):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,24 +18,29 @@ class Recorded:
     as at the first.
 
     Args:
-        function: without random numbers and without a branch on values; it may differentiate
-            inside.
+        function: of tensors to a tensor or a tuple of them, without random numbers and without a
+            branch on values; it may differentiate inside, and change the tensors it is given in
+            place.
     """
 
-    def __init__(self, function: Callable[..., Tensor]) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
-        self._replay: Callable[..., Tensor] | None = None
+        self._replay: Callable[..., Any] | None = None
 
-    def __call__(self, *tensors: Tensor) -> Tensor:
+    def __call__(self, *tensors: Tensor) -> Any:
         """Run the recorded function, and return its value."""
         if self._replay is None:
             self._replay = self._record(tensors)
         return self._replay(*tensors)
 
-    def _record(self, example: tuple[Tensor, ...]) -> Callable[..., Tensor]:
-        graph = make_fx(lambda *tensors: self._function(*tensors))(*example)
+    def _record(self, example: tuple[Tensor, ...]) -> Callable[..., Any]:
+        # to record is to run: on copies, since the function may change what it is given
+        def copies() -> tuple[Tensor, ...]:
+            return tuple(tensor.detach().clone() for tensor in example)
+
+        graph = make_fx(lambda *tensors: self._function(*tensors))(*copies())
         with warnings.catch_warnings():
             # jit.trace is deprecated, its successors need a compiler
             warnings.simplefilter("ignore")
-            replay: Callable[..., Tensor] = torch.jit.trace(graph, example, check_trace=False)  # type: ignore[no-untyped-call]
+            replay: Callable[..., Any] = torch.jit.trace(graph, copies(), check_trace=False)  # type: ignore[no-untyped-call]
         return replay

@@ -14,8 +14,10 @@ from torch import Generator, Tensor
 from bench.fitting.target import CountedTarget
 from methods.avb import AVB, Game
 from methods.base import Budget, Pushforward
+from methods.parts.adam import Adam
 from methods.parts.contrast import Contrast
-from methods.parts.networks import Discriminator, Sampler, SamplerNetwork
+from methods.parts.discriminator import Activation, Discriminator
+from methods.parts.networks import Sampler, SamplerNetwork
 from methods.parts.record import Recorded
 from problems.base import Problem
 from problems.mixture import Mixture
@@ -166,7 +168,7 @@ def test_gradients_are_those_of_the_objective(
     """Both players' hand-made gradients against autograd through every part, halfway in the
     annealing, with a tight knee.
     """
-    monkeypatch.setattr("methods.avb.KNEE", KNEE)
+    monkeypatch.setattr("methods.parts.game.KNEE", KNEE)
     problem = Tilted()
     method = AVB(**SMALL, contrast=contrast, informed=informed, scale=1.3, lookahead=0.7)
     game = Game(method, CountedTarget(problem), Generator().manual_seed(5))
@@ -191,28 +193,94 @@ def test_gradients_are_those_of_the_objective(
     def log_r(z: Tensor) -> Tensor:
         return gaussian_log_prob(z, game.contrast.loc, game.contrast.covariance)
 
-    generator = Generator()
-    generator.set_state(game.generator.get_state())
-    noise = torch.randn(32, 2, generator=generator, dtype=torch.float64)
-    eps = torch.randn(32, 2, generator=generator, dtype=torch.float64).float()
-    found = game.rival_gradient()
+    drawn = game.draw()
+    inputs, hints = game.lessons(*drawn.lessons)
+    found, norm = game.push(game.rival, inputs[-1], hints[-1])
     rival = game.rival.clone().requires_grad_()
-    verdicts = [
-        verdict(game.sampler(game.weights, eps).double(), rival),
-        verdict(game.contrast.restore(noise), rival),
-    ]
-    labels = torch.cat([torch.ones(32), torch.zeros(32)]).to(verdicts[0].dtype)
-    torch.nn.functional.binary_cross_entropy_with_logits(torch.cat(verdicts), labels).backward()  # type: ignore[no-untyped-call]
+    from_q, from_r = drawn.lessons[0][-1].chunk(2)
+    labels = torch.cat([torch.ones(32), torch.zeros(32)])
+    verdicts = torch.cat([verdict(from_q, rival), verdict(from_r, rival)])
+    torch.nn.functional.binary_cross_entropy_with_logits(
+        verdicts, labels.to(verdicts.dtype)
+    ).backward()  # type: ignore[no-untyped-call]
     torch.testing.assert_close(found, rival.grad, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(norm, found.norm())
 
-    eps = torch.randn(32, 2, generator=generator, dtype=torch.float64).float()
     weights = game.weights.clone().requires_grad_()
-    z = game.sampler(weights, eps).double()
+    z = game.sampler(weights, drawn.eps).double()
+    torch.testing.assert_close(z, drawn.z, rtol=1e-5, atol=1e-5)
     gain = excess(z).clamp(max=KNEE) if informed else excess(z)
     assert 0 < (excess(z) > KNEE).sum() + (excess(z) < -KNEE).sum() < 32
     ahead = game.rival + 0.7 * (game.rival - game.trail)
     (verdict(z, ahead) - gain).mean().backward()  # type: ignore[no-untyped-call]
-    torch.testing.assert_close(game.sampler_gradient(), weights.grad, rtol=1e-3, atol=1e-5)
+    found, _ = game.pull(game.weights, game.rival, game.trail, *game.view(drawn))
+    torch.testing.assert_close(found, weights.grad, rtol=1e-3, atol=1e-5)
+
+
+def test_draws_of_q_are_the_samplers_and_those_of_r_have_its_moments() -> None:
+    method = AVB(**{**SMALL, "discriminator_batch": 4000, "steps": 2}, noise_dim=3)
+    game = Game(method, CountedTarget(Tilted()), Generator().manual_seed(5))
+    generator = Generator()
+    generator.set_state(game.generator.get_state())
+    drawn = game.draw()
+    z, u = drawn.lessons
+    assert z.shape == u.shape == (2, 8000, 2)
+    eps = torch.randn(8032, 3, generator=generator)
+    by_hand = game.sampler(game.weights, eps).double()
+    torch.testing.assert_close(z[:, :4000].flatten(0, 1), by_hand[:8000], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(u, game.contrast.standardise(z))
+    r = z[:, 4000:].flatten(0, 1)
+    spread = game.contrast.covariance.diagonal().sqrt()
+    assert ((r.mean(0) - game.contrast.loc).abs() < SIGMAS * spread / math.sqrt(8000)).all()
+    torch.testing.assert_close(torch.cov(r.T), game.contrast.covariance, rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize("activation", ["silu", "leaky-relu"])
+@pytest.mark.parametrize("width", [8, 256])  # the wide one multiplies by another library
+def test_the_discriminators_gradients_by_hand_are_those_of_autograd(
+    activation: Activation, width: int
+) -> None:
+    discriminator = Discriminator(3, width, 2, activation)
+    generator = Generator().manual_seed(0)
+    weights = discriminator.init(generator)
+    x, offset = torch.randn(256, 3, generator=generator), torch.randn(256, generator=generator)
+    leaf, at = weights.clone().requires_grad_(), x.clone().requires_grad_()
+    verdict = discriminator(leaf, at)
+    labels = torch.cat([torch.ones(128), torch.zeros(128)])
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(verdict + offset, labels)
+    (by_weights,) = torch.autograd.grad(loss, leaf, retain_graph=True)
+    (by_input,) = torch.autograd.grad(verdict.sum(), at)
+    found = discriminator.loss_gradient(weights, x, offset)
+    torch.testing.assert_close(found, by_weights, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(discriminator.slope(weights, x), by_input, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [8, 128])
+def test_the_samplers_gradient_by_hand_is_that_of_autograd(width: int) -> None:
+    sampler = Sampler(3, 2, (width, width))
+    generator = Generator().manual_seed(0)
+    weights = sampler.init(generator, 1.5)
+    eps, direction = (torch.randn(512, n, generator=generator) for n in (3, 2))
+    leaf = weights.clone().requires_grad_()
+    z, hidden = sampler.forward(weights, eps)
+    torch.testing.assert_close(z, sampler(leaf, eps), rtol=1e-4, atol=1e-5)
+    (by_autograd,) = torch.autograd.grad(sampler(leaf, eps), leaf, direction)
+    found = sampler.gradient(weights, eps, hidden, direction)
+    torch.testing.assert_close(found, by_autograd, rtol=1e-4, atol=1e-4)
+
+
+def test_the_update_is_that_of_torchs_adam_with_clipping() -> None:
+    generator = Generator().manual_seed(0)
+    weights = torch.randn(50, generator=generator)
+    leaf = weights.clone().requires_grad_()
+    ours, theirs = Adam(weights, 0.5, 3.0), torch.optim.Adam([leaf], lr=0.1, betas=(0.5, 0.999))
+    for size in (0.1, 10.0, 0.3):
+        gradient = size * torch.randn(50, generator=generator)
+        leaf.grad = gradient.clone()
+        torch.nn.utils.clip_grad_norm_([leaf], 3.0)
+        theirs.step()
+        ours.step(gradient, gradient.norm(), 0.1)
+        torch.testing.assert_close(weights, leaf.detach(), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("gradients", [1, 1000, 1279, 10_000])
@@ -321,6 +389,7 @@ def test_divergence_says_what_to_try() -> None:
         ("hidden", (8, 0)),
         ("width", 0),
         ("blocks", -1),
+        ("activation", "relu"),
         ("sampler_lr", 0.0),
         ("discriminator_lr", math.inf),
         ("sampler_beta1", 1.0),
