@@ -62,6 +62,9 @@ BUILT_IN: dict[Group, dict[str, str]] = {
     },
     "methods": {
         "gaussian-vb": "methods.gaussian_vb:GaussianVB",
+        "laplace": "methods.laplace:Laplace",
+        "pathfinder": "methods.pathfinder:Pathfinder",
+        "batch-and-match": "methods.batch_and_match:BatchAndMatch",
         "avb": "methods.avb:AVB",
         "svgd": "methods.svgd:SVGD",
         "pyro-nuts": "methods.pyro_mcmc:PyroNUTS",

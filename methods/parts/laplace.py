@@ -62,7 +62,7 @@ def curved(target: Target, loc: Tensor, *, full: bool) -> Frame:
     """
     factor = torch.ones_like(loc)
     for _ in range(ROUNDS):  # the diagonal first, for units
-        curvature = _curvature(target, Frame(loc, factor.diag())).diagonal()
+        curvature = bend(target, Frame(loc, factor.diag())).diagonal()
         change, settled = _change(curvature)
         factor = factor * change
         if settled:
@@ -71,11 +71,10 @@ def curved(target: Target, loc: Tensor, *, full: bool) -> Frame:
         return Frame(loc, factor.diag() if full else factor)
     matrix = factor.diag()
     for _ in range(ROUNDS):
-        eigenvalues, vectors = torch.linalg.eigh(_curvature(target, Frame(loc, matrix)))
+        eigenvalues, vectors = torch.linalg.eigh(bend(target, Frame(loc, matrix)))
         change, settled = _change(eigenvalues)
         root = matrix @ (vectors * change)  # root root^T is the covariance
-        matrix = torch.linalg.qr(root.T)[1].T
-        matrix = matrix * matrix.diagonal().sign()
+        matrix = triangular(root)
         if settled:
             break
     return Frame(loc, matrix)
@@ -88,7 +87,15 @@ def _change(curvature: Tensor) -> tuple[Tensor, bool]:
     return bounded.rsqrt(), bool((up | ((bounded < ROUND) & (bounded > 1 / ROUND))).all())
 
 
-def _curvature(target: Target, frame: Frame) -> Tensor:
+def triangular(root: Tensor) -> Tensor:
+    """The lower triangular L with a positive diagonal and L L^T = root root^T: [D, K] -> [D, D],
+    K at least D.
+    """
+    matrix: Tensor = torch.linalg.qr(root.T)[1].T
+    return matrix * matrix.diagonal().sign()
+
+
+def bend(target: Target, frame: Frame) -> Tensor:
     """Minus the Hessian of log p in units of a frame, [D, D], by differences of 2 D gradients; 0
     where they are not finite.
     """

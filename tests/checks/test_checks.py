@@ -126,6 +126,9 @@ NO_CHAINS = {"chains": "not made of chains"}
 SKIPPED: dict[str, dict[str, str]] = {
     "gaussian-vb": NO_MAP | NO_CHAINS,
     "gaussian-vb:covariance=full": NO_MAP | NO_CHAINS,
+    "laplace": NO_MAP | NO_CHAINS,
+    "pathfinder": NO_MAP | NO_CHAINS,
+    "batch-and-match": NO_MAP | NO_CHAINS,
     "avb": NO_DENSITY | NO_CHAINS,
     "svgd": NO_DENSITY | NO_MAP,
     "pyro-nuts": NO_DENSITY | NO_MAP,

@@ -11,13 +11,19 @@ from torch import Generator, Tensor
 from bench.fitting.target import CountedTarget
 from methods.avb import AVB
 from methods.base import Budget, Method
+from methods.batch_and_match import BatchAndMatch
 from methods.gaussian_vb import GaussianVB
+from methods.laplace import Laplace
+from methods.pathfinder import Pathfinder
 from methods.pyro_mcmc import PyroHMC, PyroNUTS
 from problems.base import Problem
 
 METHODS: list[Method] = [
     GaussianVB(),
     GaussianVB(covariance="full"),
+    Laplace(),
+    Pathfinder(),
+    BatchAndMatch(),
     AVB(iterations=20),
     PyroNUTS(chains=1),
     PyroHMC(chains=1),
