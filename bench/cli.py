@@ -146,13 +146,75 @@ def show(
     name: Annotated[
         str, typer.Argument(help="A problem, method, metric or preset, or FILE.py:Class.")
     ],
+    columns: Annotated[
+        bool,
+        typer.Option("--columns", help="Of a problem: the header of a file of draws, for judge."),
+    ] = False,
 ) -> None:
     """Show one thing: prose, fields with their defaults, the truth where there is one, and where it
     comes from.
     """
+    if columns:
+        from bench.commands.judge import columns as names
+
+        print(",".join(f'"{name}"' if "," in name else name for name in names(name)))
+        return
     from bench.commands.show import print_one
 
     print_one(name)
+
+
+@app.command()
+def judge(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...",
+            help="CSV (CmdStan's too), .parquet, .npz or .nc; several files are chains.",
+            show_default=False,
+        ),
+    ],
+    problem: Annotated[
+        str, typer.Option("-p", "--problem", help="Whose posterior the draws are of.")
+    ],
+    name: Annotated[str, typer.Option(help="What tables call the draws.")] = "draws",
+    seconds: Annotated[float | None, typer.Option(help="What they cost, if you know.")] = None,
+    gradients: Annotated[int | None, typer.Option(help="What they cost, if you know.")] = None,
+    into: Annotated[
+        Path, typer.Option(metavar="DIR", help="A run's folder, to file them beside its methods.")
+    ] = Path("results/judged"),
+    metric: Metrics = None,
+    draws: Annotated[
+        int | None,
+        typer.Option(help="Draws that the metrics compare; default: all, 4,000 at most."),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(help="File them as that seed, where a sampler ran several times.", min=0)
+    ] = 0,
+    unconstrained: Annotated[
+        bool, typer.Option("--unconstrained", help="Columns are the problem's coordinates.")
+    ] = False,
+    spare_columns: Annotated[
+        bool, typer.Option("--spare-columns", help="Pass over columns that no parameter has.")
+    ] = False,
+) -> None:
+    """Measure draws that another program made as any method is measured, and report on them.
+
+    Columns are the parameters in the model's own units: `postbench show PROBLEM --columns` prints
+    the header. `chain` and `draw` columns are heeded.
+
+    Examples: `postbench judge chain1.csv chain2.csv -p eight-schools --name cmdstan` ·
+    `postbench judge fit.nc -p eight-schools --name pymc --seconds 12 --into results/quick`
+    """
+    from bench.commands.judge import Request, judge_files
+
+    request = Request(
+        *(tuple(files), problem, name, seconds, gradients, tuple(metric or ()), draws, seed),
+        unconstrained=unconstrained,
+        spare=spare_columns,
+    )
+    if not judge_files(request, into):
+        raise typer.Exit(1)
 
 
 @app.command()

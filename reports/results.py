@@ -256,7 +256,7 @@ def _impossible(figure: Figure) -> bool:
 
 def summarise(store: Store) -> Results:
     """Read a run, combine its seeds and rank its methods."""
-    declared, cells = store.info().get("metrics"), cells_of(store, store.current())
+    declared, cells = store.info().get("metrics"), cells_of(store, store.shown())
     frame = bracketed(latest(joined(cells, store.rows())))
     kept = set(frame["key"])
     cells = [cell for cell in cells if cell["key"] in kept]

@@ -25,7 +25,7 @@ FLOORS = (
     ("bench.errors",),
     ("bench.seeds", "bench.provenance", "bench.store"),
     ("bench.processes",),
-    ("bench.plugins", "bench.fitting", "bench.metrics"),
+    ("bench.plugins", "bench.fitting", "bench.metrics", "bench.outside"),
     ("bench.running", "bench.checks", "bench.calibration"),
     ("bench.reference",),
     ("reports",),

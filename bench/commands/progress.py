@@ -114,7 +114,7 @@ def _paragraph(record: CellRecord, rows: Sequence[Row]) -> Text:
 
 
 def _title(cell: Cell) -> str:
-    problem, method = (label(spec.name, spec.settings) for spec in (cell.problem, cell.method))
+    problem, method = (label(spec.name, spec.described) for spec in (cell.problem, cell.method))
     return words(f"{problem}  {method}  seed {cell.seed}")
 
 

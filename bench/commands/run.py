@@ -43,7 +43,7 @@ def run_matrix(
         keys = None if retry else _nothing_to_run(folder, matrix)
         if keys is None:
             keys = _run_missing(folder, matrix, jobs, retry)
-        return _conclude(folder, keys)
+        return conclude(folder, keys)
     except KeyboardInterrupt:
         raise StoppedError(STOPPED) from None
 
@@ -94,7 +94,7 @@ def _run_missing(folder: Path, matrix: Matrix, jobs: int | None, retry: bool) ->
                 " the rest."
             )
         describe(matrix, store)
-        _run(todo, store, os.cpu_count() or 1 if jobs is None else jobs, console)
+        run_cells(todo, store, os.cpu_count() or 1 if jobs is None else jobs, console)
         finish(store)
     return keys
 
@@ -110,7 +110,10 @@ def _say_done(count: int, console: Console) -> None:
     )
 
 
-def _run(cells: Sequence[Cell], store: Store, jobs: int, console: Console) -> None:
+def run_cells(cells: Sequence[Cell], store: Store, jobs: int, console: Console) -> None:
+    """Run cells and keep each as it ends, with the progress on the console; ``jobs`` side by side,
+    0 in this process.
+    """
     from bench.commands.progress import Board
     from bench.running import costs, executors
     from bench.running.collect import collect
@@ -148,7 +151,7 @@ def _plan(cells: Sequence[Cell], told: Forecast, jobs: int) -> str:
     )
 
 
-def _conclude(folder: Path, keys: Sequence[str]) -> bool:
+def conclude(folder: Path, keys: Sequence[str]) -> bool:
     """Print the table and write the pages, unless they are those of the same results already."""
     from bench.commands import pages
 

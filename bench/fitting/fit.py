@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter  # by name, so that a plugin which patches the module moves no clock
 
 from torch import Generator
 
 from bench.fitting.exact import ExactDraws
+from bench.fitting.judged import Judged
 from bench.fitting.memory import PeakMemory
 from bench.fitting.meter import BudgetSpentError, Meter, OverdueError
 from bench.fitting.target import CountedTarget
@@ -40,6 +41,7 @@ class Checkpoint:
             that one comes again, with its index, as the final one.
         cut_short: whether the guard of seconds ended the fit; of a final checkpoint only.
         deaf: whether the method went on after it was told to stop; of a final checkpoint only.
+        untold: names of costs that are not known, of draws that were made elsewhere.
     """
 
     approximation: Approximation
@@ -52,6 +54,7 @@ class Checkpoint:
     final: bool = False
     cut_short: bool = False
     deaf: bool = False
+    untold: frozenset[str] = frozenset()
 
 
 def fit(
@@ -127,7 +130,8 @@ class _Course:
         self.target.before = self.meter.check
         self.memory = PeakMemory()
         self._abandon = abandon
-        self._revealed = isinstance(method, ExactDraws)
+        self._judged = method if isinstance(method, Judged) else None
+        self._revealed = isinstance(method, ExactDraws | Judged)
         self._run = (
             method.reveal(problem.truth)
             if isinstance(method, ExactDraws)
@@ -224,7 +228,7 @@ class _Course:
             and shown.approximation is self._latest
             and (shown.gradients, shown.evaluations) == (target.gradients, target.evaluations)
         )
-        return Checkpoint(
+        found = Checkpoint(
             self._latest,
             0 if shown is None else shown.index + (not again),
             self.meter.elapsed(),
@@ -236,6 +240,7 @@ class _Course:
             cut_short,
             deaf,
         )
+        return found if self._judged is None else _as_told(found, self._judged)
 
     def _nothing(self, cause: str) -> Exception:
         if not cause:
@@ -260,6 +265,17 @@ class _Course:
         with contextlib.suppress(Exception, BudgetSpentError, OverdueError, SystemExit):
             if close is not None:
                 close()
+
+
+def _as_told(checkpoint: Checkpoint, judged: Judged) -> Checkpoint:
+    """The checkpoint with the costs of draws that were made elsewhere, as far as they were told."""
+    told = {"fit_seconds": judged.seconds, "gradients": judged.gradients}
+    return replace(
+        checkpoint,
+        seconds=judged.seconds or 0.0,
+        gradients=judged.gradients or 0,
+        untold=frozenset(COSTS) - {name for name, value in told.items() if value is not None},
+    )
 
 
 def _worded(budget: Budget, cause: str) -> str:

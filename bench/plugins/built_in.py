@@ -70,6 +70,7 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "pyro-nuts": "methods.pyro_mcmc:PyroNUTS",
         "pyro-hmc": "methods.pyro_mcmc:PyroHMC",
         "exact": "bench.fitting.exact:ExactDraws",
+        "judged": "bench.fitting.judged:Judged",
     },
     "metrics": {
         "kl_qp": "bench.metrics.kl:KlQP",

@@ -56,6 +56,12 @@ class Spec:
             return self.shown
         return Path(self.entry.name).name if ".py:" in self.entry.name else self.entry.name
 
+    @property
+    def described(self) -> Mapping[str, Any]:
+        """The settings that tables show beside the name."""
+        hidden = getattr(registry.load(self.entry), "unshown", ())
+        return {field: value for field, value in self.settings.items() if field not in hidden}
+
     def build(self) -> Any:
         """The problem, method or metric itself, made with these fields."""
         return registry.load(self.entry)(**_checked(self.entry, self.settings))

@@ -81,7 +81,7 @@ def _record(cell: Cell, ended: Ended, rows: Sequence[Row]) -> CellRecord:
         problem=cell.problem.name,
         problem_settings=cell.problem_settings,
         method=cell.method.name,
-        settings=cell.method.settings,
+        settings=cell.method.described,
         seed=cell.seed,
         budget=dataclasses.asdict(cell.budget),
         status=status,
@@ -108,12 +108,12 @@ def describe(matrix: Matrix, store: Store) -> None:
                 len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
             ),
             "packages": {name: metadata.version(name) for name in PACKAGES},
-            "metrics": {**store.info().get("metrics", {}), **_measured(matrix)},
+            "metrics": {**store.info().get("metrics", {}), **measured_by(matrix)},
         }
     )
 
 
-def _measured(matrix: Matrix) -> dict[str, dict[str, str | float | bool | None]]:
+def measured_by(matrix: Matrix) -> dict[str, dict[str, str | float | bool | None]]:
     """What each metric says of itself: by that a report words it and ranks by it."""
     metrics = [metric.build() for metric in metrics_of(matrix)]
     return {metric.name: metric.described() for metric in metrics}

@@ -148,7 +148,7 @@ def _name(cell: Cell) -> str:
     budget = cell.budget
     words = [
         label(cell.problem.name, cell.problem_settings),
-        label(cell.method.name, cell.method.settings),
+        label(cell.method.name, cell.method.described),
         f"{budget.seconds} s, {budget.gradients} gradients, {budget.checkpoints} checkpoints",
         f"{cell.draws} draws",
         " ".join(label(metric.name, metric.settings) for metric in cell.metrics),

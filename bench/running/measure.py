@@ -94,7 +94,7 @@ class Measuring:
         self._keep(draws, truth)
         if isinstance(approximation, Draws):  # made while fitting, they cost what fitting cost
             sampling = checkpoint.seconds
-        seed = generator("metric", cell, cell.method.content).initial_seed()
+        seed = generator("metric", cell).initial_seed()
         comparison = Comparison(self.problem, approximation, draws, truth, seed)
         self._pristine = draws.clone(), truth.clone()
         return comparison, sampling * 1000 / len(draws)
@@ -109,7 +109,8 @@ class Measuring:
             checkpoint.memory,
         )
         for name, value in zip(COSTS, costs, strict=True):
-            if value == value:  # not NaN: the platform, or the method, could tell
+            # not NaN: the platform, or the method, could tell
+            if value == value and name not in checkpoint.untold:
                 yield self._row(checkpoint, name, Estimate(float(value), 0.0, "exact"))
 
     def _measured(

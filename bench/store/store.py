@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 JSON = ("problem_settings", "settings", "budget", "diagnostics")
 COUNTS = ("checkpoint", "gradients", "evaluations", "draws", "seed")
 NUMBERS = ("seconds", "value", "stderr")
+JUDGED = "judged"  # the fact of ``info`` that holds the keys of draws that were made elsewhere
 CURRENT = "cells"  # the fact of ``info`` that holds the keys of the last matrix
 
 
@@ -147,6 +148,31 @@ class Store:
         """
         found = self.info().get(CURRENT)
         return set(found) if isinstance(found, Collection) else None
+
+    def keep_judged(self, key: str, names: tuple[str, str], seed: int) -> None:
+        """Note a cell of draws that were made elsewhere: it is shown beside those of the matrix.
+
+        An earlier one of the same problem, name and seed gives way to it.
+
+        Args:
+            key: of the cell.
+            names: of its problem and of the draws.
+            seed: under which they are filed.
+        """
+        place = [*names, seed]
+        others = {k: v for k, v in self._judged().items() if list(v) != place}
+        self.note({JUDGED: {**others, key: place}})
+
+    def _judged(self) -> Mapping[str, Sequence[Any]]:
+        found = self.info().get(JUDGED)
+        return found if isinstance(found, Mapping) else {}
+
+    def shown(self) -> set[str] | None:
+        """The keys of the cells to show: those of the matrix that was run last, and those of draws
+        that were made elsewhere; None, for all, where no run noted its own.
+        """
+        current = self.current()
+        return None if current is None else current | set(self._judged())
 
     def save_draws(self, name: str, draws: NDArray[np.float64], coordinates: Sequence[str]) -> str:
         """Keep draws [n, D] under a cell's key or ``truth-<problem label>``; the file appears whole

@@ -1,0 +1,1 @@
+"""Draws that other programs made: read from their files, and brought to a problem's coordinates."""
