@@ -18,7 +18,7 @@ def version() -> str:
         return "not installed"
 
 
-SOURCES = (".py", ".csv")
+SOURCES = (".py", ".csv", ".stan")
 PACKAGES = ("torch", "pyro-ppl", "numpy", "scipy", "arviz-stats")
 
 

@@ -106,6 +106,40 @@ class Modes:
     weights: tuple[float, ...]
 
 
+CONTENT = "content"  # metadata of a field that is a path: what counts is what the file holds
+
+
+class StanProgram(ABC):
+    """A Stan program whose density, in Stan's unconstrained coordinates, is that of a problem, in
+    the same order and up to one constant: what Stan's own sampler runs on.
+    """
+
+    @abstractmethod
+    def model(self) -> Any:
+        """The program with its data as a ``stanli.Model``.
+
+        Raises:
+            ModuleNotFoundError: if stanli is not installed, with what installs it.
+        """
+
+    @property
+    @abstractmethod
+    def columns(self) -> tuple[str, ...]:
+        """The names of the parameters, entry by entry, as Stan writes a draw."""
+
+    @abstractmethod
+    def log_density(self, z: Tensor) -> Tensor:
+        """The program's own density with Jacobians, less the constants that Stan drops, nats:
+        [n, D] -> [n].
+        """
+
+    @abstractmethod
+    def free(self, values: Tensor) -> Tensor:
+        """Unconstrained coordinates of draws, a column each of ``columns``: [n, P] -> [n, D]; NaN
+        or infinite where there are none.
+        """
+
+
 class Problem(ABC):
     """A posterior over R^D, all constraints transformed away. Its settings are the fields of a
     frozen dataclass.
@@ -164,6 +198,11 @@ class Problem(ABC):
     def batched(self) -> bool:
         """Whether the log density runs all rows at once; a loop over them is not recorded."""
         return True
+
+    @property
+    def stan_program(self) -> StanProgram | None:
+        """A Stan program of the same density, where there is one."""
+        return None
 
     def explain(self, z: Tensor) -> str:
         """What keeps the log density at z, [D], from being finite, where the problem can tell."""

@@ -27,10 +27,11 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
-from problems.base import Exact, Problem
+from problems.base import Exact, Problem, StanProgram
 from problems.parts.edges import log_of
 from problems.parts.hierarchy import NormalMeans, check, data, log_normalisers
 from problems.parts.quadrature import Law, law
+from problems.parts.twins import twin
 
 # |log tau| is clipped there inside exp, so that no square overflows and no 0 * inf arises
 EXTREME = 300.0
@@ -69,6 +70,7 @@ class _HalfCauchySchools(Problem):
     sigma: tuple[float, ...] = (15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0)
     mu_scale: float = 5.0
     tau_scale: float = 5.0
+    program: ClassVar[str]  # the Stan twin
 
     def __post_init__(self) -> None:
         check(self)
@@ -80,6 +82,17 @@ class _HalfCauchySchools(Problem):
     @property
     def truth(self) -> Exact:
         return Exact(self._sample, _law_of_log_tau(self._model, self.tau_scale).log_mass)
+
+    @property
+    def stan_program(self) -> StanProgram:
+        return twin(
+            self.program,
+            J=len(self.y),
+            y=self.y,
+            sigma=self.sigma,
+            mu_scale=self.mu_scale,
+            tau_scale=self.tau_scale,
+        )
 
     @property
     def _model(self) -> NormalMeans:
@@ -110,6 +123,7 @@ class EightSchools(_HalfCauchySchools):
     """
 
     name: ClassVar[str] = "eight-schools"
+    program: ClassVar[str] = "eight_schools"
 
     @property
     def coordinates(self) -> tuple[str, ...]:
@@ -157,6 +171,7 @@ class EightSchoolsCentred(_HalfCauchySchools):
     """
 
     name: ClassVar[str] = "eight-schools-centred"
+    program: ClassVar[str] = "eight_schools_centred"
 
     @property
     def coordinates(self) -> tuple[str, ...]:

@@ -33,11 +33,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, pad
 
-from problems.base import Problem, Reference
+from problems.base import Problem, Reference, StanProgram
 from problems.parts.edges import log_of
 from problems.parts.ingredients import log_normal, normal, prepare, seeded, uniform
 from problems.parts.scales import exponential
 from problems.parts.stored import reference
+from problems.parts.twins import twin
 from problems.parts.validate import require_positive, require_whole
 
 AMPLITUDE, LENGTHSCALE = 3.0, 0.3  # that the labels are simulated with
@@ -87,6 +88,18 @@ class GPClassification(Problem):
     @property
     def coordinates(self) -> tuple[str, ...]:
         return ("log a", "log l", *(f"w[{i + 1}]" for i in range(self.inputs)))
+
+    @property
+    def stan_program(self) -> StanProgram:
+        return twin(
+            "gp_classification",
+            N=self.inputs,
+            x=torch.linspace(0, 1, self.inputs, dtype=torch.float64),
+            y=(self.labels > 0).long(),
+            amplitude_median=self.amplitude,
+            lengthscale_median=self.lengthscale,
+            spread=self.spread,
+        )
 
     def log_density(self, z: Tensor) -> Tensor:
         """log p(y, z): [..., D] -> [...], nats."""

@@ -22,8 +22,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from problems.base import StanProgram
 from problems.parts.ingredients import prepare, seeded
 from problems.parts.linear_gaussian import LinearGaussian, LinearModel
+from problems.parts.twins import twin
 from problems.parts.validate import require_positive, require_whole
 
 
@@ -65,6 +67,19 @@ class GPRegression(LinearGaussian):
         identity = torch.eye(self.dim, dtype=torch.float64)
         design, factor = (self._root, identity) if self.whitened else (identity, self._root)
         return LinearModel(design, factor, self.noise, seeded(self.seed))
+
+    @property
+    def stan_program(self) -> StanProgram:
+        return twin(
+            "gp_regression",
+            N=self.dim,
+            x=torch.linspace(0, 1, self.dim, dtype=torch.float64),
+            y=self.model.observed,
+            amplitude=self.amplitude,
+            lengthscale=self.lengthscale,
+            noise=self.noise,
+            whitened=int(self.whitened),
+        )
 
     @property
     def coordinates(self) -> tuple[str, ...]:

@@ -39,12 +39,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from problems.base import Problem, Reference
+from problems.base import Problem, Reference, StanProgram
 from problems.parts.edges import log_of
 from problems.parts.ingredients import log_normal, prepare
 from problems.parts.scales import exponential, log_half_cauchy, log_half_normal
 from problems.parts.stored import reference
 from problems.parts.tables import standardised, table
+from problems.parts.twins import twin
 from problems.parts.validate import bad_setting, require_positive
 
 
@@ -122,6 +123,18 @@ class Horseshoe(Problem):
             *(f"log lambda {name}" for name in names),
             "log t",
             "log sigma",
+        )
+
+    @property
+    def stan_program(self) -> StanProgram:
+        data = table("diabetes")
+        return twin(
+            "horseshoe",
+            N=self._data.rows,
+            K=self._count,
+            x=data.inputs,
+            y=standardised(data.outcome),
+            relevant=self.relevant,
         )
 
     def log_density(self, z: Tensor) -> Tensor:

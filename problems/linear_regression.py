@@ -16,8 +16,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from problems.base import StanProgram
 from problems.parts.ingredients import autoregressive_factor, normal, prepare, seeded
 from problems.parts.linear_gaussian import LinearGaussian, LinearModel
+from problems.parts.twins import twin
 from problems.parts.validate import require_correlation, require_positive, require_whole
 
 
@@ -60,6 +62,18 @@ class LinearRegression(LinearGaussian):
             self.prior_scale * torch.eye(self.dim, dtype=torch.float64),
             self.noise,
             generator,
+        )
+
+    @property
+    def stan_program(self) -> StanProgram:
+        return twin(
+            "linear_regression",
+            N=self.rows,
+            K=self.dim,
+            x=self.model.design,
+            y=self.model.observed,
+            prior_scale=self.prior_scale,
+            noise=self.noise,
         )
 
     @property

@@ -26,10 +26,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from problems.base import Problem, Reference
+from problems.base import Problem, Reference, StanProgram
 from problems.parts.ingredients import log_normal, prepare
 from problems.parts.stored import reference
 from problems.parts.tables import table
+from problems.parts.twins import twin
 from problems.parts.validate import require_positive
 
 
@@ -69,6 +70,19 @@ class LogisticRegression(Problem):
     @property
     def coordinates(self) -> tuple[str, ...]:
         return ("intercept", *table("breast_cancer").names)
+
+    @property
+    def stan_program(self) -> StanProgram:
+        data = table("breast_cancer")
+        rows, columns = data.inputs.shape
+        return twin(
+            "logistic_regression",
+            N=rows,
+            K=columns,
+            x=data.inputs,
+            y=data.outcome.long(),
+            prior_scale=self.prior_scale,
+        )
 
     def log_density(self, z: Tensor) -> Tensor:
         """log p(y, z): [..., D] -> [...], nats."""

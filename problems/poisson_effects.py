@@ -25,11 +25,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from problems.base import Problem, Reference
+from problems.base import Problem, Reference, StanProgram
 from problems.parts.edges import log_of
 from problems.parts.ingredients import log_normal, normal, prepare, seeded
 from problems.parts.scales import exponential, log_half_normal
 from problems.parts.stored import reference
+from problems.parts.twins import twin
 from problems.parts.validate import require_positive, require_whole
 
 # log rate from which e^eta goes on as its tangent: no such rate is ever likely, and exp must not
@@ -99,6 +100,19 @@ class PoissonEffects(Problem):
     @property
     def coordinates(self) -> tuple[str, ...]:
         return ("a", "b", "log tau", *(f"u[{j + 1}]" for j in range(self.groups)))
+
+    @property
+    def stan_program(self) -> StanProgram:
+        return twin(
+            "poisson_effects",
+            J=self.groups,
+            N=self.rows,
+            x=self.counts.x,
+            y=self.counts.y.long(),
+            intercept_scale=self.intercept_scale,
+            slope_scale=self.slope_scale,
+            spread_scale=self.spread_scale,
+        )
 
     def log_density(self, z: Tensor) -> Tensor:
         """log p(y, z): [..., D] -> [...], nats."""

@@ -22,10 +22,11 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from problems.base import Exact, Modes, Problem
+from problems.base import Exact, Modes, Problem, StanProgram
 from problems.parts.edges import refuse
 from problems.parts.hierarchy import NormalMeans, check, data, log_normalisers
 from problems.parts.quadrature import Law, law
+from problems.parts.twins import twin
 
 
 @functools.lru_cache(maxsize=64)
@@ -81,6 +82,17 @@ class SignedEightSchools(Problem):
     def modes(self) -> Modes:
         """The sign of tau: 0 negative, 1 positive; by symmetry half each."""
         return Modes(self._sign, (0.5, 0.5))
+
+    @property
+    def stan_program(self) -> StanProgram:
+        return twin(
+            "eight_schools_signed",
+            J=len(self.y),
+            y=self.y,
+            sigma=self.sigma,
+            mu_scale=self.mu_scale,
+            tau_scale=self.tau_scale,
+        )
 
     def log_density(self, z: Tensor) -> Tensor:
         """log p(y, mu, tau, eta): [..., D] -> [...], nats."""

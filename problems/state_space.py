@@ -22,8 +22,9 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from problems.base import Exact, Problem
+from problems.base import Exact, Problem, StanProgram
 from problems.parts.ingredients import log_normal, normal, prepare, seeded
+from problems.parts.twins import twin
 from problems.parts.validate import require_positive, require_whole
 
 # of the state x = (level, slope)
@@ -97,6 +98,18 @@ class StateSpace(Problem):
     @property
     def truth(self) -> Exact:
         return Exact(self._sample, self._filtered.log_evidence)
+
+    @property
+    def stan_program(self) -> StanProgram:
+        return twin(
+            "state_space",
+            T=self.steps,
+            y=self.observed,
+            initial=self.initial,
+            level_noise=self.level_noise,
+            slope_noise=self.slope_noise,
+            noise=self.noise,
+        )
 
     def log_density(self, z: Tensor) -> Tensor:
         level, slope = z[..., : self.steps], z[..., self.steps :]

@@ -56,11 +56,11 @@ def checks_of(group: Group) -> tuple[Check[Any], ...]:
 def _name_of(spec: Spec) -> str:
     """The plugin as a shell takes it: a file as seen from here, and the fields that are set."""
     name = spec.entry.name
-    path, mark, rest = name.rpartition(".py:")
-    if mark:
-        file = Path(f"{path}.py")
-        here = Path.cwd()
-        name = f"{file.relative_to(here) if file.is_relative_to(here) else file}:{rest}"
+    if spec.entry.file:
+        path, mark, rest = name.partition(".py:")
+        file, here = Path(f"{path}.py" if mark else path), Path.cwd()
+        name = f"{file.relative_to(here) if file.is_relative_to(here) else file}"
+        name += f":{rest}" if mark else ""
     fields = ",".join(f"{field}={_typed(value)}" for field, value in spec.settings.items())
     return shlex.quote(f"{name}:{fields}" if fields else name)
 

@@ -10,16 +10,19 @@ shows. Its two sides are called modes, so that metrics of modes have something t
 from __future__ import annotations
 
 import functools
+import json
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
 from bench.fitting.meter import BudgetSpentError
+from bench.plugins import spec
 from methods.base import Approximation
-from problems.base import Exact, Modes, Problem
+from problems.base import Exact, Modes, Problem, StanProgram
 
 CORRELATION = 0.6
 HEIGHT = 3.0  # c, nats
@@ -104,6 +107,18 @@ class Hill(Problem):
     @property
     def modes(self) -> Modes:
         return Modes(lambda z: (z[..., 0] > LEFT).long(), (0.5, 0.5))
+
+    @property
+    def stan_program(self) -> StanProgram | None:
+        shape = _shape(self.dims)
+        data = {
+            "D": self.dims,
+            "loc": shape.loc.tolist(),
+            "precision": shape.precision.tolist(),
+        }
+        program = Path(__file__).with_suffix(".stan")
+        made: Problem = spec.make("problems", str(program), {"data": json.dumps(data)}).build()
+        return made.stan_program
 
     def log_density(self, z: Tensor) -> Tensor:
         self.ledger.charge(z.shape[:-1].numel())

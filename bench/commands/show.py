@@ -124,7 +124,7 @@ def print_one(name: str) -> None:
 
 
 def _title(entry: Entry) -> str:
-    return entry.name.rpartition("/")[2] if ".py:" in entry.name else entry.name
+    return entry.name.rpartition("/")[2] if entry.file else entry.name
 
 
 def _paragraphs(text: str) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from problems.base import Problem
+from problems.base import Problem, StanProgram
 
 Outcome = Tensor | tuple[Tensor, Tensor]  # a value, or a value and its gradient
 Evaluation = Callable[[Tensor], Any]  # of points to an outcome
@@ -72,6 +72,19 @@ class CountedTarget:
         self.evaluations += value.numel()
         self._charge(value.numel())
         return value, gradient
+
+    @property
+    def stan_program(self) -> StanProgram | None:
+        """A Stan program of the density, for what runs Stan itself; see ``charge``."""
+        return self._problem.stan_program
+
+    def charge(self, rows: int) -> None:
+        """Count gradients that were evaluated elsewhere, as by Stan's own sampler: like a call of
+        the density it is refused where the budget was spent before.
+        """
+        self.before()
+        self.evaluations += rows
+        self._charge(rows)
 
     def explain(self, z: Tensor) -> str:
         """What keeps the log density at z, [D], from being finite, for a method's errors."""

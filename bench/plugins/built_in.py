@@ -18,7 +18,7 @@ class Entry:
         group: what kind of thing it is.
         name: as typed on the command line; for a file, ``path/to/file.py:Class`` with the path made
             absolute.
-        reference: ``module:Class``, or ``FILE.py:Class``.
+        reference: ``module:Class``, ``FILE.py:Class``, or a file that is a problem by itself.
         package: the distribution it came from and its version, for blame and credit.
         distribution: the name of that distribution alone; empty for ours and for files.
     """
@@ -28,6 +28,16 @@ class Entry:
     reference: str
     package: str
     distribution: str = ""
+
+    @property
+    def file(self) -> str:
+        """The path of a plugin that is a file, ``FILE.py:Class`` or a program; empty for others."""
+        return self.name if ".py:" in self.name or is_program(self.name) else ""
+
+
+def is_program(name: str) -> bool:
+    """Whether a name is of a file that is a problem by itself, such as a Stan program."""
+    return name.endswith(tuple(PROGRAMS))
 
 
 BUILT_IN: dict[Group, dict[str, str]] = {
@@ -69,6 +79,7 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "svgd": "methods.svgd:SVGD",
         "pyro-nuts": "methods.pyro_mcmc:PyroNUTS",
         "pyro-hmc": "methods.pyro_mcmc:PyroHMC",
+        "stan-nuts": "methods.stan_nuts:StanNUTS",
         "exact": "bench.fitting.exact:ExactDraws",
         "judged": "bench.fitting.judged:Judged",
     },
@@ -97,6 +108,9 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "quantile_error": "bench.metrics.quantiles:QuantileError",
     },
 }
+
+# Files that are problems by themselves, by the end of their names, and the class that reads them.
+PROGRAMS = {".stan": "problems.models.stan_model:StanModel"}
 
 # What a matrix that names no metrics is measured by, beside the metrics of installed plugins.
 STANDARD = ("kl_qp", "kl_upper", "kl_pq", "mean_error", "sd_error", "mmd", "mode_balance")

@@ -7,11 +7,12 @@ import inspect
 import typing
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from problems.base import Modes, Problem, Truth
+from problems.base import Modes, Problem, StanProgram, Truth
 
 
 class Delegate(Problem):
@@ -45,6 +46,10 @@ class Delegate(Problem):
     @property
     def batched(self) -> bool:
         return self.inner.batched
+
+    @property
+    def stan_program(self) -> StanProgram | None:
+        return self.inner.stan_program
 
     def explain(self, z: Tensor) -> str:
         return self.inner.explain(z)
@@ -110,3 +115,14 @@ def from_function(make: Callable[..., Any]) -> type[Problem]:
     )
     cls.__module__ = make.__module__
     return cls
+
+
+def bound(cls: type[Problem], file: str) -> type[Problem]:
+    """A class of problems that read a ``file`` with that file settled: it is no field any more, and
+    names the class.
+    """
+    settled = dataclasses.field(default=file, init=False)
+    body = {"name": Path(file).stem, "__doc__": cls.__doc__, "__module__": cls.__module__}
+    return dataclasses.make_dataclass(
+        cls.__name__, [("file", str, settled)], bases=(cls,), namespace=body, frozen=True
+    )

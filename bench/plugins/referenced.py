@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from problems.base import Modes, Problem, Reference
+from problems.base import Modes, Problem, Reference, StanProgram
 from problems.parts.stored import reference
 
 
@@ -45,6 +45,10 @@ class Referenced(Problem):
     @property
     def batched(self) -> bool:
         return self.problem.batched
+
+    @property
+    def stan_program(self) -> StanProgram | None:
+        return self.problem.stan_program
 
     def explain(self, z: Tensor) -> str:
         return self.problem.explain(z)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import PluginError, UserError, unknown
-from bench.plugins.built_in import BUILT_IN, GROUPS, Entry, Group
+from bench.plugins.built_in import BUILT_IN, GROUPS, PROGRAMS, Entry, Group, is_program
 from bench.plugins.files import load_file
 from bench.plugins.sources import is_file
 
@@ -67,6 +67,11 @@ def find(group: Group, name: str) -> Entry:
             raise UserError(f"There is no file {path!r} (from {name!r}); expected FILE.py:Class.")
         file = Path(path).resolve()
         return Entry(group, f"{file}:{attribute}", f"{file}:{attribute}", f"the file {path}")
+    if group == "problems" and is_program(name):
+        if not is_file(name):
+            raise UserError(f"There is no file {name!r}; a program is named by its path.")
+        file = Path(name).resolve()
+        return Entry(group, str(file), str(file), f"the file {name}")
     found, refused = entries(group)
     if name in found:
         return found[name]
@@ -99,6 +104,8 @@ def load(entry: Entry) -> type[Any]:
 
     A function that makes a problem counts as a class of problems, its parameters as the fields.
     """
+    if is_program(entry.reference):
+        return _program(entry)
     loaded, base = _resolve(entry), _base(entry.group)
     if entry.group == "problems" and inspect.isfunction(loaded):
         return _made(entry, loaded)
@@ -124,12 +131,23 @@ def _made(entry: Entry, make: Any) -> type[Any]:
         ) from error
 
 
+@functools.cache
+def _program(entry: Entry) -> type[Any]:
+    """The class that reads a program, bound to its file."""
+    from bench.plugins.delegate import bound
+
+    reads = PROGRAMS[Path(entry.reference).suffix]
+    return bound(_resolve(dataclasses.replace(entry, reference=reads)), entry.reference)
+
+
 def group_of(name: str) -> Group:
     """The group that has this name, or that the class in ``FILE.py:Class`` belongs to.
 
     Raises:
         UserError: if there is none.
     """
+    if is_program(name):
+        return "problems"
     if ".py:" in name:
         loaded = _resolve(find("methods", name))
         if inspect.isfunction(loaded):

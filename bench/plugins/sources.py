@@ -5,6 +5,7 @@ reads, as files whose content counts in the key of a cell.
 from __future__ import annotations
 
 import ast
+import dataclasses
 import hashlib
 import inspect
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 
 from bench.errors import PluginError
 from bench.plugins.built_in import Entry
+from problems.base import CONTENT
 
 # their files share helpers, so a change of one may matter to all
 ROOMS = ("methods", "problems", "bench.metrics")
@@ -98,6 +100,9 @@ def data_of(entry: Entry, instance: Any, fields: Mapping[str, Any]) -> dict[str,
     """
     found = {name: Path(text) for name, text in _paths(fields)}
     declared = getattr(instance, DATA, ())
+    if isinstance(declared, Mapping):  # names, and where the files are
+        found |= declared
+        declared = ()
     for name in [declared] if isinstance(declared, str | Path) else declared:
         path = _folder(type(instance)) / name
         if not path.is_file():
@@ -107,6 +112,16 @@ def data_of(entry: Entry, instance: Any, fields: Mapping[str, Any]) -> dict[str,
         return {name: (path.resolve(), _hash(path)) for name, path in found.items()}
     except OSError as error:
         raise PluginError(f"{entry.name}: a file that it reads cannot be read: {error}.") from None
+
+
+def fields_by_content(cls: type[Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that count as they stand: not those that name a file whose content counts."""
+    by_content = {field.name for field in dataclasses.fields(cls) if field.metadata.get(CONTENT)}
+    return {
+        name: value
+        for name, value in fields.items()
+        if not (name in by_content and isinstance(value, str) and is_file(value))
+    }
 
 
 def _paths(value: Any, name: str = "") -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ import json
 import tomllib
 import typing
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ import pydantic
 
 from bench.errors import UserError, unknown
 from bench.plugins import registry
-from bench.plugins.built_in import Entry, Group
-from bench.plugins.sources import code_places, data_of
+from bench.plugins.built_in import PROGRAMS, Entry, Group
+from bench.plugins.sources import code_places, data_of, fields_by_content
 from bench.provenance import code_of
 
 
@@ -54,7 +55,7 @@ class Spec:
         """For people: the registered name, or ``file.py:Class``."""
         if self.shown:
             return self.shown
-        return Path(self.entry.name).name if ".py:" in self.entry.name else self.entry.name
+        return Path(self.entry.name).name if self.entry.file else self.entry.name
 
     @property
     def described(self) -> Mapping[str, Any]:
@@ -68,7 +69,7 @@ class Spec:
 
 
 def parse(group: Group, text: str) -> Spec:
-    """``NAME[:field=value,...]`` or ``FILE.py:Class[:field=value,...]`` -> Spec.
+    """``NAME[:field=value,...]`` -> Spec; for NAME also ``FILE.py:Class`` or ``FILE.stan``.
 
     Raises:
         UserError: names the word that is wrong, what was expected, and how to list what exists.
@@ -102,6 +103,8 @@ def make(group: Group, name: str, settings: Mapping[str, Any]) -> Spec:
     cls = registry.load(entry)
     try:
         instance = cls(**values)
+    except ModuleNotFoundError as error:  # an optional library
+        raise UserError(f"{name}: {error}") from error
     except (ValueError, TypeError) as error:
         raise UserError(f"{name}: {error} `postbench show {name}` lists its fields.") from error
     fields = {name: _plain(value) for name, value in _own(instance).items()}
@@ -109,7 +112,9 @@ def make(group: Group, name: str, settings: Mapping[str, Any]) -> Spec:
     changed = {field: value for field, value in fields.items() if value != defaults[field]}
     identity = Path(entry.reference).name  # a file that moves is still the same plugin
     places, data = code_places(entry, cls), data_of(entry, instance, _own(instance))
-    parts: list[Any] = [identity, fields, code_of(places)]
+    parts: list[Any] = [identity, fields_by_content(cls, fields), code_of(places)]
+    if libraries := getattr(instance, "libraries", ()):
+        parts.append({name: metadata.version(name) for name in libraries})
     if entry.distribution:
         parts.append(entry.package)
     if data:
@@ -129,6 +134,10 @@ def _split_name(text: str) -> tuple[str, str]:
         path, _, tail = text.partition(".py:")
         attribute, _, rest = tail.partition(":")
         return f"{path}.py:{attribute}", rest
+    for ending in PROGRAMS:
+        path, mark, rest = text.partition(f"{ending}:")
+        if mark:
+            return path + ending, rest
     name, _, rest = text.partition(":")
     return name, rest
 

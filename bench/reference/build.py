@@ -21,6 +21,7 @@ from bench.reference.health import R_HAT, mixing, second_mixing, trajectories
 from bench.reference.limits import ROUTES_AGREE, Check, below
 from bench.reference.routes import Plan, batched, nuts
 from bench.reference.run import Made, Run
+from bench.reference.stan_route import for_stan, stan_nuts
 from bench.reference.stein import stein
 from bench.seeds import seed_of
 from methods.parts.adapt import DENSE, Progress, silent
@@ -89,6 +90,8 @@ def _made(problem: Problem, seed: int, progress: Progress, plan: Plan) -> Made:
 
     def second(plan: Plan) -> Run:
         source = _seed(problem, seed, "nuts")
+        if for_stan(problem):
+            return stan_nuts(problem, plan, source, progress)
 
         def enough(other: Run) -> bool:
             return _enough(problem, run, other)
@@ -208,7 +211,12 @@ def _store(problem: Problem, spec: Spec, seed: int, folder: Path, made: Made) ->
     unit = ((flat - loc) / scale).float()
     arrays = loc.numpy(), scale.numpy(), unit.numpy()
     content = certificate(
-        problem, spec.name, seed, made, loc + scale * unit.double(), draws_hash(*arrays)
+        problem,
+        getattr(problem, "typed", spec.name),
+        seed,
+        made,
+        loc + scale * unit.double(),
+        draws_hash(*arrays),
     )
     folder.mkdir(parents=True, exist_ok=True)
     npz, path = files(stem_of(problem), folder)

@@ -133,7 +133,7 @@ def _told_apart(found: Iterable[Chosen]) -> list[Chosen]:
     apart.
     """
     chosen = list(found)
-    files = {spec.entry.name for spec, _ in chosen if ".py:" in spec.entry.name}
+    files = {spec.entry.name for spec, _ in chosen if spec.entry.file}
     shown = {}
     for name in files:
         others = [other for other in files if Path(other).name == Path(name).name and other != name]

@@ -30,7 +30,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from problems.base import Problem, Reference
+from problems.base import CONTENT, Problem, Reference
 from problems.parts.certified import missing
 
 SHIPPED = Path(__file__).parents[1] / "references"
@@ -177,6 +177,7 @@ def stem_of(problem: Problem) -> str:
     problem = inner if isinstance(inner := getattr(problem, "inner", None), Problem) else problem
     parts = [
         problem.name,
+        *_contents(problem),
         *(f"{name}={json.dumps(value)}" for name, value in settings_of(problem).items()),
     ]
     stem = re.sub(r"[^0-9A-Za-z.=_-]+", "-", "-".join(parts))
@@ -194,6 +195,8 @@ def build_command(problem: Problem) -> str:
     where that is known (``made_by``), else the function is left open.
     """
     problem = getattr(problem, "made_by", problem)
+    if typed := getattr(problem, "typed", ""):
+        return f"postbench reference build {shlex.quote(typed)}"
     if any(field.name == "name" for field in _fields(problem)):
         model = getattr(problem, "model", None)  # of a stranger's library: its file is known
         module = sys.modules.get(getattr(model, "__module__", ""))
@@ -216,18 +219,30 @@ def _typed(value: Any) -> str:
     )
 
 
+def _contents(problem: Problem) -> list[str]:
+    """The names of the files that a problem is made of, where they are other than its own name."""
+    paths = (getattr(problem, field.name) for field in _fields(problem) if _by_content(field))
+    return [Path(path).stem for path in paths if path and Path(path).stem != problem.name]
+
+
 def settings_of(problem: Problem) -> dict[str, Any]:
     """The fields that differ from their defaults and can be written down."""
     found: dict[str, Any] = {}
     for field in _fields(problem):
         value = getattr(problem, field.name)
-        if field.init and field.name != "name" and value != _default(field) and _writable(value):
+        kept = field.init and field.name != "name" and not _by_content(field)
+        if kept and value != _default(field) and _writable(value):
             found[field.name] = json.loads(json.dumps(value))
     return found
 
 
 def _fields(problem: Problem) -> tuple[dataclasses.Field[Any], ...]:
     return dataclasses.fields(problem) if dataclasses.is_dataclass(problem) else ()
+
+
+def _by_content(field: dataclasses.Field[Any]) -> bool:
+    """Whether a field is a path, and counts by what the file holds."""
+    return bool(field.metadata.get(CONTENT))
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
