@@ -257,18 +257,31 @@ def export(
 @app.command()
 def check(
     name: Annotated[
-        str,
+        list[str],
         typer.Argument(
-            help="NAME[:field=value,...] or FILE.py:Class of a method, problem or metric."
+            metavar="[method | problem | metric] NAME",
+            help="NAME[:field=value,...], FILE.py:Class, or a problem's FILE.stan:data=FILE.json.",
+            show_default=False,
         ),
     ],
+    same_as: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROBLEM",
+            help="Another problem: is it the same posterior, in the same coordinates?",
+        ),
+    ] = None,
 ) -> None:
     """Hold a method, a problem or a metric against the contract, and print each check with pass or
     fail, and why.
-    """
-    from bench.commands.check import check_one
 
-    if not check_one(name):
+    With `--same-as`, hold two problems against each other: by gradient, and whether their log
+    densities differ by one constant.
+    """
+    from bench.commands.check import check_one, check_same, named
+
+    subject = named(name)
+    if not (check_one(subject) if same_as is None else check_same(subject, same_as)):
         raise typer.Exit(1)
 
 

@@ -1,16 +1,34 @@
-"""What `postbench check` does: every check of a plugin, printed as it is made."""
+"""What `postbench check` does: every check of a plugin, or of two problems that should be one,
+printed as it is made.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Console
 from rich.text import Text
 
 from bench.checks.finding import Finding
 from bench.commands import terminal
+from bench.errors import UserError
+from bench.plugins.built_in import GROUPS
 
 LONGEST = 2_000  # letters of a reason
+
+
+def named(words: Sequence[str]) -> str:
+    """The name among the words of a command: the last of them, after the kind of thing it is.
+
+    Raises:
+        UserError: if there are others.
+    """
+    kinds = tuple(group.removesuffix("s") for group in GROUPS)
+    if len(words) > 2 or (len(words) == 2 and words[0] not in kinds):
+        raise UserError(
+            f"check takes one name, perhaps after {', '.join(kinds)}; got {' '.join(words)!r}."
+        )
+    return words[-1]
 
 
 def check_one(text: str) -> bool:
@@ -27,6 +45,26 @@ def check_one(text: str) -> bool:
                 yield said
 
     return print_findings(findings(), console)
+
+
+def check_same(text: str, other: str) -> bool:
+    """Print whether two problems are one posterior; whether they are."""
+    from bench.checks.same import check_same, constant_of
+    from bench.plugins import spec
+
+    console = terminal.console()
+    a, b = (spec.parse("problems", name) for name in (text, other))
+    console.print(terminal.words(f"problem {text} and problem {other}"))
+    problems = a.build(), b.build()
+    same = print_findings(check_same(*problems, (text, other)), console)
+    if same:
+        console.print(
+            terminal.words(
+                f"log p of {text} less that of {other}: {constant_of(*problems):.10g} nats"
+            ),
+            highlight=False,
+        )
+    return same
 
 
 def print_findings(findings: Iterable[Finding], console: Console) -> bool:
