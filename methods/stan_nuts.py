@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Generator, Tensor
 
-from methods.base import Budget, Draws, Method, Target
+from methods.base import Budget, Draws, Method, NotApplicableError, Target
 from methods.parts.diagnostics import ChainDiagnostics
 from methods.parts.finite import point
 from methods.parts.validate import require
@@ -61,9 +61,10 @@ class StanNUTS(Method):
         max_tree_depth: a trajectory has at most 2^max_tree_depth - 1 steps.
 
     Raises:
-        ValueError: if a field lies outside its range; from ``run``, if the problem has no Stan
-            program, or Stan finds no point to start from.
-        ModuleNotFoundError: from ``run``, if stanli is not installed.
+        ValueError: if a field lies outside its range; from ``run``, if Stan finds no point to start
+            from.
+        NotApplicableError: from ``run``, if the problem has no Stan program, or stanli is not
+            installed.
     """
 
     chains: int = 4
@@ -88,10 +89,7 @@ class StanNUTS(Method):
         Where the budget is one of gradients, the last draws are those that it allows for; where it
         does not allow for the warm-up, which Stan runs as a whole, there are none.
         """
-        program: StanProgram | None = getattr(target, "stan_program", None)
-        if program is None:
-            raise ValueError(WITHOUT)
-        sampler = _Sampler(self, program, generator)
+        sampler = _Sampler(self, _program(target), generator)
         yield None
         target.charge(sampler.begin(min(FIRST, self.draws)))  # type: ignore[attr-defined]
         if budget.gradients is not None and sampler.spent > budget.gradients:
@@ -107,6 +105,16 @@ class StanNUTS(Method):
                 count = min(count, max(1, allowed // 2))  # the rest is planned by longer experience
             target.charge(sampler.go_on(count))  # type: ignore[attr-defined]
             yield sampler.approximation()
+
+
+def _program(target: Target) -> StanProgram:
+    try:
+        program: StanProgram | None = getattr(target, "stan_program", None)
+    except ModuleNotFoundError as error:  # which says what to install
+        raise NotApplicableError(str(error)) from None
+    if program is None:
+        raise NotApplicableError(WITHOUT)
+    return program
 
 
 class _Sampler:
