@@ -75,6 +75,7 @@ class StanNUTS(Method):
     radius: float = 2.0
     max_tree_depth: int = 10
     name: ClassVar[str] = "stan-nuts"
+    libraries: ClassVar[tuple[str, ...]] = ("stanli",)  # whose version counts in a cell's key
     source: ClassVar[str] = "Hoffman and Gelman, 2014, arXiv:1111.4246"
 
     def __post_init__(self) -> None:

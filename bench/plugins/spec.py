@@ -114,7 +114,7 @@ def make(group: Group, name: str, settings: Mapping[str, Any]) -> Spec:
     places, data = code_places(entry, cls), data_of(entry, instance, _own(instance))
     parts: list[Any] = [identity, fields_by_content(cls, fields), code_of(places)]
     if libraries := getattr(instance, "libraries", ()):
-        parts.append({name: metadata.version(name) for name in libraries})
+        parts.append({name: _version(name) for name in libraries})
     if entry.distribution:
         parts.append(entry.package)
     if data:
@@ -122,6 +122,14 @@ def make(group: Group, name: str, settings: Mapping[str, Any]) -> Spec:
     text = json.dumps(parts, sort_keys=True)
     content = hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
     return Spec(entry, changed, content, "", places, frozenset(path for path, _ in data.values()))
+
+
+def _version(distribution: str) -> str:
+    """Of an optional library, empty where it is not installed."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def _own(instance: Any) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def certificate(
         draws: as stored, [n, D].
         draws_sha256: their hash.
     """
-    values = density_values(problem, draws)
+    values, libraries = density_values(problem, draws), getattr(problem, "libraries", ())
     content = {
         "format": FORMAT,
         "problem": {
@@ -51,7 +51,7 @@ def certificate(
             "versions": {
                 "postbench": version(),
                 "python": platform.python_version(),
-                **{name: metadata.version(name) for name in PACKAGES},
+                **{name: metadata.version(name) for name in (*PACKAGES, *libraries)},
             },
         },
         "sampler": _route(made.stored),
