@@ -87,6 +87,10 @@ def run(
             metavar="exact | reference", help="Judge by the exact truth, or by stored references."
         ),
     ] = None,
+    tuned: Annotated[
+        bool,
+        typer.Option("--tuned", help="Every method at the settings that `postbench tune` found."),
+    ] = False,
     draws: Annotated[int | None, typer.Option(help="Draws that the metrics compare.")] = None,
     jobs: Annotated[
         int | None,
@@ -121,9 +125,68 @@ def run(
         "seeds": seeds,
         "draws": draws,
         "truth": truth,
+        "tuned": tuned or None,
     }
     if not run_matrix(source, {**matrix, "budget": budget}, jobs, out, retry):
         raise typer.Exit(1)
+
+
+@app.command()
+def tune(
+    method: Annotated[
+        str,
+        typer.Argument(
+            help="NAME[:field=value,...] or FILE.py:Class; fields that are given stay as they are.",
+            show_default=False,
+        ),
+    ],
+    problem: Problems = None,
+    field: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-f", "--field", help="A field to search; repeat for more. Default: all that can be."
+        ),
+    ] = None,
+    gradients: Annotated[
+        int | None, typer.Option(help="Gradient evaluations per cell; default: 100,000.", min=1)
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="Settings to try, the defaults first; default: 30.", min=2)
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="Seeds per trial and problem; default: 2.", min=1)
+    ] = None,
+    fresh: Annotated[
+        int | None,
+        typer.Option(help="Seeds of the comparison with the defaults; default: 5.", min=2),
+    ] = None,
+    guard: Annotated[
+        float | None, typer.Option(help="Seconds of fitting per cell at most; default: 300.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the search.", min=0)] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(help="Cells side by side; default: one per core. 0: in this process.", min=0),
+    ] = None,
+) -> None:
+    """Search a method's settings on problems, hold the best against the defaults on fresh seeds,
+    and write it to tuned/METHOD.toml, which a matrix takes by `tuned = true`.
+
+    Every trial has the same budget of gradients. Stopped halfway, the same command goes on where it
+    was.
+    """
+    from bench.commands.tune import tune as conduct
+
+    options = {
+        "fields": tuple(field or ()),
+        "gradients": gradients,
+        "trials": trials,
+        "seeds": seeds,
+        "fresh": fresh,
+        "guard": guard,
+        "seed": seed,
+    }
+    conduct(method, problem or [], options, jobs)
 
 
 @app.command("list")

@@ -12,6 +12,7 @@ from methods.base import (
     Method,
     NotApplicableError,
     Pushforward,
+    Span,
     Target,
 )
 from methods.parts.gaussian import Gaussian
@@ -25,5 +26,6 @@ __all__ = [
     "Method",
     "NotApplicableError",
     "Pushforward",
+    "Span",
     "Target",
 ]

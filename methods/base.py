@@ -10,10 +10,10 @@ generator only. ``postbench check FILE.py:Class`` holds a method to the contract
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Generator, Tensor
@@ -199,6 +199,17 @@ class Draws(Approximation):
         return flat[torch.linspace(0, len(flat) - 1, n, dtype=torch.float64).round().long()]
 
 
+@dataclass(frozen=True)
+class Span:
+    """Where a search may look for a number: from low to high, by its logarithm where ``log``. Two
+    integers make it an integer.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+
 class Method(ABC):
     """A way to approximate a posterior. Hyperparameters are the fields of a frozen dataclass.
 
@@ -219,6 +230,8 @@ class Method(ABC):
 
     name: ClassVar[str]
     source: ClassVar[str] = ""  # "Authors, year, arXiv or DOI" of the paper that proposed it
+    # what `postbench tune` searches, by field; where there is none it goes by types and defaults
+    search: ClassVar[Mapping[str, Sequence[Any] | Span]] = MappingProxyType({})
 
     @abstractmethod
     def run(

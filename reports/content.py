@@ -85,6 +85,7 @@ class Content:
     apart: Table | None
     failures: Table | None
     skipped: Table | None
+    settings: Table | None
     glossary: Mapping[str, Measure]
     looks: Mapping[str, Look]
 
@@ -115,6 +116,7 @@ def content(store: Store, problems: Sequence[str] = (), results: Results | None 
         apart=tables.made(lambda: tables.set_apart(results)),
         failures=tables.made(lambda: tables.failures(results)),
         skipped=tables.made(lambda: tables.skipped(results)),
+        settings=tables.made(lambda: tables.settings(results)),
         glossary=_glossary(results),
         looks=looks(results.methods),
     )

@@ -107,7 +107,7 @@ def _markdown(found: Content, folder: Path) -> str:
         parts += map(as_markdown, section.tables)
         if section.remarks:
             parts += ["**Remarks**", "\n".join(f"- {escaped(note)}" for note in section.remarks)]
-    for table in filter(None, (found.apart, found.failures, found.skipped)):
+    for table in filter(None, (found.apart, found.failures, found.skipped, found.settings)):
         parts += [f"## {table.title}", as_markdown(table)]
     parts += ["## More exactly", *(f"**{name}.** {text}" for name, text in MORE_EXACTLY)]
     parts += [

@@ -7,12 +7,12 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
 
-from bench.store import Store
+from bench.store import ORIGINS, Store
 from reports.brackets import bracketed
 from reports.comparing import ROUNDING
 from reports.frame import cells_of, diagnostics, joined, latest
@@ -44,6 +44,8 @@ class Results:
         figures: seeds combined, by the same keys.
         diagnostics: what methods report of themselves, a dictionary a cell, by problem and method.
         declared: the words of metrics, by name, as far as the run kept them.
+        origins: where the settings of each method come from, by its label, as far as the run kept
+            them.
         clocked: whether any cell was planned by seconds, so that figures depend on the machine.
     """
 
@@ -53,6 +55,7 @@ class Results:
     diagnostics: Mapping[tuple[str, str], Sequence[Mapping[str, float]]]
     declared: Mapping[str, Any]
     clocked: bool = False
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     @functools.cached_property
     def cells(self) -> list[End]:
@@ -256,7 +259,8 @@ def _impossible(figure: Figure) -> bool:
 
 def summarise(store: Store) -> Results:
     """Read a run, combine its seeds and rank its methods."""
-    declared, cells = store.info().get("metrics"), cells_of(store, store.shown())
+    info, cells = store.info(), cells_of(store, store.shown())
+    declared, origins = info.get("metrics"), info.get(ORIGINS)
     frame = bracketed(latest(joined(cells, store.rows())))
     kept = set(frame["key"])
     cells = [cell for cell in cells if cell["key"] in kept]
@@ -270,6 +274,7 @@ def summarise(store: Store) -> Results:
         diagnostics(cells),
         declared if isinstance(declared, Mapping) else {},
         clocked=any(cell["budget"].get("seconds") for cell in cells),
+        origins=origins if isinstance(origins, Mapping) else {},
     )
 
 

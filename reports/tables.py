@@ -51,7 +51,8 @@ def terminal(store: Store, results: Results | None = None) -> RenderableType:
         parts += [_closing(results, problem) for problem in results.problems]
     ended = [made(partial(make, results)) for make in (set_apart, failures, skipped)]
     parts += [as_rich(found) for found in ended if found]
-    told = Text(f"{PLUS_MINUS} {LEGEND} {FLOORS}", "dim")
+    words = guarded(lambda: settings_in_words(results), str)
+    told = Text(" ".join(filter(None, [PLUS_MINUS, LEGEND, FLOORS, words])), "dim")
     return Group(*parts, told, *map(Text, whole.notes))
 
 
@@ -273,3 +274,27 @@ def _problems(results: Results, of: Sequence[str]) -> str:
     named = list(dict.fromkeys(of))
     every = len(named) == len(results.problems) > 1
     return "every problem" if every else ", ".join(named)
+
+
+def settings(results: Results) -> Table | None:
+    """Whose settings each method has; None where the run has kept nothing of it."""
+    found = {
+        method: results.origins[method] for method in results.methods if method in results.origins
+    }
+    lines = [Line(method, "", (Entry(words),)) for method, words in found.items()]
+    title = "Settings of the methods"
+    return (
+        Table(title, ("Method", "Settings"), ("", ""), tuple(lines), prose=True) if lines else None
+    )
+
+
+def settings_in_words(results: Results) -> str:
+    """The same in a sentence, methods of the same settings together."""
+    found: dict[str, list[str]] = {}
+    for method in results.methods:
+        if method in results.origins:
+            found.setdefault(results.origins[method], []).append(method)
+    if len(found) == 1 and len(results.origins) > 1:
+        return f"Settings of every method: {next(iter(found))}."
+    said = (f"{', '.join(methods)}: {words}" for words, methods in found.items())
+    return f"Settings: {'; '.join(said)}." if found else ""

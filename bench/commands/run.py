@@ -16,7 +16,7 @@ from bench.commands import terminal
 from bench.errors import StoppedError, UserError
 from bench.running.matrix_file import Matrix, overridden, read
 from bench.running.remembered import remember, remembered
-from bench.store import FILE, Lock, Store, is_file
+from bench.store import FILE, ORIGINS, Lock, Store, is_file
 
 if TYPE_CHECKING:  # a run that has nothing to do waits for none of them
     from bench.running.forecast import Forecast
@@ -67,22 +67,25 @@ def _nothing_to_run(folder: Path, matrix: Matrix) -> list[str] | None:
 
 def _run_missing(folder: Path, matrix: Matrix, jobs: int | None, retry: bool) -> list[str]:
     """Expand the matrix and run what is missing; the keys of all its cells."""
-    from bench.running.collect import describe, finish, missing
+    from bench.running.collect import describe, finish, missing, origins_of
     from bench.running.matrix import expand, left_out
 
     console, reasons = terminal.console(), left_out(matrix)
     cells = expand(matrix)
     keys = [cell.key for cell in cells]
+    origins = origins_of(cells)
     _say_left_out(reasons, console)
     if is_file(folder / FILE):
         store = Store(folder, create=False)
-        if store.current() == set(keys) and not missing(cells, store, retry=retry):
+        same = store.current() == set(keys) and store.info().get(ORIGINS, {}) == origins
+        if same and not missing(cells, store, retry=retry):
             _say_done(len(keys), console)
             remember(folder, matrix, cells, reasons)
             return keys
     store = Store(folder)
     with Lock(folder):
         store.keep_current({cell.key: (cell.problem.name, cell.method.name) for cell in cells})
+        store.note({ORIGINS: origins})
         remember(folder, matrix, cells, reasons)
         todo = missing(cells, store, retry=retry)
         if not todo:

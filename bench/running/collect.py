@@ -10,12 +10,13 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
 
+from bench.fitting.exact import ExactDraws
 from bench.processes.plain import worded
 from bench.provenance import PACKAGES, now, processor, version
 from bench.running.events import Ended, Measured, Started
 from bench.running.executors import Events
 from bench.running.matrix import Cell, Matrix, metrics_of
-from bench.store import CellRecord, Row, Status, Store
+from bench.store import CellRecord, Row, Status, Store, label
 
 Listener = Callable[[Cell, "Started | CellRecord", Sequence[Row]], None]
 
@@ -90,6 +91,14 @@ def _record(cell: Cell, ended: Ended, rows: Sequence[Row]) -> CellRecord:
         gradients=rows[-1].gradients if rows else None,
         diagnostics=ended.diagnostics,
     )
+
+
+def origins_of(cells: Iterable[Cell]) -> dict[str, str]:
+    """Where the settings of each method of a run come from, by its label; of the noise floor, which
+    has none, nothing.
+    """
+    methods = {label(cell.method.name, cell.method.settings): cell for cell in cells}
+    return {name: cell.origin.words for name, cell in methods.items() if name != ExactDraws.name}
 
 
 def describe(matrix: Matrix, store: Store) -> None:

@@ -31,6 +31,7 @@ from bench.running.matrix_file import (
     read,
     validated,
 )
+from bench.running.settings import AT_DEFAULTS, Origin, settled
 from methods.base import Budget
 
 Chosen = tuple[Spec, Item | None]  # a problem or a method, and what its line in the matrix says
@@ -56,7 +57,7 @@ class Cell:
     nothing else.
 
     ``reference`` is the seal of the stored reference that is the truth, empty where the problem's
-    own truth is.
+    own truth is. ``origin`` says where the method's settings come from, and is not part of the key.
     """
 
     problem: Spec
@@ -68,6 +69,7 @@ class Cell:
     wall: float | None
     memory: float
     reference: str = ""
+    origin: Origin = AT_DEFAULTS
 
     @property
     def problem_settings(self) -> dict[str, Any]:
@@ -107,13 +109,13 @@ def expand(matrix: Matrix) -> list[Cell]:
     """
     metrics = metrics_of(matrix)
     problems = _told_apart(_specs("problems", matrix.problems))
-    methods = _told_apart(_specs("methods", matrix.methods))
+    methods = settled(_told_apart(_specs("methods", matrix.methods)), matrix.tuned)
     seals = {
         problem.content: _seal(problem) if matrix.truth == "reference" else ""
         for problem, _ in problems
     }
     cells = []
-    for (problem, its), (method, own) in itertools.product(problems, methods):
+    for (problem, its), (method, own, origin) in itertools.product(problems, methods):
         items = [item for item in (its, own) if item]
         seeds = next(
             (item.seeds for item in reversed(items) if item.seeds is not None), matrix.seeds
@@ -121,7 +123,7 @@ def expand(matrix: Matrix) -> list[Cell]:
         limits = _limits(matrix.budget, [item.budget for item in items])
         seal = seals[problem.content]
         cells += [
-            Cell(problem, method, metrics, seed, matrix.draws, *limits, seal)
+            Cell(problem, method, metrics, seed, matrix.draws, *limits, seal, origin)
             for seed in (range(seeds) if isinstance(seeds, int) else seeds)
         ]
     unique = {cell.key: cell for cell in cells}

@@ -103,6 +103,12 @@ class Item(_Table):
     fields: dict[str, Any] = {}
     seeds: Seeds | None = None
     budget: dict[str, Any] = {}
+    settings: Literal["defaults", "authors"] | None = Field(
+        default=None, description="of a method: whose settings its fields are, for the report"
+    )
+    tuned: bool | str | None = Field(
+        default=None, description="of a method: take the settings that `postbench tune` found"
+    )
 
 
 class Matrix(_Table):
@@ -114,8 +120,20 @@ class Matrix(_Table):
     methods: list[str | Item] = Field(min_length=1)
     metrics: list[str] | None = None
     seeds: Seeds = 3
+
+    @pydantic.field_validator("problems")
+    @classmethod
+    def _no_settings_of_problems(cls, items: list[str | Item]) -> list[str | Item]:
+        for item in items:
+            if isinstance(item, Item) and (item.settings, item.tuned) != (None, None):
+                raise ValueError("settings and tuned are keys of a method, not of a problem")
+        return items
+
     truth: Literal["exact", "reference"] = Field(
         default="exact", description="judge by the exact truth, or by stored references"
+    )
+    tuned: bool = Field(
+        default=False, description="every method at the settings that `postbench tune` found"
     )
     draws: int = Field(
         default=4000,

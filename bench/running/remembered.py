@@ -42,12 +42,13 @@ def remember(
         return
     specs = {id(s): s for cell in cells for s in (cell.problem, cell.method, *cell.metrics)}
     places = sorted({str(place) for spec in specs.values() for place in spec.places})
-    data = sorted({str(path) for spec in specs.values() for path in spec.data})
+    data = {str(path) for spec in specs.values() for path in spec.data}
+    data |= {str(cell.origin.file) for cell in cells if cell.origin.file is not None}
     content = {
         "request": _request(matrix),
         "places": places,
         "code": _code(places),
-        "data": {path: _digest(path) for path in data},
+        "data": {path: _digest(path) for path in sorted(data)},
         "keys": [cell.key for cell in cells],
         "left_out": list(left_out),
     }

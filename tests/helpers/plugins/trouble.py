@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor
@@ -167,6 +167,27 @@ class Compiled(Method):
             target.value_and_grad(torch.zeros(1, target.dim, dtype=torch.float64))
             time.sleep(self.nap)
             yield Shifted(2.0 ** (-step), target.dim)
+
+
+@dataclass(frozen=True)
+class Tunable(Method):
+    """N(shift, I) whose shift is how many decades ``rate`` is from 0.1; ``kind`` odd is refused
+    with a large batch.
+    """
+
+    rate: float = 0.01
+    batch: int = 8
+    kind: Literal["even", "odd"] = "even"
+    label: str = ""
+    name: ClassVar[str] = "tunable"
+
+    def __post_init__(self) -> None:
+        if self.kind == "odd" and self.batch > 8:
+            raise ValueError(f"Tunable(batch=...) must be 8 at most where odd, got {self.batch}.")
+
+    def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Approximation]:
+        noise = 0.01 * torch.randn((), generator=generator, dtype=torch.float64)
+        yield Shifted(math.log10(self.rate / 0.1) + 0.1 + abs(float(noise)), target.dim)
 
 
 @dataclass(frozen=True)
