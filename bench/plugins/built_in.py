@@ -81,7 +81,6 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "pyro-hmc": "methods.pyro_mcmc:PyroHMC",
         "stan-nuts": "methods.stan_nuts:StanNUTS",
         "exact": "bench.fitting.exact:ExactDraws",
-        "judged": "bench.fitting.judged:Judged",
     },
     "metrics": {
         "kl_qp": "bench.metrics.kl:KlQP",
@@ -107,6 +106,13 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "coverage": "bench.metrics.coverage:Coverage",
         "quantile_error": "bench.metrics.quantiles:QuantileError",
     },
+}
+
+# What is nothing without its fields: found by its name, and not listed beside the others.
+ON_REQUEST: dict[Group, dict[str, str]] = {
+    "problems": {"posteriordb": "problems.models.posteriordb:Posteriordb"},
+    "methods": {"judged": "bench.fitting.judged:Judged"},
+    "metrics": {},
 }
 
 # Files that are problems by themselves, by the end of their names, and the class that reads them.

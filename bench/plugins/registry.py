@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import PluginError, UserError, unknown
-from bench.plugins.built_in import BUILT_IN, GROUPS, PROGRAMS, Entry, Group, is_program
+from bench.plugins.built_in import BUILT_IN, GROUPS, ON_REQUEST, PROGRAMS, Entry, Group, is_program
 from bench.plugins.files import load_file
 from bench.plugins.sources import is_file
 
@@ -33,7 +33,7 @@ def entries(group: Group) -> tuple[dict[str, Entry], dict[str, str]]:
     claims = Counter(plugin.name for plugin in plugins)
     refused = {}
     for plugin in plugins:
-        if plugin.name in BUILT_IN[group]:
+        if plugin.name in BUILT_IN[group] | ON_REQUEST[group]:
             refused[f"{plugin.name} ({plugin.package})"] = (
                 f"The {group[:-1]} {plugin.name!r} of {plugin.package} is refused: postbench has"
                 " one of that name. Rename the plugin."
@@ -72,6 +72,8 @@ def find(group: Group, name: str) -> Entry:
             raise UserError(f"There is no file {name!r}; a program is named by its path.")
         file = Path(name).resolve()
         return Entry(group, str(file), str(file), f"the file {name}")
+    if name in ON_REQUEST[group]:
+        return Entry(group, name, ON_REQUEST[group][name], "postbench")
     found, refused = entries(group)
     if name in found:
         return found[name]

@@ -1,0 +1,180 @@
+"""posteriordb: a small folder in its layout is a source of problems, its draws are used where they
+fit the density, parameters that are not stored are solved for, and what does not fit is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bench.errors import UserError
+from bench.plugins import spec
+from problems.models.posteriordb import Posteriordb
+from problems.parts.posteriordb_folder import names, posterior
+from problems.parts.stored import UncertifiedError
+
+pytest.importorskip("stanli")
+
+PROGRAMS = {
+    "mean": """
+        data { int n; vector[n] y; }
+        parameters { real mu; }
+        model { mu ~ normal(0, 2); y ~ normal(mu, 1); }
+    """,
+    "noncentred": """
+        parameters { real m; real<lower=0> s; vector[2] raw; }
+        transformed parameters { vector[2] x = m + s * raw; }
+        model { m ~ normal(0, 1); s ~ lognormal(0, 0.3); raw ~ normal(0, 1); }
+    """,
+    "shares": """
+        parameters { simplex[3] p; }
+        model { p ~ dirichlet([2, 3, 4]'); }
+    """,
+    "squared": """
+        parameters { real a; }
+        transformed parameters { real b = a^2; }
+        model { a ~ normal(1, 1); }
+    """,
+}
+DATA = {"mean": {"n": 4, "y": [0.5, 1.0, 1.5, 2.0]}}
+CHAINS, DRAWS = 10, 200
+
+
+def draws_of(model: str) -> dict[str, np.ndarray[Any, Any]]:
+    """Exact draws, [chains, draws, *shape] by name, of what posteriordb would store."""
+    random = np.random.RandomState(1)
+    shape = (CHAINS, DRAWS)
+    if model == "mean":
+        precision = 0.25 + 4
+        return {"mu": 5.0 / precision + random.normal(size=shape) / precision**0.5}
+    if model == "noncentred":
+        m, s = random.normal(size=shape), np.exp(0.3 * random.normal(size=shape))
+        return {"m": m, "s": s, "x": m[..., None] + s[..., None] * random.normal(size=(*shape, 2))}
+    if model == "shares":
+        return {"p": np.round(random.dirichlet([2, 3, 4], shape), 8)}  # the sum is 1 no more
+    return {"b": random.normal(1, 1, shape) ** 2}  # a and -a are alike
+
+
+def columns(values: dict[str, np.ndarray[Any, Any]]) -> list[dict[str, list[float]]]:
+    chains = []
+    for c in range(CHAINS):
+        chain = {}
+        for name, array in values.items():
+            for index in np.ndindex(array.shape[2:]):
+                at = f"[{','.join(str(i + 1) for i in index)}]" if index else ""
+                chain[f"{name}{at}"] = array[(c, slice(None), *index)].tolist()
+        chains.append(chain)
+    return chains
+
+
+def packed(file: Path, content: object) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(file.with_name(f"{file.name}.zip"), "w") as archive:
+        archive.writestr(file.name, json.dumps(content))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    top = tmp_path_factory.mktemp("pdb")
+    root = top / "posterior_database"
+    for place in ("posteriors", "models/stan", "models/info"):
+        (root / place).mkdir(parents=True)
+    for model, program in PROGRAMS.items():
+        (root / "models" / "stan" / f"{model}.stan").write_text(program)
+        (root / "models" / "info" / f"{model}.info.json").write_text('{"keywords": ["small"]}')
+        packed(root / "data" / "data" / f"{model}.json", DATA.get(model, {}))
+        about = {"name": model, "model_name": model, "data_name": model, "keywords": ["ours"]}
+        about |= {"dimensions": {"mu": 1}, "reference_posterior_name": model}
+        (root / "posteriors" / f"{model}-data.json").write_text(json.dumps(about))
+        draws = root / "reference_posteriors" / "draws"
+        packed(draws / "draws" / f"{model}.json", columns(draws_of(model)))
+        (draws / "info").mkdir(exist_ok=True)
+        (draws / "info" / f"{model}.info.json").write_text('{"name": "theirs"}')
+    return top
+
+
+def test_the_posteriors_of_a_folder_are_listed(folder: Path) -> None:
+    assert names(str(folder)) == [f"{model}-data" for model in sorted(PROGRAMS)]
+    found = posterior(str(folder / "posterior_database"), "mean-data")
+    assert found.keywords == ("ours", "small")
+    assert found.dimensions == {"mu": 1}
+
+
+def test_a_posterior_is_a_problem_with_their_draws(folder: Path) -> None:
+    problem = Posteriordb("mean-data", str(folder))
+    truth = problem.truth
+    assert (problem.name, problem.dim, len(truth.draws)) == ("mean-data", 1, CHAINS * DRAWS)
+    assert truth.certificate["made by"] == "posteriordb"
+    assert truth.certificate["name"] == "theirs"
+    expected = torch.from_numpy(draws_of("mean")["mu"]).reshape(-1, 1)
+    torch.testing.assert_close(truth.draws, expected)
+
+
+def test_parameters_that_are_not_stored_are_solved_for(folder: Path) -> None:
+    problem = Posteriordb("noncentred-data", str(folder))
+    stored = draws_of("noncentred")
+    raw = (stored["x"] - stored["m"][..., None]) / stored["s"][..., None]
+    found = problem.constrain(problem.truth.draws)["raw"]
+    torch.testing.assert_close(found, torch.from_numpy(raw).flatten(0, 1), rtol=1e-8, atol=1e-8)
+
+
+def test_rounded_shares_are_put_back_on_the_simplex(folder: Path) -> None:
+    problem = Posteriordb("shares-data", str(folder))
+    shares = problem.constrain(problem.truth.draws)["p"]
+    torch.testing.assert_close(shares.sum(-1), torch.ones(CHAINS * DRAWS).double())
+    told = torch.from_numpy(draws_of("shares")["p"]).flatten(0, 1)
+    torch.testing.assert_close(shares, told, rtol=0, atol=1e-7)
+
+
+def test_what_the_program_does_not_determine_is_refused(folder: Path) -> None:
+    with pytest.raises(UncertifiedError, match="cannot be used"):
+        _ = Posteriordb("squared-data", str(folder)).truth
+
+
+def test_draws_of_another_posterior_are_refused(folder: Path) -> None:
+    file = folder / "posterior_database" / "reference_posteriors" / "draws" / "draws" / "mean.json"
+    away = {"mu": draws_of("mean")["mu"] + 0.1}
+    whole = file.with_name("mean.json.zip").read_bytes()
+    packed(file, columns(away))
+    try:
+        with pytest.raises(
+            UncertifiedError, match=r"do not fit the density at mu: .* standard err"
+        ):
+            _ = Posteriordb("mean-data", str(folder)).truth
+    finally:
+        file.with_name("mean.json.zip").write_bytes(whole)
+
+
+def test_names_and_folders_that_are_not_there_are_said(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match="no posterior 'none' among the 4"):
+        Posteriordb("none", str(folder))
+    with pytest.raises(ValueError, match="is no clone of posteriordb"):
+        Posteriordb("mean-data", str(folder / "posterior_database" / "posteriors"))
+    monkeypatch.delenv("POSTBENCH_POSTERIORDB", raising=False)
+    with pytest.raises(ValueError, match="folder=DIR, or set POSTBENCH_POSTERIORDB"):
+        Posteriordb("mean-data")
+    monkeypatch.setenv("POSTBENCH_POSTERIORDB", str(folder))
+    assert Posteriordb("mean-data").dim == 1
+
+
+def test_it_is_named_on_the_command_line_and_its_content_counts(folder: Path) -> None:
+    text = f"posteriordb:posterior=mean-data,folder={folder}"
+    before = spec.parse("problems", text)
+    program = folder / "posterior_database" / "models" / "stan" / "mean.stan"
+    whole = program.read_text()
+    program.write_text(f"{whole}\n// a comment")
+    try:
+        assert spec.parse("problems", text).content != before.content
+    finally:
+        program.write_text(whole)
+    assert spec.parse("problems", text).content == before.content
+    with pytest.raises(UserError, match="no posterior"):
+        spec.parse("problems", f"posteriordb:posterior=x,folder={folder}")
