@@ -197,11 +197,18 @@ def list_(
             metavar="[problems | methods | metrics | presets]", help="Default: all four."
         ),
     ] = "all",
+    posteriordb: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="List the posteriors of a clone of posteriordb instead."),
+    ] = None,
 ) -> None:
     """List what can be run, from the suite and from installed plugins."""
-    from bench.commands.show import print_list
+    from bench.commands.show import print_list, print_posteriors
 
-    print_list(what)
+    if posteriordb is not None:
+        print_posteriors(posteriordb)
+    else:
+        print_list(what)
 
 
 @app.command()

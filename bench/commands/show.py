@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -40,6 +41,29 @@ def print_list(what: str) -> None:
         for name, path in presets().items():
             table.add_row(name, str(tomllib.loads(path.read_text("utf-8")).get("description", "")))
         console.print(table)
+
+
+def print_posteriors(folder: Path) -> None:
+    """The posteriors of a clone of posteriordb: dimension, whether there are draws, keywords.
+
+    Raises:
+        UserError: if the folder is no such clone.
+    """
+    found: Any = registry.load(registry.find("problems", "posteriordb"))
+    try:
+        posteriors = found.catalogue(str(folder))
+    except ValueError as error:
+        raise UserError(f"--posteriordb: {error}") from None
+    table = _table(f"posteriors of {folder}")
+    for each in posteriors:
+        entries = sum(each.dimensions.values())
+        table.add_row(
+            terminal.words(each.name),
+            f"{entries} parameters",
+            "with draws" if each.draws else "",
+            terminal.words(", ".join(each.keywords)),
+        )
+    terminal.console().print(table)
 
 
 def _table(title: str) -> Table:

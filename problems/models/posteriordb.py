@@ -7,6 +7,7 @@ the density: brought to unconstrained coordinates they must satisfy Stein's iden
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from problems.base import Problem, Reference
 from problems.models.stan_model import StanModel
-from problems.parts.posteriordb_folder import Posterior, posterior, text_of
+from problems.parts.posteriordb_folder import Posterior, names, posterior, text_of
 from problems.parts.stan import CompiledProgram
 from problems.parts.stored import UncertifiedError
 from problems.parts.their_draws import (
@@ -51,6 +52,19 @@ class Posteriordb(Problem):
             _ = self._model
         except ValueError as error:
             raise ValueError(f"Posteriordb(posterior={self.posterior!r}): {error}") from None
+
+    @classmethod
+    def catalogue(cls, folder: str = "") -> list[Posterior]:
+        """Every posterior of a folder whose files are all there.
+
+        Raises:
+            ValueError: if there is no such folder.
+        """
+        found = []
+        for name in names(folder):
+            with contextlib.suppress(ValueError):  # two of posteriordb's lack their data
+                found.append(posterior(folder, name))
+        return found
 
     @functools.cached_property
     def described(self) -> Posterior:

@@ -13,6 +13,7 @@ arXiv:1506.03039.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,7 +56,8 @@ def arranged(chains: list[Mapping[str, list[float]]]) -> dict[str, Tensor]:
         first = next(iter(table.values()))
         whole = np.full((*first.shape, *shape), np.nan)
         for index, column in entries.items():
-            whole[:, :, *index] = table[column]
+            place: Any = (slice(None), slice(None), *index)
+            whole[place] = table[column]
         found[name] = torch.from_numpy(whole)
     return found
 

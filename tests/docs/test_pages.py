@@ -13,7 +13,7 @@ from typer.main import get_command
 from bench.calibration.table import LEGEND
 from bench.cli import app
 from bench.commands.calibrate import MARKS
-from bench.plugins.built_in import BUILT_IN
+from bench.plugins.built_in import BUILT_IN, ON_REQUEST
 from bench.running.matrix import presets
 from tests.helpers.pages import PAGES, ROOT, anchors, blocks, label, links, prose
 
@@ -98,7 +98,7 @@ def test_presets_and_names_on_command_lines_exist() -> None:
                         and ".stan" not in word
                         and word != "all"
                     ):
-                        assert word in BUILT_IN[group], f"{label(page)}: {line}"
+                        assert word in BUILT_IN[group] | ON_REQUEST[group], f"{label(page)}: {line}"
 
 
 def test_the_page_of_the_calibration_is_what_the_command_writes() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from bench.commands.show import print_posteriors
 from bench.errors import UserError
 from bench.plugins import spec
 from problems.models.posteriordb import Posteriordb
@@ -178,3 +179,11 @@ def test_it_is_named_on_the_command_line_and_its_content_counts(folder: Path) ->
     assert spec.parse("problems", text).content == before.content
     with pytest.raises(UserError, match="no posterior"):
         spec.parse("problems", f"posteriordb:posterior=x,folder={folder}")
+
+
+def test_the_command_lists_a_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    print_posteriors(folder)
+    line = next(row for row in capsys.readouterr().out.splitlines() if row.startswith("mean-data"))
+    assert line.split() == ["mean-data", "1", "parameters", "with", "draws", "ours,", "small"]
+    with pytest.raises(UserError, match="no clone of posteriordb"):
+        print_posteriors(folder / "posterior_database" / "data")
