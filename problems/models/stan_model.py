@@ -23,6 +23,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from problems.base import CONTENT, Problem, Reference
 from problems.parts.edges import refuse
@@ -149,6 +150,8 @@ class _Density(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor, program: CompiledProgram) -> Tensor:
         """[..., D] -> [...]."""
+        if is_in_torch_dispatch_mode():  # a record would keep this one outcome for ever
+            raise RuntimeError("The density of a Stan program cannot be recorded by torch.")
         rows = _rows(z, z.shape[-1])
         ctx.program = program
         if ctx.needs_input_grad[0]:

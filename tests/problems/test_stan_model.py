@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Generator, Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from bench.errors import UserError
-from bench.fitting.target import CountedTarget
+from bench.fitting.target import WARM_UP, CountedTarget
 from bench.plugins import spec
 from bench.running.matrix import expand, validated
 from problems.eight_schools import EightSchools
@@ -121,6 +122,15 @@ def test_torch_differentiates_it_twice(schools: StanModel) -> None:
     z = rows(schools, 2).requires_grad_()
     assert torch.autograd.gradcheck(schools.log_density, (z,), atol=1e-6)
     assert torch.autograd.gradgradcheck(schools.log_density, (z,), atol=1e-6)
+
+
+def test_torch_cannot_record_it_and_says_so(schools: StanModel) -> None:
+    target, z = CountedTarget(schools), rows(schools)
+    for _ in range(WARM_UP + 1):
+        target.value_and_grad(z)
+    assert target.recorded == 0
+    with pytest.raises(RuntimeError, match="cannot be recorded"):
+        make_fx(lambda z: schools.log_density(z))(z)
 
 
 def test_threads_change_nothing(schools: StanModel, monkeypatch: pytest.MonkeyPatch) -> None:
