@@ -201,12 +201,20 @@ def list_(
         Path | None,
         typer.Option(metavar="DIR", help="List the posteriors of a clone of posteriordb instead."),
     ] = None,
+    trait: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Problems that have it; repeat for those that have all. `any` lists the traits."
+        ),
+    ] = None,
 ) -> None:
     """List what can be run, from the suite and from installed plugins."""
-    from bench.commands.show import print_list, print_posteriors
+    from bench.commands.show import print_list, print_posteriors, print_traits
 
     if posteriordb is not None:
         print_posteriors(posteriordb)
+    elif trait:
+        print_traits(trait)
     else:
         print_list(what)
 

@@ -16,7 +16,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from problems.base import Exact, Problem
+from problems.base import Exact, Problem, Trait
 from problems.parts.ingredients import log_normal, normal
 from problems.parts.validate import require_finite, require_positive
 
@@ -35,6 +35,7 @@ class Banana(Problem):
     bend: float = 0.03
     width: float = 1.0
     name: ClassVar[str] = "banana"
+    traits: ClassVar[tuple[Trait, ...]] = ("curved", "skewed")
     dim: ClassVar[int] = 2
 
     def __post_init__(self) -> None:

@@ -106,6 +106,33 @@ class Modes:
     weights: tuple[float, ...]
 
 
+Trait = Literal[
+    "bounded",
+    "correlated",
+    "curved",
+    "funnel",
+    "gaussian",
+    "heavy-tailed",
+    "hierarchical",
+    "multimodal",
+    "regression",
+    "skewed",
+    "time-series",
+]
+# What makes a posterior hard or easy, at the defaults of its fields: a closed list.
+TRAITS: dict[Trait, str] = {
+    "bounded": "has parameters with bounds, which are transformed away",
+    "correlated": "two coordinates of its one mode have a correlation of 0.6 or more, about",
+    "curved": "its mass lies along a curve or a surface",
+    "funnel": "the scale of some coordinates follows another over orders of magnitude",
+    "gaussian": "it is a Gaussian",
+    "heavy-tailed": "its tails fall as a power",
+    "hierarchical": "its parameters have a prior that is learned with them",
+    "multimodal": "it has more modes than one",
+    "regression": "it is of the coefficients or the function of a regression",
+    "skewed": "a side of a coordinate is much longer than the other",
+    "time-series": "its coordinates follow each other in time",
+}
 CONTENT = "content"  # metadata of a field that is a path: what counts is what the file holds
 
 
@@ -165,6 +192,7 @@ class Problem(ABC):
     """
 
     name: ClassVar[str]
+    traits: ClassVar[tuple[Trait, ...]] = ()  # what it is known for, of the list TRAITS
 
     @property
     @abstractmethod

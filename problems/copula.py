@@ -19,7 +19,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from problems.base import Exact, Problem
+from problems.base import Exact, Problem, Trait
 from problems.parts.elliptical import Elliptical
 from problems.parts.ingredients import autoregressive_factor, prepare
 from problems.parts.validate import (
@@ -46,6 +46,7 @@ class Copula(Problem):
     skew: float = 0.8
     tail: float = 0.9
     name: ClassVar[str] = "copula"
+    traits: ClassVar[tuple[Trait, ...]] = ("correlated", "skewed")
 
     def __post_init__(self) -> None:
         require_whole(self, dim=2)

@@ -19,7 +19,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from problems.base import Exact, Modes, Problem
+from problems.base import Exact, Modes, Problem, Trait
 from problems.parts.ingredients import log_normal, normal, uniform
 from problems.parts.validate import require_finite, require_positive
 
@@ -42,6 +42,7 @@ class Crescents(Problem):
     bend: float = 0.6
     width: float = 0.2
     name: ClassVar[str] = "crescents"
+    traits: ClassVar[tuple[Trait, ...]] = ("multimodal", "curved")
     dim: ClassVar[int] = 2
 
     def __post_init__(self) -> None:

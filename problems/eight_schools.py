@@ -27,7 +27,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
-from problems.base import Exact, Problem, StanProgram
+from problems.base import Exact, Problem, StanProgram, Trait
 from problems.parts.edges import log_of
 from problems.parts.hierarchy import NormalMeans, check, data, log_normalisers
 from problems.parts.quadrature import Law, law
@@ -123,6 +123,7 @@ class EightSchools(_HalfCauchySchools):
     """
 
     name: ClassVar[str] = "eight-schools"
+    traits: ClassVar[tuple[Trait, ...]] = ("hierarchical", "bounded", "skewed")
     program: ClassVar[str] = "eight_schools"
 
     @property
@@ -171,6 +172,10 @@ class EightSchoolsCentred(_HalfCauchySchools):
     """
 
     name: ClassVar[str] = "eight-schools-centred"
+    traits: ClassVar[tuple[Trait, ...]] = (
+        *("funnel", "hierarchical", "bounded"),
+        *("correlated", "skewed"),
+    )
     program: ClassVar[str] = "eight_schools_centred"
 
     @property

@@ -21,7 +21,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from problems.base import Exact, Problem
+from problems.base import Exact, Problem, Trait
 from problems.parts.ingredients import log_normal, normal, prepare, rotation, seeded
 from problems.parts.validate import require_positive, require_whole
 
@@ -83,6 +83,7 @@ class Flow(Problem):
     strength: float = 0.6
     seed: int = 0
     name: ClassVar[str] = "flow"
+    traits: ClassVar[tuple[Trait, ...]] = ("curved",)
 
     def __post_init__(self) -> None:
         require_whole(self, dim=2, layers=1, width=1, seed=0)

@@ -16,7 +16,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from problems.base import Exact, Problem
+from problems.base import Exact, Problem, Trait
 from problems.parts.ingredients import log_normal, normal
 from problems.parts.validate import require_positive, require_whole
 
@@ -33,6 +33,7 @@ class Funnel(Problem):
     dim: int = 10
     scale: float = 3.0
     name: ClassVar[str] = "funnel"
+    traits: ClassVar[tuple[Trait, ...]] = ("funnel",)
 
     def __post_init__(self) -> None:
         require_whole(self, dim=2)

@@ -16,6 +16,7 @@ from typing import ClassVar
 
 import torch
 
+from problems.base import Trait
 from problems.parts.elliptical import Elliptical, EllipticalProblem
 from problems.parts.ingredients import prepare, seeded, stretched_rotation
 from problems.parts.validate import bad_setting, require_positive, require_whole
@@ -54,6 +55,7 @@ class Gaussian2(RotatedGaussian):
 
     dim: int = 2
     name: ClassVar[str] = "gaussian-2"
+    traits: ClassVar[tuple[Trait, ...]] = ("gaussian", "correlated")
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Gaussian100(RotatedGaussian):
     """A normal posterior in a hundred dimensions, with standard deviations on unequal scales."""
 
     name: ClassVar[str] = "gaussian-100"
+    traits: ClassVar[tuple[Trait, ...]] = ("gaussian", "correlated")
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class Isotropic2(RotatedGaussian):
     dim: int = 2
     condition: float = 1.0
     name: ClassVar[str] = "isotropic-2"
+    traits: ClassVar[tuple[Trait, ...]] = ("gaussian",)
 
 
 @dataclass(frozen=True)
@@ -78,3 +82,4 @@ class Isotropic100(RotatedGaussian):
 
     condition: float = 1.0
     name: ClassVar[str] = "isotropic-100"
+    traits: ClassVar[tuple[Trait, ...]] = ("gaussian",)

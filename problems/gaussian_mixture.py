@@ -21,7 +21,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from problems.base import Modes
+from problems.base import Modes, Trait
 from problems.parts.elliptical import Elliptical, EllipticalProblem
 from problems.parts.ingredients import prepare, seeded, stretched_rotation, uniform
 from problems.parts.validate import bad_setting, require_positive, require_whole
@@ -101,6 +101,7 @@ class GaussianMixture2(RandomGaussianMixture):
     """Forty round components of equal weight in the plane."""
 
     name: ClassVar[str] = "gaussian-mixture-2"
+    traits: ClassVar[tuple[Trait, ...]] = ("multimodal",)
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,7 @@ class GaussianMixture10(RandomGaussianMixture):
     condition: float = 10.0
     weight_ratio: float = 4.0
     name: ClassVar[str] = "gaussian-mixture-10"
+    traits: ClassVar[tuple[Trait, ...]] = ("multimodal",)
 
 
 @dataclass(frozen=True)
@@ -122,3 +124,4 @@ class GaussianMixture50(GaussianMixture10):
     dim: int = 50
     box: float = 2.0
     name: ClassVar[str] = "gaussian-mixture-50"
+    traits: ClassVar[tuple[Trait, ...]] = ("multimodal",)

@@ -33,7 +33,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, pad
 
-from problems.base import Problem, Reference, StanProgram
+from problems.base import Problem, Reference, StanProgram, Trait
 from problems.parts.edges import log_of
 from problems.parts.ingredients import log_normal, normal, prepare, seeded, uniform
 from problems.parts.scales import exponential
@@ -63,6 +63,7 @@ class GPClassification(Problem):
     spread: float = 0.7
     seed: int = 0
     name: ClassVar[str] = "gp-classification"
+    traits: ClassVar[tuple[Trait, ...]] = ("bounded", "regression")
 
     def __post_init__(self) -> None:
         require_whole(self, inputs=2, seed=0)

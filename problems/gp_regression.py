@@ -22,7 +22,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from problems.base import StanProgram
+from problems.base import StanProgram, Trait
 from problems.parts.ingredients import prepare, seeded
 from problems.parts.linear_gaussian import LinearGaussian, LinearModel
 from problems.parts.twins import twin
@@ -49,6 +49,7 @@ class GPRegression(LinearGaussian):
     whitened: bool = True
     seed: int = 0
     name: ClassVar[str] = "gp-regression"
+    traits: ClassVar[tuple[Trait, ...]] = ("gaussian", "correlated", "regression")
 
     def __post_init__(self) -> None:
         require_whole(self, dim=2, seed=0)

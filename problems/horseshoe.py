@@ -39,7 +39,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from problems.base import Problem, Reference, StanProgram
+from problems.base import Problem, Reference, StanProgram, Trait
 from problems.parts.edges import log_of
 from problems.parts.ingredients import log_normal, prepare
 from problems.parts.scales import exponential, log_half_cauchy, log_half_normal
@@ -78,6 +78,10 @@ class Horseshoe(Problem):
 
     relevant: float = 3.0
     name: ClassVar[str] = "horseshoe"
+    traits: ClassVar[tuple[Trait, ...]] = (
+        *("hierarchical", "bounded", "regression"),
+        *("correlated", "skewed"),
+    )
 
     def __post_init__(self) -> None:
         require_positive(self, "relevant")

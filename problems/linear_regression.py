@@ -16,7 +16,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from problems.base import StanProgram
+from problems.base import StanProgram, Trait
 from problems.parts.ingredients import autoregressive_factor, normal, prepare, seeded
 from problems.parts.linear_gaussian import LinearGaussian, LinearModel
 from problems.parts.twins import twin
@@ -43,6 +43,7 @@ class LinearRegression(LinearGaussian):
     noise: float = 1.0
     seed: int = 0
     name: ClassVar[str] = "linear-regression"
+    traits: ClassVar[tuple[Trait, ...]] = ("gaussian", "correlated", "regression")
 
     def __post_init__(self) -> None:
         require_whole(self, dim=1, rows=1, seed=0)

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from problems.base import Problem, Reference, StanProgram
+from problems.base import Problem, Reference, StanProgram, Trait
 from problems.parts.ingredients import log_normal, prepare
 from problems.parts.stored import reference
 from problems.parts.tables import table
@@ -45,6 +45,7 @@ class LogisticRegression(Problem):
 
     prior_scale: float = 2.5
     name: ClassVar[str] = "logistic-regression"
+    traits: ClassVar[tuple[Trait, ...]] = ("correlated", "regression")
 
     def __post_init__(self) -> None:
         require_positive(self, "prior_scale")

@@ -16,7 +16,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from problems.base import Exact, Modes, Problem
+from problems.base import Exact, Modes, Problem, Trait
 from problems.parts.validate import bad_setting, require_positive
 
 
@@ -37,6 +37,7 @@ class Mixture(Problem):
     scale: float = 0.5
     weight: float = 0.5
     name: ClassVar[str] = "mixture-2d"
+    traits: ClassVar[tuple[Trait, ...]] = ("multimodal",)
 
     def __post_init__(self) -> None:
         require_positive(self, "separation", "scale")

@@ -25,7 +25,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from problems.base import Problem, Reference, StanProgram
+from problems.base import Problem, Reference, StanProgram, Trait
 from problems.parts.edges import log_of
 from problems.parts.ingredients import log_normal, normal, prepare, seeded
 from problems.parts.scales import exponential, log_half_normal
@@ -75,6 +75,7 @@ class PoissonEffects(Problem):
     spread_scale: float = 1.0
     seed: int = 0
     name: ClassVar[str] = "poisson-effects"
+    traits: ClassVar[tuple[Trait, ...]] = ("hierarchical", "bounded", "regression")
 
     def __post_init__(self) -> None:
         require_whole(self, groups=1, rows=1, seed=0)

@@ -16,7 +16,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from problems.base import Exact, Modes, Problem
+from problems.base import Exact, Modes, Problem, Trait
 from problems.parts.validate import require_positive, require_whole
 
 
@@ -47,6 +47,7 @@ class Ring(Problem):
     radius: float = 4.0
     scale: float = 0.5
     name: ClassVar[str] = "ring-2d"
+    traits: ClassVar[tuple[Trait, ...]] = ("multimodal",)
 
     def __post_init__(self) -> None:
         require_whole(self, bumps=2)

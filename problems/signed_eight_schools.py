@@ -22,7 +22,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from problems.base import Exact, Modes, Problem, StanProgram
+from problems.base import Exact, Modes, Problem, StanProgram, Trait
 from problems.parts.edges import refuse
 from problems.parts.hierarchy import NormalMeans, check, data, log_normalisers
 from problems.parts.quadrature import Law, law
@@ -62,6 +62,7 @@ class SignedEightSchools(Problem):
     mu_scale: float = 1.0
     tau_scale: float = 1.0
     name: ClassVar[str] = "eight-schools-signed"
+    traits: ClassVar[tuple[Trait, ...]] = ("multimodal", "hierarchical")
 
     def __post_init__(self) -> None:
         check(self)

@@ -22,7 +22,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from problems.base import Exact, Problem, StanProgram
+from problems.base import Exact, Problem, StanProgram, Trait
 from problems.parts.ingredients import log_normal, normal, prepare, seeded
 from problems.parts.twins import twin
 from problems.parts.validate import require_positive, require_whole
@@ -64,6 +64,7 @@ class StateSpace(Problem):
     noise: float = 0.5
     seed: int = 0
     name: ClassVar[str] = "state-space"
+    traits: ClassVar[tuple[Trait, ...]] = ("gaussian", "correlated", "time-series")
 
     def __post_init__(self) -> None:
         require_whole(self, steps=2, seed=0)

@@ -17,7 +17,7 @@ from typing import ClassVar
 
 import torch
 
-from problems.base import Modes
+from problems.base import Modes, Trait
 from problems.parts.elliptical import Elliptical, EllipticalProblem
 from problems.parts.ingredients import prepare
 from problems.parts.validate import require_positive, require_whole
@@ -37,6 +37,7 @@ class StudentMixture(EllipticalProblem):
     radius: float = 8.0
     dof: int = 3
     name: ClassVar[str] = "student-mixture"
+    traits: ClassVar[tuple[Trait, ...]] = ("multimodal", "heavy-tailed")
 
     def __post_init__(self) -> None:
         require_whole(self, dim=1, dof=1)

@@ -18,6 +18,7 @@ from typing import ClassVar
 
 import torch
 
+from problems.base import Trait
 from problems.parts.elliptical import Elliptical, EllipticalProblem
 from problems.parts.ingredients import autoregressive_factor, prepare
 from problems.parts.validate import require_correlation, require_whole
@@ -37,6 +38,7 @@ class StudentT(EllipticalProblem):
     dof: int = 5
     correlation: float = 0.7
     name: ClassVar[str] = "student-t"
+    traits: ClassVar[tuple[Trait, ...]] = ("heavy-tailed", "correlated")
 
     def __post_init__(self) -> None:
         require_whole(self, dim=1, dof=1)

@@ -25,7 +25,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from problems.base import Exact, Problem
+from problems.base import Exact, Problem, Trait
 from problems.parts.ingredients import uniform
 from problems.parts.validate import bad_setting, require_positive
 
@@ -47,6 +47,7 @@ class Torus(Problem):
     tube: float = 1.0
     thickness: float = 0.15
     name: ClassVar[str] = "torus"
+    traits: ClassVar[tuple[Trait, ...]] = ("curved",)
     dim: ClassVar[int] = 3
 
     def __post_init__(self) -> None:

@@ -17,7 +17,7 @@ from bench.checks.truth import CHECKS as TRUTH
 from bench.fitting import surroundings
 from bench.fitting.target import WARM_UP, CountedTarget
 from bench.processes.limits import children
-from problems.base import Problem
+from problems.base import TRAITS, Problem
 
 ROUNDING = 1e-9  # relative: a row in a batch may be summed in another order than alone
 GRADIENT = 1e-4  # relative: finite differences
@@ -47,6 +47,11 @@ def _coordinates(lab: ProblemLab) -> None:
     expect(
         len(set(labels)) == len(labels), f"coordinates {labels!r} repeat; expected a label for each"
     )
+
+
+def _traits(lab: ProblemLab) -> None:
+    other = sorted(set(lab.problem.traits) - set(TRAITS))
+    expect(not other, f"traits has {other}; expected some of {', '.join(TRAITS)}")
 
 
 def _density_shape(lab: ProblemLab) -> None:
@@ -200,6 +205,7 @@ CHECKS: tuple[Check[ProblemLab], ...] = (
     ),
     Check("dim", "methods make room for as many coordinates", _dim),
     Check("coordinates", "plots print a label for each coordinate", _coordinates),
+    Check("traits", "a matrix and a list name problems by what they are known for", _traits),
     Check(
         "density: shape",
         "methods evaluate single points, batches, and batches of batches",

@@ -66,6 +66,28 @@ def print_posteriors(folder: Path) -> None:
     terminal.console().print(table)
 
 
+def print_traits(wanted: list[str]) -> None:
+    """The problems that have all of some traits, each with its dimension and all that it is known
+    for; every trait with its meaning, where that is what is wanted.
+
+    Raises:
+        UserError: if there is no such trait, or no problem has them all.
+    """
+    from bench.plugins import traits
+
+    console = terminal.console()
+    if wanted == ["any"]:
+        table = _table("traits")
+        for trait, meaning in traits.meanings().items():
+            table.add_row(trait, meaning)
+        console.print(table)
+        return
+    table, found = _table(", ".join(wanted)), registry.entries("problems")[0]
+    for name in traits.having(wanted):
+        table.add_row(name, ", ".join(sorted(traits.traits(found[name]))))
+    console.print(table)
+
+
 def _table(title: str) -> Table:
     table = Table(
         title=Text(title, "bold"),

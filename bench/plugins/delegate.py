@@ -108,6 +108,7 @@ def from_function(make: Callable[..., Any]) -> type[Problem]:
         "__post_init__": settle,
         "inner": property(lambda self: self._made),
         "name": make.__name__,
+        "traits": property(lambda self: self._made.traits),
         "__doc__": make.__doc__,
     }
     cls = dataclasses.make_dataclass(

@@ -28,6 +28,7 @@ class Facts:
         kind: of its truth; empty where there is none.
         log_z, log_z_stderr: nats; None where unknown or exact.
         without: why there is no truth, and what makes one.
+        traits: that the problem declares.
     """
 
     dim: int
@@ -36,6 +37,7 @@ class Facts:
     log_z: float | None = None
     log_z_stderr: float | None = None
     without: str = ""
+    traits: tuple[str, ...] = ()
 
 
 def shipped(name: str) -> Facts | None:
@@ -45,7 +47,8 @@ def shipped(name: str) -> Facts | None:
     content = _table().get(name)
     if content is None:
         return None
-    found = Facts(**{**content, "coordinates": tuple(content["coordinates"])})
+    tuples = {name: tuple(content[name]) for name in ("coordinates", "traits")}
+    found = Facts(**{**content, **tuples})
     own = OWN[0] in os.environ or Path(OWN[1]).is_dir()
     return None if found.kind == REFERENCE and own else found
 
@@ -55,16 +58,17 @@ def worked_out(problem: Any) -> Facts:
     from problems.base import Exact
     from problems.parts.stored import UncertifiedError
 
-    dim, coordinates = problem.dim, tuple(problem.coordinates)
+    dim, coordinates, traits = problem.dim, tuple(problem.coordinates), tuple(problem.traits)
     try:
         truth = problem.truth
     except UncertifiedError as error:
-        return Facts(dim, coordinates, without=str(error))
+        return Facts(dim, coordinates, without=str(error), traits=traits)
     log_z = None if truth.log_z is None else float(truth.log_z)
     if isinstance(truth, Exact):
-        return Facts(dim, coordinates, EXACT, log_z)
+        return Facts(dim, coordinates, EXACT, log_z, traits=traits)
     stderr = truth.log_z_stderr
-    return Facts(dim, coordinates, REFERENCE, log_z, None if stderr is None else float(stderr))
+    spread = None if stderr is None else float(stderr)
+    return Facts(dim, coordinates, REFERENCE, log_z, spread, traits=traits)
 
 
 def _table() -> dict[str, Any]:

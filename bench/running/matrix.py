@@ -20,6 +20,7 @@ from bench.plugins import spec
 from bench.plugins.built_in import Group
 from bench.plugins.presets import presets
 from bench.plugins.spec import Spec
+from bench.plugins.traits import MARK, having
 from bench.provenance import version
 from bench.running.chosen import chosen_metrics
 from bench.running.matrix_file import (
@@ -171,7 +172,10 @@ def _seal(problem: Spec) -> str:
 
 def _specs(group: Group, items: Sequence[str | Item]) -> Iterator[Chosen]:
     for item in items:
-        if isinstance(item, str):
+        if isinstance(item, str) and group == "problems" and item.startswith(MARK):
+            for name in having(item.removeprefix(MARK).split("+")):
+                yield spec.make(group, name, {}), None
+        elif isinstance(item, str):
             yield spec.parse(group, item), None
         else:
             yield spec.make(group, item.name, item.fields), item
