@@ -5,8 +5,9 @@ transforms.
 
 x(z) goes site by site in the order of the model: ``biject_to(support)`` of each unobserved sample
 site takes the next coordinates to the site's support, which may depend on the sites before it. Data
-come as arguments, plates and masks count as in Pyro. A file with a function ``make`` that returns a
-``PyroModel`` is all that ``postbench run -p FILE.py:make`` needs.
+come as arguments, plates and masks count as in Pyro. Finite discrete sites are summed out. A file
+with a function ``make`` that returns a ``PyroModel`` is all that ``postbench run -p FILE.py:make``
+needs.
 
 Source: E. Bingham et al., Pyro: deep universal probabilistic programming, 2019, arXiv:1810.09538.
 """
@@ -27,6 +28,7 @@ from torch import Generator, Tensor
 from torch.overrides import TorchFunctionMode
 
 from problems.base import Problem, Reference
+from problems.models.pyro_enumerated import enumerated, log_joint
 from problems.models.pyro_faults import NoPosteriorError
 from problems.models.pyro_walk import Site, Walk
 from problems.parts.edges import refuse
@@ -35,6 +37,7 @@ from problems.parts.stored import reference
 TRIES = 20  # points, besides the origin, at which a model is tried before it is refused
 LONGEST = 200  # letters of another library's error
 
+DATA = torch.Tensor.data.__get__  # type: ignore[attr-defined]
 # by the default dtype
 FLOATS = (torch.ones, torch.zeros, torch.empty, torch.eye, torch.linspace, torch.logspace)
 
@@ -47,13 +50,14 @@ class PyroModel(Problem):
     runs; a tensor from elsewhere that is float32 should be made double.
 
     Args:
-        model: the model; every unobserved sample site must be continuous, and none subsampled.
+        model: the model; every unobserved sample site must be continuous, or discrete with
+            finitely many values, which are summed out; none may be subsampled.
         args, kwargs: what it is called with, data included.
         name: what tables and the stored reference call it.
 
     Raises:
-        ValueError: if the model has a discrete or a subsampled site, a parameter, or nothing to
-            infer.
+        ValueError: if the model has a discrete site of infinitely many values, a subsampled site,
+            a parameter, or nothing to infer.
     """
 
     model: Callable[..., Any]
@@ -64,13 +68,23 @@ class PyroModel(Problem):
     def __post_init__(self) -> None:
         if not self.sites:
             raise ValueError(
-                f"PyroModel(model={self._called}) has no unobserved sample site: there is nothing"
-                " to infer."
+                f"PyroModel(model={self._called}) has no unobserved continuous sample site:"
+                " there is nothing to infer."
             )
 
-    @functools.cached_property
+    @property
     def sites(self) -> tuple[Site, ...]:
-        """The unobserved sample sites in the order of the model.
+        """The unobserved continuous sample sites in the order of the model."""
+        return tuple(self._learnt.sites)
+
+    @property
+    def summed_out(self) -> tuple[str, ...]:
+        """The discrete sample sites, which have no coordinates: the density is their sum."""
+        return tuple(self._learnt.discrete)
+
+    @functools.cached_property
+    def _learnt(self) -> Walk:
+        """A walk that has seen every site.
 
         Learnt without a look at the density, which may be nothing at the point where they are:
         only arguments of distributions must be sound at one of several points.
@@ -79,7 +93,7 @@ class PyroModel(Problem):
         for i in range(1 + TRIES):
             walk = Walk(self._called, start=None if i == 0 else generator)
             try:
-                return tuple(self._walk(walk, validated=True).sites)
+                return self._walk(walk, validated=True)
             except NoPosteriorError:
                 raise
             except ValueError as error:
@@ -154,7 +168,16 @@ class PyroModel(Problem):
         return not self._obstacle
 
     def _log_joint(self, row: Tensor) -> Tensor:
-        return self._walk(Walk(self._called, row)).log_joint
+        return self._joint(Walk(self._called, row, summed=bool(self.summed_out)))
+
+    def _joint(self, walk: Walk) -> Tensor:
+        """The log joint density where a walk's coordinates lie, discrete sites summed out."""
+        if not walk.summed:
+            return self._walk(walk).log_joint
+        nesting = self._learnt.nesting
+        model = enumerated(self.model, nesting)
+        self._walk(walk, model)
+        return walk.log_joint + log_joint(model.trace, nesting)
 
     def _values(self, row: Tensor) -> dict[str, Tensor]:
         return self._walk(Walk(self._called, row)).values
@@ -178,10 +201,10 @@ class PyroModel(Problem):
     def _inputs(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return _doubled(tuple(self.args)), _doubled(dict(self.kwargs))
 
-    def _walk(self, walk: Walk, *, validated: bool = False) -> Walk:
+    def _walk(self, walk: Walk, model: Any = None, *, validated: bool = False) -> Walk:
         args, kwargs = self._inputs
         with pyro.validation_enabled(validated), _float64_constants(), walk:
-            self.model(*args, **kwargs)
+            (model or self.model)(*args, **kwargs)
         return walk
 
     @functools.cached_property
@@ -193,8 +216,8 @@ class PyroModel(Problem):
         walks: list[Walk] = []
 
         def joint(row: Tensor) -> Tensor:
-            walks.append(Walk(self._called, row))
-            return self._walk(walks[-1]).log_joint
+            walks.append(Walk(self._called, row, summed=bool(self.summed_out)))
+            return self._joint(walks[-1])
 
         one_by_one = torch.stack([joint(row) for row in rows])
         try:
@@ -231,10 +254,12 @@ class PyroModel(Problem):
 
 class _Float64(TorchFunctionMode):
     """Says float64 where the model asks for floats without saying which, so that a recorded
-    gradient knows it, too.
+    gradient knows it, too. Reads ``x.data``, which no batch of rows has, as ``x.detach()``.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func == DATA:  # made anew at every access
+            return args[0].detach()
         given = dict(kwargs or {})
         floats = func in FLOATS or (
             func is torch.full and isinstance(given.get("fill_value", args[-1]), float)

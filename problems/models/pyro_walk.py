@@ -19,6 +19,7 @@ from torch.distributions import biject_to
 from problems.models.pyro_faults import (
     NoPosteriorError,
     argument_fault,
+    base_of,
     data_fault,
     fault,
     log_prob,
@@ -72,6 +73,8 @@ class Walk(Messenger):
         given: values by name to find the coordinates of, in place of ``row``.
         start: what the coordinates at which sites are learnt are drawn with; None for zeros.
         explain: whether to keep in words what is not finite, and where.
+        summed: whether the densities of sites are summed up elsewhere, so that only those of the
+            transforms count.
     """
 
     def __init__(
@@ -82,7 +85,11 @@ class Walk(Messenger):
         *,
         start: Generator | None = None,
         explain: bool = False,
+        summed: bool = False,
     ) -> None:
+        self.summed = summed
+        self.discrete: list[str] = []  # finite discrete sites, which are summed out
+        self.nesting = 0  # dimensions that plates take up
         self._called, self._row, self._given = called, row, given
         self._start, self._explain = start, explain
         self._at = 0
@@ -103,6 +110,8 @@ class Walk(Messenger):
 
     def _pyro_sample(self, message: Any) -> None:
         self.place = f"the site {message['name']!r}"
+        dims = [-frame.dim for frame in message["cond_indep_stack"] if frame.vectorized]
+        self.nesting = max([self.nesting, *dims])
         if site_is_subsample(message):
             if message["fn"].subsample_size not in (None, message["fn"].size):
                 raise NoPosteriorError(
@@ -116,6 +125,8 @@ class Walk(Messenger):
         if site_is_subsample(message):
             return
         if message["infer"].get("_deterministic"):
+            if self.discrete:  # it may be another for every value of what is summed out
+                return
             self.values[message["name"]] = message["value"]
             return
         law, value = message["fn"], torch.as_tensor(message["value"])
@@ -124,7 +135,7 @@ class Walk(Messenger):
                 raise NoPosteriorError(f"PyroModel(model={self._called}): {self.place}: {said}.")
             if self._explain and not self.fault and (said := argument_fault(law)):
                 self.fault = f"{self.place}: {said}"
-        else:
+        elif not self.summed:
             density = log_prob(law, value)
             if (
                 self._explain
@@ -148,6 +159,9 @@ class Walk(Messenger):
         return self._row is None and self._given is None
 
     def _place(self, message: Any) -> None:
+        if message["fn"].support.is_discrete:
+            self._stand_in(message)
+            return
         name, transform, shape = message["name"], self._transform(message), message["fn"].shape()
         if self._given is not None:
             support = message["fn"].support
@@ -164,6 +178,18 @@ class Walk(Messenger):
         self.values[name] = message["value"] = x
         self.free.append(u.reshape(-1))
 
+    def _stand_in(self, message: Any) -> None:
+        """Give a discrete site the first of its values, where all of them are not gone through."""
+        law = message["fn"]
+        if not law.has_enumerate_support:
+            raise NoPosteriorError(
+                f"PyroModel(model={self._called}): the site {message['name']!r} is discrete, and a"
+                f" {type(base_of(law)).__name__} has no finite list of values to sum over; sum it"
+                " out of the model, or observe it."
+            )
+        self.discrete.append(message["name"])
+        message["value"] = law.enumerate_support(expand=True)[0]
+
     def _next(self, shape: torch.Size) -> Tensor:
         if self._row is None:
             if self._start is None:
@@ -174,8 +200,6 @@ class Walk(Messenger):
 
     def _transform(self, message: Any) -> Any:
         where = f"PyroModel(model={self._called}): the site {message['name']!r}"
-        if message["fn"].support.is_discrete:
-            raise NoPosteriorError(f"{where} is discrete; sum it out of the model, or observe it.")
         try:
             return biject_to(message["fn"].support)
         except NotImplementedError:

@@ -212,7 +212,7 @@ def test_nothing_global_is_touched() -> None:
 
 
 def _discrete() -> None:
-    pyro.sample("k", dist.Bernoulli(0.5))
+    pyro.sample("k", dist.Poisson(0.5))
 
 
 def _parameter() -> None:
@@ -239,10 +239,13 @@ def _odd() -> None:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (_discrete, r"model=_discrete\): the site 'k' is discrete; sum it out"),
+        (
+            _discrete,
+            r"model=_discrete\): the site 'k' is discrete, and a Poisson has no finite list",
+        ),
         (_parameter, r"model=_parameter\) has the parameter 'loc'; a posterior has none"),
         (_subsampled, r"model=_subsampled\): the plate 'rows' is subsampled"),
-        (_nothing, r"model=_nothing\) has no unobserved sample site"),
+        (_nothing, r"model=_nothing\) has no unobserved continuous sample"),
         (_odd, r"model=_odd\): the site 'x' has a support that Pyro has no transform for"),
     ],
 )
