@@ -30,14 +30,15 @@ class Contender:
     Args:
         name: for the table.
         work: one piece of work from a seed, the thing that ``set_up`` returned before it where
-            there is one; returns what it achieved (1 for one fit; effective draws, gradients, ...),
-            and its cost is seconds per that: 0 or NaN where it did not get there.
+            there is one; returns what it achieved (1 for one fit; effective draws, ...), or a
+            function that works that out when the clock has stopped. Its cost is seconds per that: 0
+            or NaN where it did not get there.
         set_up: compiles or records; timed apart, anew in every round, so that no round profits from
             the compilation of the last. None where there is nothing to set up.
     """
 
     name: str
-    work: Callable[..., float]
+    work: Callable[..., float | Callable[[], float]]
     set_up: Callable[[], Any] | None = None
 
 
@@ -94,8 +95,9 @@ def _run(contender: Contender, times: Times, seed: int, clock: Callable[[], floa
         since = clock()
         ready = () if contender.set_up is None else (contender.set_up(),)
         between = clock()
-        achieved = float(contender.work(*ready, seed))
+        found = contender.work(*ready, seed)
         ended = clock()
+        achieved = float(found() if callable(found) else found)
     except Exception as error:  # a peer that fails is a line of the table
         times.failed = f"{type(error).__name__}: {error}"
         return

@@ -5,6 +5,7 @@ that fails is a line of the table.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 
@@ -56,6 +57,21 @@ def test_cost_is_per_unit_of_what_was_achieved_and_infinite_where_nothing_was() 
     times = Times("a", [1.0, 1.0, 1.0], [3.0, 3.0, 3.0], [2.0, 0.0, math.nan])
     assert times.costs(setup=True) == [2.0, math.inf, math.inf]
     assert times.costs(setup=False)[0] == 1.5
+
+
+def test_what_was_achieved_is_worked_out_when_the_clock_has_stopped() -> None:
+    clock = Clock()
+
+    def work(seed: int) -> Callable[[], float]:
+        def later() -> float:
+            clock.now += 100.0
+            return 5.0
+
+        clock.now += 1.0
+        return later
+
+    found = alternate([Contender("a", work)], rounds=2, clock=clock)["a"]
+    assert (found.work, found.achieved) == ([1.0, 1.0], [5.0, 5.0])
 
 
 def test_a_peer_that_fails_is_a_line_with_its_reason_and_the_others_go_on() -> None:
