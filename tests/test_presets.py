@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from bench.plugins.built_in import BUILT_IN
 from bench.running.matrix import Cell, expand, presets, read
 from methods.avb import AVB
 from methods.base import Budget
@@ -71,3 +72,11 @@ def test_quick_measures_what_its_tables_show_the_costly_last() -> None:
         "mmd",
         "kl_knn",
     ]
+
+
+def test_the_preset_of_methods_has_every_method_on_seven_problems() -> None:
+    found = expand(read("methods"))
+    assert {cell.method.name for cell in found} == set(BUILT_IN["methods"])
+    for name in BUILT_IN["methods"]:
+        assert len({cell.problem.name for cell in found if cell.method.name == name}) == 7
+    assert all(cell.budget.gradients is not None for cell in found)

@@ -4,6 +4,7 @@ take.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 
@@ -137,5 +138,6 @@ def _divergence(rows: Sequence[Row]) -> str:
     )
     if found is None:
         return ""
-    error = "" if found.stderr is None else f" ± {HALF * found.stderr:.4f}"
+    half = math.nan if found.stderr is None else HALF * found.stderr
+    error = f" ± {half:.4f}" if math.isfinite(half) else ""
     return f"{found.value:.4f}{error}" + (f" ({found.kind})" if found.kind else "")

@@ -17,12 +17,12 @@ import pydantic
 
 from bench.errors import UserError
 from bench.plugins import spec
-from bench.plugins.built_in import Group
+from bench.plugins.built_in import BUILT_IN, Group
 from bench.plugins.presets import presets
 from bench.plugins.spec import Spec
 from bench.plugins.traits import MARK, having
 from bench.provenance import version
-from bench.running.chosen import chosen_metrics
+from bench.running.chosen import ALL, chosen_metrics
 from bench.running.matrix_file import (
     Item,
     Limits,
@@ -175,10 +175,18 @@ def _specs(group: Group, items: Sequence[str | Item]) -> Iterator[Chosen]:
         if isinstance(item, str) and group == "problems" and item.startswith(MARK):
             for name in having(item.removeprefix(MARK).split("+")):
                 yield spec.make(group, name, {}), None
+        elif item == ALL:
+            yield from ((spec.parse(group, name), None) for name in _rest(group, items))
         elif isinstance(item, str):
             yield spec.parse(group, item), None
         else:
             yield spec.make(group, item.name, item.fields), item
+
+
+def _rest(group: Group, items: Sequence[str | Item]) -> list[str]:
+    """What the suite has of a group and the matrix does not name otherwise."""
+    named = {item.name if isinstance(item, Item) else spec.name_of(item) for item in items}
+    return [name for name in BUILT_IN[group] if name not in named]
 
 
 def _limits(common: Limits, own: Sequence[Mapping[str, Any]]) -> tuple[Budget, float, float]:

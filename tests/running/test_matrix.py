@@ -200,3 +200,15 @@ def test_every_preset_expands(preset: str) -> None:
     assert matrix.title == preset
     assert matrix.description
     assert expand(matrix)
+
+
+def test_all_stands_for_what_the_matrix_does_not_name_otherwise() -> None:
+    content = {"problems": ["ring-2d"], "seeds": 1, "metrics": ["mmd"]}
+    methods = ["avb:iterations=7", {"name": "pyro-hmc", "fields": {"draws": 9}}, "all"]
+    found = expand(validated({**content, "methods": methods}, where="test"))
+    assert [cell.method.name for cell in found].count("avb") == 1
+    assert {cell.method.name for cell in found} == set(BUILT_IN["methods"])
+    everywhere = expand(
+        validated({**content, "problems": ["all"], "methods": ["exact"]}, where="test")
+    )
+    assert [cell.problem.name for cell in everywhere] == list(BUILT_IN["problems"])
