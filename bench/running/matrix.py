@@ -16,8 +16,8 @@ from typing import Any
 import pydantic
 
 from bench.errors import UserError
-from bench.plugins import spec
-from bench.plugins.built_in import BUILT_IN, Group
+from bench.plugins import registry, spec
+from bench.plugins.built_in import BUILT_IN, ON_REQUEST, Group
 from bench.plugins.presets import presets
 from bench.plugins.spec import Spec
 from bench.plugins.traits import MARK, having
@@ -177,10 +177,26 @@ def _specs(group: Group, items: Sequence[str | Item]) -> Iterator[Chosen]:
                 yield spec.make(group, name, {}), None
         elif item == ALL:
             yield from ((spec.parse(group, name), None) for name in _rest(group, items))
+        elif isinstance(item, str) and item in ON_REQUEST[group]:
+            yield from ((spec.make(group, item, fields), None) for fields in _every(group, item))
         elif isinstance(item, str):
             yield spec.parse(group, item), None
         else:
             yield spec.make(group, item.name, item.fields), item
+
+
+def _every(group: Group, name: str) -> list[dict[str, Any]]:
+    """The fields of all that a name stands for which is nothing without fields."""
+    found = registry.load(registry.find(group, name))
+    if not hasattr(found, "every"):
+        raise UserError(f"{name} needs its fields; `postbench show {name}` lists them.")
+    try:
+        settings: list[dict[str, Any]] = found.every()
+    except ValueError as error:
+        raise UserError(f"{name}: {error}") from None
+    if not settings:
+        raise UserError(f"{name}: nothing there can be used.")
+    return settings
 
 
 def _rest(group: Group, items: Sequence[str | Item]) -> list[str]:

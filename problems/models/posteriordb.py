@@ -66,6 +66,21 @@ class Posteriordb(Problem):
                 found.append(posterior(folder, name))
         return found
 
+    @classmethod
+    def every(cls) -> list[dict[str, str]]:
+        """The fields of every posterior whose reference draws can be used, of the folder that
+        POSTBENCH_POSTERIORDB names.
+
+        Raises:
+            ValueError: if there is no such folder.
+        """
+        found = []
+        for each in cls.catalogue():
+            with contextlib.suppress(ValueError, UncertifiedError):  # what Stan or Stein refuses
+                if each.draws is not None and cls(each.name).truth:
+                    found.append({"posterior": each.name})
+        return found
+
     @functools.cached_property
     def described(self) -> Posterior:
         """What the folder holds of it."""

@@ -7,6 +7,7 @@ algorithms, 2024, arXiv:2407.04967.
 from __future__ import annotations
 
 import json
+import math
 import os
 import zipfile
 from collections.abc import Mapping
@@ -76,20 +77,41 @@ def posterior(folder: str, name: str) -> Posterior:
         raise ValueError(f"there is no posterior {name!r} among the {len(known)} of {root}.")
     about = _object(file)
     model, data = str(about.get("model_name", "")), str(about.get("data_name", ""))
-    said = root / "models" / "info" / f"{model}.info.json"
-    more = _object(said).get("keywords", []) if said.is_file() else []
+    said, what = (
+        _info(root / of / "info" / f"{x}.info.json")
+        for of, x in (("models", model), ("data", data))
+    )
+    stan = (said.get("model_implementations") or {}).get("stan") or {}
+    program = stan.get("model_code") or f"models/stan/{model}.stan"
+    table = what.get("data_file") or f"data/data/{data}.json"
     reference = about.get("reference_posterior_name")
     draws = root / "reference_posteriors" / "draws"
     info = draws / "info" / f"{reference}.info.json"
     return Posterior(
         name,
-        _there(root / "models" / "stan" / f"{model}.stan", name),
-        _there(root / "data" / "data" / f"{data}.json", name),
+        _there(root / program, name),
+        _there(root / table, name),
         _found(draws / "draws" / f"{reference}.json") if reference else None,
-        _object(info) if reference and info.is_file() else {},
-        tuple(dict.fromkeys([*(about.get("keywords") or []), *(more or [])])),
-        {key: int(n) for key, n in (about.get("dimensions") or {}).items()},
+        _info(info) if reference else {},
+        tuple(dict.fromkeys([*_words(about), *_words(said)])),
+        {key: _count(size) for key, size in (about.get("dimensions") or {}).items()},
     )
+
+
+def _words(about: Mapping[str, Any]) -> list[str]:
+    """Keywords, be they one or a list."""
+    found = about.get("keywords") or []
+    return [found] if isinstance(found, str) else [str(word) for word in found]
+
+
+def _count(size: Any) -> int:
+    """Entries of a parameter whose size is a number or a list of them."""
+    return math.prod(int(n) for n in size) if isinstance(size, list) else int(size)
+
+
+def _info(file: Path) -> dict[str, Any]:
+    """What a file says, if it is there."""
+    return _object(file) if file.is_file() else {}
 
 
 def text_of(file: Path) -> str:

@@ -16,6 +16,7 @@ import torch
 from bench.commands.show import print_posteriors
 from bench.errors import UserError
 from bench.plugins import spec
+from bench.running.matrix import expand, read
 from problems.models.posteriordb import Posteriordb
 from problems.parts.posteriordb_folder import names, posterior
 from problems.parts.stored import UncertifiedError
@@ -187,3 +188,17 @@ def test_the_command_lists_a_folder(folder: Path, capsys: pytest.CaptureFixture[
     assert line.split() == ["mean-data", "1", "parameters", "with", "draws", "ours,", "small"]
     with pytest.raises(UserError, match="no clone of posteriordb"):
         print_posteriors(folder / "posterior_database" / "data")
+
+
+def test_the_preset_runs_on_all_that_can_be_used(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTBENCH_POSTERIORDB", str(folder))
+    cells = expand(read("posteriordb"))
+    assert {cell.problem.settings["posterior"] for cell in cells} == {
+        f"{model}-data" for model in ("mean", "noncentred", "shares")
+    }
+    assert all(cell.budget.seconds is None and cell.budget.gradients for cell in cells)
+    monkeypatch.delenv("POSTBENCH_POSTERIORDB")
+    with pytest.raises(UserError, match="posteriordb: a clone of posteriordb is needed"):
+        expand(read("posteriordb"))
