@@ -76,6 +76,7 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "pathfinder": "methods.pathfinder:Pathfinder",
         "batch-and-match": "methods.batch_and_match:BatchAndMatch",
         "avb": "methods.avb:AVB",
+        "pushforward-vb": "methods.pushforward_vb:PushforwardVB",
         "svgd": "methods.svgd:SVGD",
         "pyro-nuts": "methods.pyro_mcmc:PyroNUTS",
         "pyro-hmc": "methods.pyro_mcmc:PyroHMC",

@@ -130,6 +130,7 @@ SKIPPED: dict[str, dict[str, str]] = {
     "pathfinder": NO_MAP | NO_CHAINS,
     "batch-and-match": NO_MAP | NO_CHAINS,
     "avb": NO_DENSITY | NO_CHAINS,
+    "pushforward-vb": NO_DENSITY | NO_CHAINS,
     "svgd": NO_DENSITY | NO_MAP,
     "pyro-nuts": NO_DENSITY | NO_MAP,
     "pyro-hmc": NO_DENSITY | NO_MAP,
