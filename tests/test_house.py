@@ -36,7 +36,7 @@ FLOORS = (
 # The types that the harness knows, and the module that reads the references it writes.
 CONTRACT = {"methods", "methods.base", "problems", "problems.base", "problems.parts.stored"}
 # Parts of samplers that references are made with; they implement no method by themselves.
-FOR_REFERENCES = {"methods.parts.hmc", "methods.parts.adapt"}
+FOR_REFERENCES = {f"methods.parts.{name}" for name in ("hmc", "adapt", "learning")}
 FOR_REPORTS = {"bench.store", "bench.errors"}
 MOST_AT_ROOT = 8  # Python files of bench, so that a newcomer sees them all at a glance
 

@@ -81,6 +81,7 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "pyro-nuts": "methods.pyro_mcmc:PyroNUTS",
         "pyro-hmc": "methods.pyro_mcmc:PyroHMC",
         "stan-nuts": "methods.stan_nuts:StanNUTS",
+        "batched-hmc": "methods.batched_hmc:BatchedHMC",
         "exact": "bench.fitting.exact:ExactDraws",
     },
     "metrics": {

@@ -24,8 +24,9 @@ from bench.reference.run import Made, Run
 from bench.reference.stan_route import for_stan, stan_nuts
 from bench.reference.stein import stein
 from bench.seeds import seed_of
-from methods.parts.adapt import DENSE, Progress, silent
+from methods.parts.adapt import Progress, silent
 from methods.parts.hmc import frame_of
+from methods.parts.learning import DENSE
 from problems.base import Exact, Problem
 from problems.parts.stored import UncertifiedError, draws_hash, files, stem_of
 

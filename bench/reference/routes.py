@@ -17,7 +17,7 @@ from bench.plugins import spec
 from bench.reference.framed import Framed
 from bench.reference.run import Run
 from methods.base import Budget, Draws
-from methods.parts.adapt import Adapted, Progress, adapt, random_count, windows
+from methods.parts.adapt import Adapted, Progress, adapt
 from methods.parts.hmc import DIVERGENT, JITTER, Frame
 from problems.base import Problem
 
@@ -34,8 +34,8 @@ class Plan:
         records: draws kept per chain of it.
         target_accept: of both routes; higher than for a quick look, so that steep places are not
             stepped over, and higher still where that is not enough (``careful.py``).
-        steps: leapfrog steps of all batched chains at once, warm-up excluded; no attempt begins
-            that would go beyond.
+        steps: leapfrog steps and jumps of all batched chains at once, warm-up excluded; no attempt
+            begins that would go beyond.
         nuts_chains, nuts_warmup, nuts_draws: of Pyro's NUTS.
         stored: nearly independent draws that are stored.
 
@@ -79,13 +79,13 @@ def batched(
         CountedTarget(problem),
         Generator().manual_seed(seed),
     )
-    ready = adapt(target, plan.chains, plan.target_accept, generator, progress)
+    ready = adapt(target, plan.chains, plan.target_accept, generator, progress, wide=True)
     every, spent = 1, 0
     while True:
         run = _attempt(ready, plan, every, target, started, progress)
-        spent += plan.records * every * ready.length
+        spent += plan.records * every * ready.cost
         every *= 2
-        if good(run) or spent + plan.records * every * ready.length > plan.steps:
+        if good(run) or spent + plan.records * every * ready.cost > plan.steps:
             return run
 
 
@@ -97,18 +97,15 @@ def _attempt(
     started: float,
     progress: Progress,
 ) -> Run:
-    walkers, step = ready.walkers, torch.tensor(ready.step, dtype=torch.float64)
     kept = torch.empty(plan.chains, plan.records, target.dim, dtype=torch.float64)
     energies, divergences, accept = _Energies(), 0, 0.0
     for record in range(plan.records):
         for _ in range(every):
-            moved = walkers.trajectory(
-                ready.frame, step, random_count(ready.length, walkers.generator)
-            )
+            moved = ready.advance()
             energies.add(moved.energy)
             divergences += int(moved.divergent.sum())
             accept += float(moved.accept.mean())
-        kept[:, record] = walkers.z
+        kept[:, record] = ready.walkers.z
         if record % 20 == 0:
             progress(
                 f"batched HMC: {plan.chains} chains of {plan.records * every:,} trajectories",
@@ -116,7 +113,7 @@ def _attempt(
             )
     settings = {
         "chains": plan.chains,
-        "warmup": sum(windows()),
+        "warmup": ready.warmup,
         "burn_in": plan.records * (every - 1),
         "records": plan.records,
         "trajectories_per_record": every,
@@ -124,6 +121,7 @@ def _attempt(
         "step_size": ready.step,
         "step_jitter": JITTER,
         "mean_steps": ready.length,
+        "jumps_accepted": ready.jumped if ready.proposal else 0.0,
         "divergent_above": DIVERGENT,
         "accept_rate": accept / (plan.records * every),
     }

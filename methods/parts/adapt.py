@@ -1,24 +1,29 @@
 r"""What the batched chains learn before they count: a frame in which the posterior is round, a step
-size, a length.
+size, a length, and where to jump. It ends by itself when there is no more to learn.
 
-1. From scattered starts, three windows of growing length; the covariance over all chains makes the
-frame of the next. 2. Every chain starts again from a Gaussian twice as wide as the posterior
-looked, so that agreement between the chains later
-   means something, and walks back in.
-3. Longer and longer trajectories are tried while that pays. Kept are those with the least
-:math:`L (1 + r) / (1 - r)`:
-   L leapfrog steps a trajectory, r the largest autocorrelation from one trajectory to the next
-   among the coordinates and their squares.
+1. **Arriving.** From scattered starts in rounds of some trajectories, each in the frame that the
+   points and gradients of the last round give (``fisher.py``). Every chain has a step size of its
+   own, larger after acceptance and smaller after refusal, so that none stays stuck where the
+   density is steep. It ends when nothing drifts from one round to the next: coordinates, their
+   squares and the log density, over all chains, by a paired test.
+2. **Jumps.** A mixture of Gaussians is fitted to the draws of the last rounds. It is kept, as a
+   proposal for every chain after every trajectory, where enough of it is accepted: then no chain
+   keeps long to one place, and modes far apart get the share that is theirs.
+3. **Length.** Longer and longer trajectories are tried while that pays. Kept are those with the
+   least work per independent draw, told by how much the averages of the chains vary, for the
+   slowest coordinate or square. All chains have one step size now.
+   The step size heeds chains in steep places: it is adapted to a harmonic mean of the acceptances.
+4. **Settling.** The frame and the mixture are made anew from the draws of all trials, then the step
+   size.
 
-While they adapt, each chain has a step size of its own, larger after acceptance and smaller after
-refusal, so that none stays stuck where the density is steep; the median of all then serves for all.
-As in M. D. Hoffman, A. Radul, P. Sountsov, An adaptive -MCMC scheme for setting trajectory lengths
-in Hamiltonian Monte Carlo, 2021, many chains make the estimates sharp.
+Many chains make every estimate sharp after a few trajectories, as in M. D. Hoffman, A. Radul,
+P. Sountsov, An adaptive-MCMC scheme for setting trajectory lengths in Hamiltonian Monte Carlo,
+2021. Jumps by a proposal that the chains have fitted: M. Gabrié, G. M. Rotskoff,
+E. Vanden-Eijnden, Adaptive Monte Carlo augmented with normalizing flows, 2022, arXiv:2105.12603.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -26,16 +31,10 @@ import torch
 from torch import Generator, Tensor
 
 from methods.base import Target
-from methods.parts.hmc import Frame, Walkers, frame_of, scattered
+from methods.parts.hmc import Frame, Moved, Walkers, scattered
+from methods.parts.learning import Learner, Steps, random_count
+from methods.parts.mixtures import Gaussians
 
-WINDOWS = (100, 200, 400)  # trajectories
-# of trajectories, in standard deviations; a Gaussian forgets after pi / 2
-LENGTHS = (0.8, 1.6, 3.1, 6.3)
-PILOT = 60  # trajectories on which a length is judged
-MOST_STEPS = 256  # leapfrog steps of the mean trajectory
-MOST_EARLY = 48  # of the trajectories that adapt
-DENSE = 200  # coordinates up to which the frame has correlations
-WIDE = 2.0  # how much wider than the posterior the second starts are
 RADIUS = 2.0  # the first starts are uniform on (-RADIUS, RADIUS)
 
 Progress = Callable[[str, float], None]  # what is being done, and the share of it that is
@@ -53,14 +52,46 @@ class Adapted:
         walkers: where they stand.
         frame: the affine map to a round posterior.
         step: size of a leapfrog step in that frame.
-        length: mean number of leapfrog steps; each trajectory has a random number from 1 to
-            ``2 length - 1``.
+        length: mean number of leapfrog steps of a trajectory.
+        proposal: of the jumps; None where they are not worth their gradient.
+        warmup: trajectories of every chain until now.
+        jumped: share of the jumps that was accepted when last looked.
     """
 
     walkers: Walkers
     frame: Frame
     step: float
     length: int
+    proposal: Gaussians | None
+    warmup: int
+    jumped: float
+
+    def advance(self) -> Moved:
+        """One draw of every chain: a trajectory, and a jump where there are jumps."""
+        step = torch.tensor(self.step, dtype=torch.float64)
+        count = random_count(self.length, self.walkers.generator)
+        moved = self.walkers.trajectory(self.frame, step, count)
+        if self.proposal is not None:
+            self.walkers.jump(self.proposal)
+        return moved
+
+    evidence = None  # there is none without a ladder
+
+    @property
+    def z(self) -> Tensor:
+        """Where the chains stand, [C, D]."""
+        return self.walkers.z
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """What it has to say of itself."""
+        jumped = self.jumped if self.proposal else 0.0
+        return {"jumps_accepted": jumped, "warmup": float(self.warmup)}
+
+    @property
+    def cost(self) -> int:
+        """Gradients of each chain from one draw to the next, on average."""
+        return self.length + (self.proposal is not None)
 
 
 def adapt(
@@ -69,100 +100,63 @@ def adapt(
     accept: float,
     generator: Generator,
     progress: Progress = silent,
+    *,
+    wide: bool = False,
+    jumps: bool = True,
 ) -> Adapted:
-    """Find the frame, the step size and the length.
+    """Find the frame, the step size, the length and the jumps.
 
     Args:
         target: the density, counted.
         chains: how many.
         accept: acceptance probability that the step size is adapted to.
         generator: the only source of randomness.
-        progress: told the share of the windows that is done.
+        progress: told the share of the work that is done, as far as it can be foreseen.
+        wide: whether every chain starts again, when all have arrived, from a Gaussian twice as wide
+            as the posterior looks, so that agreement between the chains later means more.
+        jumps: whether to look for jumps.
 
     Raises:
         ValueError: if the density is finite at too few points to start from.
     """
-    walkers = scattered(target, chains, RADIUS, generator)
-    frame = Frame(
-        torch.zeros(target.dim, dtype=torch.float64), torch.eye(target.dim, dtype=torch.float64)
-    )
-    step, done = 0.1, 0
-    for window in windows():
-        if window == WINDOWS[-1]:
-            walkers = _spread(walkers, frame)
-
-        def tell(walked: int, before: int = done) -> None:
-            progress("batched HMC: adapting", (before + walked) / sum(windows()))
-
-        draws, step = _settle(walkers, frame, step, window, accept, tell)
-        done += window
-        frame, step = (
-            frame_of(draws, dense=target.dim <= DENSE),
-            min(step, 0.5) if window == WINDOWS[0] else step,
-        )
-    return Adapted(walkers, frame, step, _length(walkers, frame, step))
+    steps = adapting(target, chains, accept, generator, wide=wide, jumps=jumps)
+    while True:
+        try:
+            done = next(steps)[1]
+        except StopIteration as end:
+            adapted: Adapted = end.value
+            return adapted
+        progress("batched HMC: adapting", done)
 
 
-def windows() -> tuple[int, ...]:
-    """Trajectories of each window, the last of them after the second start."""
-    return (*WINDOWS, WINDOWS[-1])
-
-
-def random_count(length: int, generator: Generator) -> int:
-    """Leapfrog steps of the next trajectory, uniform on 1 to ``2 length - 1``."""
-    return 1 + int(torch.randint(2 * length - 1, (), generator=generator))
-
-
-def _settle(
-    walkers: Walkers,
-    frame: Frame,
-    step: float,
-    window: int,
+def adapting(
+    target: Target,
+    chains: int,
     accept: float,
-    tell: Callable[[int], None],
-) -> tuple[Tensor, float]:
-    """Walk for a window; the draws of its later half [n, D] and the median step size there."""
-    log_steps = torch.full((len(walkers.z),), math.log(step), dtype=torch.float64)
-    total, kept = torch.zeros_like(log_steps), []
-    for i in range(window):
-        tell(i)
-        length = max(1, min(MOST_EARLY, math.ceil(LENGTHS[1] / float(log_steps.median().exp()))))
-        moved = walkers.trajectory(frame, log_steps.exp(), random_count(length, walkers.generator))
-        late = 2 * i >= window
-        log_steps = log_steps + (0.2 if late else 1.0) * (moved.accept - accept)
-        if late:
-            kept.append(walkers.z)
-            total += log_steps
-    return torch.cat(kept), float((total / len(kept)).median().exp())
-
-
-def _spread(walkers: Walkers, frame: Frame) -> Walkers:
-    """Chains that start from a wide Gaussian; where that has no density, from where they stood."""
-    noise = torch.randn(walkers.z.shape, generator=walkers.generator, dtype=torch.float64)
-    z = frame.loc + WIDE * frame.move(noise)
-    value, gradient = walkers.target.value_and_grad(z)
-    fit = value.isfinite() & gradient.isfinite().all(-1)
-    return Walkers(walkers.target, torch.where(fit.unsqueeze(-1), z, walkers.z), walkers.generator)
-
-
-def _length(walkers: Walkers, frame: Frame, step: float) -> int:
-    best, least = 1, math.inf
-    for length in sorted({max(1, min(MOST_STEPS, math.ceil(length / step))) for length in LENGTHS}):
-        cost = _cost(walkers, frame, step, length)
-        if cost > least:
-            break
-        best, least = length, cost
-    return best
-
-
-def _cost(walkers: Walkers, frame: Frame, step: float, length: int) -> float:
-    """Leapfrog steps per independent draw, for the slowest coordinate or square."""
-    path = []
-    for _ in range(PILOT):
-        walkers.trajectory(frame, torch.tensor(step), random_count(length, walkers.generator))
-        path.append(walkers.z)
-    z = torch.stack(path)
-    both = torch.cat([z, (z - frame.loc).square()], -1)
-    jump, variance = (both[1:] - both[:-1]).square().mean((0, 1)), both.flatten(0, 1).var(0)
-    stays = float((1 - 0.5 * jump / variance.clamp(min=1e-300)).max())
-    return length * (1 + max(stays, 0.0)) / max(1 - stays, 1e-9)
+    generator: Generator,
+    *,
+    wide: bool = False,
+    jumps: bool = True,
+) -> Steps:
+    """``adapt``, one trajectory after the other: yields where the chains stand and the share of the
+    work that is done, and returns what was found.
+    """
+    walkers = scattered(target, chains, RADIUS, generator)
+    learner = Learner(walkers, accept)
+    yield from learner.arrive()
+    if wide:
+        learner.spread()
+        yield from learner.arrive()
+    if jumps:
+        yield from learner.fit()
+    reach = yield from learner.choose()
+    length = yield from learner.settle(reach)
+    return Adapted(
+        walkers,
+        learner.frame,
+        learner.step,
+        length,
+        learner.proposal,
+        learner.walked,
+        learner.jumped,
+    )

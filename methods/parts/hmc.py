@@ -9,6 +9,7 @@ Source: R. M. Neal, MCMC using Hamiltonian dynamics, 2011, arXiv:1206.1901.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, field
 
@@ -16,10 +17,14 @@ import torch
 from torch import Generator, Tensor
 
 from methods.base import Target
+from methods.parts.finite import sound
+from methods.parts.mixtures import Gaussians
 
 # nats of energy that a trajectory may gain before it counts as divergent, as in Stan
 DIVERGENT = 1000.0
 JITTER = 0.2  # the random factor of the step size is uniform between 1 less this and 1
+CAREFUL = 0.15  # share of trajectories with smaller steps, for chains in steep places
+SMALLEST = 16.0  # how many times smaller they are at most; the logarithm is uniform
 # looks at the starts, all finite: there a gradient is recorded that would be compared with NaN
 # elsewhere
 RECORDED = 10
@@ -38,13 +43,29 @@ class Frame:
     loc: Tensor
     root: Tensor
 
+    @functools.cached_property
+    def covariance(self) -> Tensor:
+        """Root root^T, the inverse of the mass matrix, [D, D]."""
+        return self.root @ self.root.T
+
+    @functools.cached_property
+    def inverse(self) -> Tensor:
+        """The inverse of the root, [D, D]."""
+        unit = torch.eye(len(self.loc), dtype=self.root.dtype)
+        inverse: Tensor = torch.linalg.solve_triangular(self.root, unit, upper=False)
+        return inverse
+
     def move(self, velocity: Tensor) -> Tensor:
-        """Velocities of u as velocities of z: [C, D] -> [C, D]."""
+        """Velocities of u as velocities of z: [..., D] -> [..., D]."""
         return velocity @ self.root.T
 
     def pull(self, gradient: Tensor) -> Tensor:
-        """Gradients by z as gradients by u: [C, D] -> [C, D]."""
+        """Gradients by z as gradients by u: [..., D] -> [..., D]."""
         return gradient @ self.root
+
+    def whiten(self, z: Tensor) -> Tensor:
+        """The coordinates u of points z: [..., D] -> [..., D]."""
+        return (z - self.loc) @ self.inverse.T
 
 
 def frame_of(draws: Tensor, *, dense: bool) -> Frame:
@@ -101,28 +122,56 @@ class Walkers:
         goes there.
         """
         value, gradient = self.target.value_and_grad(z)
-        bad = ~(value.isfinite() & gradient.isfinite().all(-1))
+        bad = ~sound(value, gradient)
         return value.masked_fill(bad, -math.inf), gradient.masked_fill(bad.unsqueeze(-1), 0.0)
 
     def trajectory(self, frame: Frame, step: Tensor, count: int) -> Moved:
-        """Leapfrog ``count`` steps of sizes [C] or [] with a fresh momentum, and accept or stay."""
-        velocity = torch.randn(self.z.shape, generator=self.generator, dtype=torch.float64)
-        draws = torch.rand(2, len(self.z), generator=self.generator, dtype=torch.float64)
-        sizes = (step * (1 - JITTER * draws[0])).unsqueeze(-1)
-        energy = 0.5 * velocity.square().sum(-1) - self.value
+        """Leapfrog ``count`` steps of sizes [C] or [] with a fresh momentum, and accept or stay.
+
+        The momentum is kept as a multiple of the step size, which saves an operation a step. A
+        point that is no number on the way makes the end none, which is never accepted.
+        """
+        noise = torch.randn(self.z.shape, generator=self.generator, dtype=torch.float64)
+        draws = torch.rand(3, len(self.z), generator=self.generator, dtype=torch.float64)
+        smaller = SMALLEST ** (draws[2] / CAREFUL - 1).clamp(max=0.0)
+        sizes = (step * (1 - JITTER * draws[0]) * smaller).unsqueeze(-1)
+        squares = sizes.square()
+        energy = 0.5 * noise.square().sum(-1) - self.value
         z, value, gradient = self.z, self.value, self.gradient
-        velocity = velocity + 0.5 * sizes * frame.pull(gradient)
+        momentum = torch.addcmul(sizes * (noise @ frame.inverse), squares, gradient, value=0.5)
         for i in range(count):
-            z = z + sizes * frame.move(velocity)
-            value, gradient = self.look(z)
-            velocity = velocity + (sizes if i < count - 1 else 0.5 * sizes) * frame.pull(gradient)
-        gain = (0.5 * velocity.square().sum(-1) - value - energy).nan_to_num(nan=math.inf)
+            z = torch.addmm(z, momentum, frame.covariance)
+            value, gradient = self.target.value_and_grad(z)
+            half = 1.0 if i < count - 1 else 0.5
+            momentum = torch.addcmul(momentum, squares, gradient, value=half)
+        kinetic = 0.5 * (frame.pull(momentum) / sizes).square().sum(-1)
+        gain = (kinetic - value - energy).nan_to_num(nan=math.inf)
         accept = gain.neg().exp().clamp(max=1.0)
-        taken = draws[1] < accept
-        self.z = torch.where(taken.unsqueeze(-1), z, self.z)
-        self.value = torch.where(taken, value, self.value)
-        self.gradient = torch.where(taken.unsqueeze(-1), gradient, self.gradient)
+        self._take(draws[1] < accept, z, value, gradient)
         return Moved(accept, energy, gain > DIVERGENT)
+
+    def jump(self, proposal: Gaussians) -> Tensor:
+        """Propose a draw of a fixed mixture to every chain, and accept or stay; the probabilities
+        to accept, [C].
+
+        Source: L. Tierney, Markov chains for exploring posterior distributions, 1994,
+        doi:10.1214/aos/1176325750 (the independence sampler).
+        """
+        z = proposal.sample(len(self.z), self.generator)
+        z = z[torch.randperm(len(z), generator=self.generator)]  # not by component
+        value, gradient = self.look(z)
+        there, here = proposal.log_prob(torch.cat([z, self.z])).chunk(2)
+        gain = ((value - there) - (self.value - here)).nan_to_num(nan=-math.inf)
+        accept = gain.exp().clamp(max=1.0)
+        taken = torch.rand(len(z), generator=self.generator, dtype=torch.float64) < accept
+        self._take(taken, z, value, gradient)
+        return accept
+
+    def _take(self, taken: Tensor, z: Tensor, value: Tensor, gradient: Tensor) -> None:
+        row = taken.unsqueeze(-1)
+        self.z = torch.where(row, z, self.z)
+        self.value = torch.where(taken, value, self.value)
+        self.gradient = torch.where(row, gradient, self.gradient)
 
 
 def scattered(target: Target, chains: int, radius: float, generator: Generator) -> Walkers:
@@ -136,8 +185,7 @@ def scattered(target: Target, chains: int, radius: float, generator: Generator) 
         z = radius * (
             2 * torch.rand(chains, target.dim, generator=generator, dtype=torch.float64) - 1
         )
-        value, gradient = target.value_and_grad(z)
-        found.append(z[value.isfinite() & gradient.isfinite().all(-1)])
+        found.append(z[sound(*target.value_and_grad(z))])
         if sum(map(len, found)) >= chains:
             start = torch.cat(found)[:chains]
             for _ in range(RECORDED):

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from bench.reference.build import RefusedError
 from bench.reference.run import Run
-from methods.parts import adapt
+from methods.parts import learning
 from problems.parts.stored import draws_hash, files, read, seal
 from tests.helpers.exact_problems import seeded
 
@@ -48,9 +48,9 @@ def failed(checks: list[Any]) -> list[str]:
     return [check.name for check in checks if not check.met]
 
 
-def shorten(patch: pytest.MonkeyPatch, *windows: int) -> None:
-    """Adapt for so many trajectories only."""
-    patch.setattr(adapt, "WINDOWS", windows)
+def shorten(patch: pytest.MonkeyPatch, rounds: int) -> None:
+    """Let chains arrive for so many rounds only."""
+    patch.setattr(learning, "MOST_ROUNDS", rounds)
 
 
 def edit(folder: Path, change: Callable[[dict[str, Any]], None], *, sealed: bool = True) -> None:

@@ -48,7 +48,7 @@ def _told(run: Run) -> None:
 def test_the_batched_route_takes_smaller_steps_through_a_narrow_valley(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    shorten(monkeypatch, 50, 100)
+    shorten(monkeypatch, 3)
     plan = Plan(chains=20, records=200, stored=2_000, target_accept=HASTY, steps=4_000)
     first = _first(Valley(), dataclasses.replace(plan, steps=0), 1, silent)
     assert diverges(first)

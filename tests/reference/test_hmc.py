@@ -100,7 +100,7 @@ def test_energies_tell_what_arviz_tells() -> None:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    shorten(monkeypatch, 20, 20)
+    shorten(monkeypatch, 2)
 
 
 @pytest.mark.usefixtures("quick")
