@@ -159,11 +159,7 @@ SKIPPED: dict[str, dict[str, str]] = {
     "quantile_error": {"ideal": "an absolute value is never 0"},
 }
 SHORT = dict.fromkeys(("pyro-nuts", "pyro-hmc", "stan-nuts"), "chains=2,warmup=20,draws=20")
-SHORT = {
-    "pyro-nuts": "chains=2,warmup=20,draws=20",
-    "pyro-hmc": "chains=2,warmup=20,draws=20",
-    "batched-hmc": "chains=16,draws=20",
-}
+SHORT["batched-hmc"] = "chains=16,draws=20"
 ALSO: list[tuple[Group, str]] = [("methods", "gaussian-vb:covariance=full")]
 EVERY = [(group, name) for group, names in BUILT_IN.items() for name in names] + ALSO
 

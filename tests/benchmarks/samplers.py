@@ -1,0 +1,218 @@
+"""Effective draws per processor second of batched HMC and its peers, side by side: the bulk ESS of
+the worst coordinate, warm-up counted, compile time in and out.
+
+    OMP_NUM_THREADS=1 python -m tests.benchmarks.samplers eight-schools --rounds 5
+    OMP_NUM_THREADS=1 python -m tests.benchmarks.samplers eight-schools --nuts    # pyro-nuts, slow
+
+Chains are as many and as long for batched HMC and for BlackJAX's ChEES (128 of 1,000 draws), for
+the ESS of many short chains is optimistic. How optimistic is told by repetition: the mean squared
+error of a run's means over all coordinates, against the truth, times the ESS that the run states
+for them, in variances of the truth; 1 where the ESS is honest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from bench.fitting.target import CountedTarget
+from bench.metrics.draws.chains import ess_mean
+from bench.plugins import registry
+from methods.base import Budget, Draws
+from methods.parts.adapt import Adapted, adapt
+from methods.parts.diagnostics import ChainDiagnostics
+from problems.base import Exact, Problem
+from tests.benchmarks.alternate import Contender, alternate, table
+
+CHAINS, DRAWS = 128, 1_000
+WARMUP = 500  # trajectories of ChEES; it has no end of its own
+PROBLEMS = ("eight-schools", "eight-schools-signed", "logistic-regression")
+TRUTH = 200_000  # exact draws that means are held against
+
+
+def problem_of(name: str) -> Problem:
+    problem: Problem = registry.load(registry.find("problems", name))()
+    return problem
+
+
+def bulk(chains: Tensor) -> float:
+    """Of the worst coordinate, [chains, draws, D]."""
+    energies = torch.zeros(chains.shape[:2])
+    return ChainDiagnostics(chains, energies, {})["ess_bulk"]
+
+
+class Judge:
+    """Keeps, of every run, the ESS, the split R-hat and the squared errors in units of what the ESS
+    promises.
+
+    Args:
+        problem: with a truth.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        truth = problem.truth
+        if isinstance(truth, Exact):
+            draws = truth.sample(TRUTH, Generator().manual_seed(1))
+        else:
+            draws = truth.draws
+        self.mean, self.var, self.count = draws.mean(0), draws.var(0), len(draws)
+        self.kept: dict[str, list[tuple[float, float, float]]] = {}
+
+    def __call__(self, name: str, chains: Tensor) -> float:
+        figures = ChainDiagnostics(chains, torch.zeros(chains.shape[:2]), {})
+        error = (chains.mean((0, 1)) - self.mean).square() / self.var
+        worth = 1 / (1 / ess_mean(chains) + 1 / self.count)
+        row = (figures["ess_bulk"], figures["r_hat"], float((error * worth).mean()))
+        self.kept.setdefault(name, []).append(row)
+        return row[0]
+
+    def lines(self) -> str:
+        """What was kept, medians."""
+        said = []
+        for name, rows in self.kept.items():
+            ess, r_hat, honest = (statistics.median(column) for column in zip(*rows, strict=True))
+            worst = max(row[1] for row in rows)
+            said.append(
+                f"{name}: bulk ESS {ess:,.0f}, split R-hat {r_hat:.4f} (at worst {worst:.4f}),"
+                f" squared errors over what the ESS promises {honest:.2f}"
+            )
+        return "\n".join(said)
+
+
+def ours(problem: Problem, judge: Judge) -> list[Contender]:
+    """Batched HMC as it is called, and its sampling alone."""
+
+    def whole(seed: int) -> float:
+        return judge("batched-hmc", _last("batched-hmc", {}, problem, seed).chains)
+
+    def warm() -> Adapted:
+        return adapt(CountedTarget(problem), CHAINS, 0.8, Generator().manual_seed(0))
+
+    def alone(ready: Adapted, _seed: int) -> float:
+        history = torch.empty(CHAINS, DRAWS, problem.dim, dtype=torch.float64)
+        for i in range(DRAWS):
+            ready.advance()
+            history[:, i] = ready.z
+        return bulk(history)
+
+    return [Contender("batched-hmc", whole), Contender("its sampling alone", alone, set_up=warm)]
+
+
+def _last(name: str, fields: dict[str, Any], problem: Problem, seed: int) -> Draws:
+    method = registry.load(registry.find("methods", name))(**fields)
+    for last in method.run(CountedTarget(problem), Budget(), Generator().manual_seed(seed)):
+        found = last
+    assert isinstance(found, Draws)
+    return found
+
+
+def pyro_nuts(problem: Problem, judge: Judge) -> Contender:
+    """What torch users have, at its defaults."""
+    return Contender(
+        "pyro-nuts",
+        lambda seed: judge("pyro-nuts", _last("pyro-nuts", {}, problem, seed).chains),
+    )
+
+
+def chees(problem: Problem, judge: Judge) -> Contender:
+    """BlackJAX's ChEES with all chains in one program, compiled in the set-up."""
+    import jax
+
+    density = in_jax(problem)
+
+    def compiled() -> Callable[[Any], Any]:
+        jax.clear_caches()
+        program = jax.jit(functools.partial(_chees, density, problem.dim))
+        return program.lower(jax.random.key(0)).compile()
+
+    def work(program: Callable[[Any], Any], seed: int) -> float:
+        draws = np.array(program(jax.random.key(seed)), dtype=np.float64)  # [draws, chains, D]
+        return judge("BlackJAX ChEES", torch.from_numpy(draws).transpose(0, 1).contiguous())
+
+    return Contender("BlackJAX ChEES", work, set_up=compiled)
+
+
+def _chees(density: Callable[[Any], Any], dim: int, key: Any) -> Any:
+    import blackjax
+    import jax
+    import optax
+
+    starts, adapting, sampling = jax.random.split(key, 3)
+    z = jax.random.uniform(starts, (CHAINS, dim), minval=-2.0, maxval=2.0)
+    warmup = blackjax.chees_adaptation(density, num_chains=CHAINS)
+    (state, parameters), _ = warmup.run(adapting, z, 0.1, optax.adam(0.025), WARMUP)
+    kernel = blackjax.dynamic_hmc(density, **parameters)
+
+    def advance(states: Any, key: Any) -> tuple[Any, Any]:
+        states, _ = jax.vmap(kernel.step)(jax.random.split(key, CHAINS), states)
+        return states, states.position
+
+    return jax.lax.scan(advance, state, jax.random.split(sampling, DRAWS))[1]
+
+
+def in_jax(problem: Any) -> Callable[[Any], Any]:
+    """The density in jax.numpy, a point at a time."""
+    import jax
+    import jax.numpy as jnp
+
+    if problem.name == "logistic-regression":
+        rows = jnp.asarray(problem._signed_rows.numpy())
+        return lambda z: (
+            jax.nn.log_sigmoid(rows @ z).sum()
+            - 0.5 * (z / problem.prior_scale) @ z / problem.prior_scale
+        )
+    y, sigma = jnp.asarray(problem.y), jnp.asarray(problem.sigma)
+
+    def schools(z: Any) -> Any:
+        mu, tau, eta = z[0], z[1], z[2:]
+        if problem.name == "eight-schools":
+            prior = tau - jax.nn.softplus(2 * (tau - jnp.log(problem.tau_scale)))
+            tau = jnp.exp(tau)
+        else:
+            prior = -0.5 * (tau / problem.tau_scale) ** 2
+        fit = -0.5 * (((mu + tau * eta - y) / sigma) ** 2).sum() - 0.5 * (eta**2).sum()
+        return fit + prior - 0.5 * (mu / problem.mu_scale) ** 2
+
+    return schools
+
+
+def agrees(problem: Problem) -> None:
+    """Refuse to time a density in JAX that is not the problem's own, up to a constant."""
+    import jax
+
+    z = torch.randn(16, problem.dim, generator=Generator().manual_seed(0), dtype=torch.float64)
+    theirs = np.asarray(jax.vmap(in_jax(problem))(z.numpy()), dtype=np.float64)
+    apart = problem.log_density(z).detach().numpy() - theirs
+    assert np.ptp(apart) < 1e-3 * max(1.0, float(np.abs(apart).max())), problem.name
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("problems", nargs="*", default=PROBLEMS)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--nuts", action="store_true", help="pyro-nuts too, minutes a round")
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
+    for name in chosen.problems:
+        problem = problem_of(name)
+        judge = Judge(problem)
+        agrees(problem)
+        contenders = [*ours(problem, judge), chees(problem, judge)]
+        if chosen.nuts:
+            contenders.append(pyro_nuts(problem, judge))
+        _last("batched-hmc", {"chains": 16, "draws": 20}, problem, 0)  # what is imported late
+        print(table(name, alternate(contenders, chosen.rounds)))
+        print(judge.lines(), flush=True)
+
+
+if __name__ == "__main__":
+    main()
