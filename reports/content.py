@@ -10,6 +10,7 @@ from typing import Any
 from bench.errors import unknown
 from bench.store import Store
 from reports import tables
+from reports.by_trait import by_trait
 from reports.glossary import DIAGNOSTICS, Measure, in_order
 from reports.guarded import guarded
 from reports.overview import overview
@@ -80,6 +81,7 @@ class Content:
     facts: Mapping[str, str]
     verdicts: Mapping[str, Verdict]
     overview: Table | None
+    by_trait: Table | None
     sections: tuple[Section, ...]
     undrawn: str
     apart: Table | None
@@ -111,6 +113,7 @@ def content(store: Store, problems: Sequence[str] = (), results: Results | None 
         facts=_facts(info),
         verdicts={problem: tables.said(results, problem) for problem in results.problems},
         overview=tables.made(lambda: overview(results)) if results.problems else None,
+        by_trait=tables.made(lambda: by_trait(results)),
         sections=tuple(_section(store, results, problem) for problem in drawn),
         undrawn=TOO_MANY if results.problems and not drawn else "",
         apart=tables.made(lambda: tables.set_apart(results)),

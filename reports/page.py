@@ -100,6 +100,8 @@ def _markdown(found: Content, folder: Path) -> str:
     if found.overview is not None:
         parts += ["## Distance from the truth", as_markdown(found.overview)]
         parts += [PLUS_MINUS, LEGEND, FLOORS]
+    if found.by_trait is not None:
+        parts += ["## By trait", as_markdown(found.by_trait)]
     parts += ["## How to read it", *(f"**{name}.** {text}" for name, text in HOW_TO_READ)]
     for section in found.sections:
         parts += [_said(section.problem, section.verdict, heading=True), escaped(section.judged)]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.store import ORIGINS, Store
+from bench.store import ORIGINS, TRAITS, Store
 from reports.brackets import bracketed
 from reports.comparing import ROUNDING
 from reports.frame import cells_of, diagnostics, joined, latest
@@ -46,6 +46,7 @@ class Results:
         declared: the words of metrics, by name, as far as the run kept them.
         origins: where the settings of each method come from, by its label, as far as the run kept
             them.
+        traits: what each problem is known for, by its label, as far as the run kept it.
         clocked: whether any cell was planned by seconds, so that figures depend on the machine.
     """
 
@@ -56,6 +57,7 @@ class Results:
     declared: Mapping[str, Any]
     clocked: bool = False
     origins: Mapping[str, str] = field(default_factory=dict)
+    traits: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @functools.cached_property
     def cells(self) -> list[End]:
@@ -260,7 +262,7 @@ def _impossible(figure: Figure) -> bool:
 def summarise(store: Store) -> Results:
     """Read a run, combine its seeds and rank its methods."""
     info, cells = store.info(), cells_of(store, store.shown())
-    declared, origins = info.get("metrics"), info.get(ORIGINS)
+    declared, origins, traits = info.get("metrics"), info.get(ORIGINS), info.get(TRAITS)
     frame = bracketed(latest(joined(cells, store.rows())))
     kept = set(frame["key"])
     cells = [cell for cell in cells if cell["key"] in kept]
@@ -275,6 +277,7 @@ def summarise(store: Store) -> Results:
         declared if isinstance(declared, Mapping) else {},
         clocked=any(cell["budget"].get("seconds") for cell in cells),
         origins=origins if isinstance(origins, Mapping) else {},
+        traits=traits if isinstance(traits, Mapping) else {},
     )
 
 

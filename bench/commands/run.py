@@ -16,7 +16,7 @@ from bench.commands import terminal
 from bench.errors import StoppedError, UserError
 from bench.running.matrix_file import Matrix, overridden, read
 from bench.running.remembered import remember, remembered
-from bench.store import FILE, ORIGINS, Lock, Store, is_file
+from bench.store import FILE, ORIGINS, TRAITS, Lock, Store, is_file
 
 if TYPE_CHECKING:  # a run that has nothing to do waits for none of them
     from bench.running.forecast import Forecast
@@ -67,7 +67,7 @@ def _nothing_to_run(folder: Path, matrix: Matrix) -> list[str] | None:
 
 def _run_missing(folder: Path, matrix: Matrix, jobs: int | None, retry: bool) -> list[str]:
     """Expand the matrix and run what is missing; the keys of all its cells."""
-    from bench.running.collect import describe, finish, missing, origins_of
+    from bench.running.collect import describe, finish, missing, origins_of, traits_of
     from bench.running.matrix import expand, left_out
 
     console, reasons = terminal.console(), left_out(matrix)
@@ -85,7 +85,7 @@ def _run_missing(folder: Path, matrix: Matrix, jobs: int | None, retry: bool) ->
     store = Store(folder)
     with Lock(folder):
         store.keep_current({cell.key: (cell.problem.name, cell.method.name) for cell in cells})
-        store.note({ORIGINS: origins})
+        store.note({ORIGINS: origins, TRAITS: traits_of(cells)})
         remember(folder, matrix, cells, reasons)
         todo = missing(cells, store, retry=retry)
         if not todo:

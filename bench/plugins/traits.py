@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from bench.errors import PluginError, UserError, unknown
 from bench.plugins import facts, registry
 from bench.plugins.built_in import Entry
+from bench.plugins.spec import Spec
 
 MARK = "trait:"
 PLANE, MANY = 2, 50  # dimensions of what is called planar, and from which on high-dimensional
@@ -44,6 +45,14 @@ def traits(entry: Entry) -> frozenset[str]:
         "certified": found.kind == facts.REFERENCE,
     }
     return frozenset((*found.traits, *(trait for trait, has in told.items() if has)))
+
+
+def known(problem: Spec) -> frozenset[str]:
+    """The traits of a problem with its settings, told without making it."""
+    if not problem.settings and facts.shipped(problem.entry.name) is not None:
+        return traits(problem.entry)
+    declared = getattr(registry.load(problem.entry), "traits", ())
+    return frozenset(declared if isinstance(declared, tuple) else ())
 
 
 def having(wanted: Iterable[str]) -> tuple[str, ...]:

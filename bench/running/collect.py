@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
 
 from bench.fitting.exact import ExactDraws
+from bench.plugins.traits import known
 from bench.processes.plain import worded
 from bench.provenance import PACKAGES, now, processor, version
 from bench.running.events import Ended, Measured, Started
@@ -99,6 +100,14 @@ def origins_of(cells: Iterable[Cell]) -> dict[str, str]:
     """
     methods = {label(cell.method.name, cell.method.settings): cell for cell in cells}
     return {name: cell.origin.words for name, cell in methods.items() if name != ExactDraws.name}
+
+
+def traits_of(cells: Iterable[Cell]) -> dict[str, list[str]]:
+    """What each problem of a run is known for, by its label: all that is told of it at its
+    defaults, and what it declares where it has settings of its own.
+    """
+    problems = {label(cell.problem.name, cell.problem_settings): cell for cell in cells}
+    return {name: sorted(known(cell.problem)) for name, cell in problems.items()}
 
 
 def describe(matrix: Matrix, store: Store) -> None:

@@ -23,6 +23,7 @@ COUNTS = ("checkpoint", "gradients", "evaluations", "draws", "seed")
 NUMBERS = ("seconds", "value", "stderr")
 JUDGED = "judged"  # the fact of ``info`` that holds the keys of draws that were made elsewhere
 ORIGINS = "settings"  # the fact that says where the settings of each method come from, by its label
+TRAITS = "traits"  # the fact that says what each problem is known for, by its label
 CURRENT = "cells"  # the fact of ``info`` that holds the keys of the last matrix
 
 

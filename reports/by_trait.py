@@ -1,0 +1,91 @@
+"""Where each method is good and where it is not: problems by what they are known for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reports import numbers
+from reports.entries import NONE
+from reports.readings import FLOOR
+from reports.results import Results
+from reports.sheet import Entry, Line, Table
+
+TITLE = "Problems by trait"
+HELP = (
+    "on how many problems of that trait no method is shown to be better, or it cannot be told from"
+    " the truth; and its distances there, the smallest and the largest"
+)
+
+
+def by_trait(results: Results) -> Table | None:
+    """A line for each trait that some problems of the run share and others have not; None where
+    there is none, or fewer than two methods.
+    """
+    methods = [method for method in results.methods if method != FLOOR]
+    shared = _shared(results)
+    if len(methods) < 2 or not shared:
+        return None
+    lines = [
+        Line(
+            trait,
+            f"{len(problems)} problems",
+            tuple(_entry(results, problems, method) for method in methods),
+        )
+        for trait, problems in shared.items()
+    ]
+    notes = tuple(filter(None, (_words(results, shared, method) for method in methods)))
+    return Table(TITLE, ("Trait", *methods), ("", *[HELP] * len(methods)), tuple(lines), notes)
+
+
+def _shared(results: Results) -> dict[str, list[str]]:
+    """The problems of each trait that tells some of them from others, two or more."""
+    found: dict[str, list[str]] = {}
+    for problem in results.problems:
+        for trait in results.traits.get(problem, ()):
+            found.setdefault(trait, []).append(problem)
+    everywhere = len(results.problems)
+    return {trait: found[trait] for trait in sorted(found) if 1 < len(found[trait]) < everywhere}
+
+
+def _entry(results: Results, problems: Sequence[str], method: str) -> Entry:
+    met = [problem for problem in problems if method in results.cells_of[problem]]
+    if not met:
+        return Entry(NONE, own=False)
+    good = sum(_good(results, problem, method) for problem in met)
+    figures = [found for problem in met if (found := _distance(results, problem, method))]
+    spread = f"{numbers.plain(min(figures), 2)} to {numbers.plain(max(figures), 2)}"
+    return Entry(f"{good} of {len(met)}", spread if figures and _one_metric(results, met) else "")
+
+
+def _good(results: Results, problem: str, method: str) -> bool:
+    metric = results.divergence(problem)
+    key = problem, metric or "", method
+    if key not in results.figures:
+        return False
+    said = results.verdict(key)
+    return not said.fault and (bool(said.rank) or said.at_floor)
+
+
+def _distance(results: Results, problem: str, method: str) -> float | None:
+    figure = results.figures.get((problem, results.divergence(problem) or "", method))
+    return None if figure is None else figure.value
+
+
+def _one_metric(results: Results, problems: Sequence[str]) -> bool:
+    return len({results.divergence(problem) for problem in problems}) == 1
+
+
+def _words(results: Results, shared: dict[str, list[str]], method: str) -> str:
+    """The traits on all of whose problems a method is good, and those on none of which it is."""
+    good: list[str] = []
+    poor: list[str] = []
+    for trait, problems in shared.items():
+        met = [problem for problem in problems if method in results.cells_of[problem]]
+        count = sum(_good(results, problem, method) for problem in met)
+        if len(met) > 1 and count in (0, len(met)):
+            (good if count else poor).append(trait)
+    parts = [
+        f"among the best on all that are {', '.join(good)}" if good else "",
+        f"on none that are {', '.join(poor)}" if poor else "",
+    ]
+    return f"{method}: {'; '.join(filter(None, parts))}." if good or poor else ""
