@@ -11,9 +11,13 @@ few draws can be overfitted: each round takes four times the draws of the last, 
 found on draws it has not seen, and climbs on from there. The method ends when that gains less than
 the tolerance. Where there are several optima, the best of several starts is kept.
 
+``optimiser="adam"`` is what most people run instead: stochastic gradients that stick the landing,
+one start, a step size. ``linear_response`` mends the covariance of a diagonal Gaussian afterwards.
+
 Source: A. Kucukelbir, D. Tran, R. Ranganath, A. Gelman, D. M. Blei, Automatic differentiation
 variational inference, 2017, arXiv:1603.00788; fixed draws: R. Giordano, M. Ingram, T. Broderick,
-Black box variational inference with a deterministic objective, 2024, arXiv:2304.05527.
+Black box variational inference with a deterministic objective, 2024, arXiv:2304.05527; what else
+is offered: ``methods/parts/families.py``, ``sticking.py`` and ``linear_response.py``.
 """
 
 from __future__ import annotations
@@ -31,10 +35,14 @@ from torch import Generator
 
 from methods.base import Budget, Method, Target
 from methods.parts.elbo import Frame, Loss, gap, normals
+from methods.parts.families import Covariance
 from methods.parts.finite import sound, whereabouts
+from methods.parts.fixed_draws import Rounds
 from methods.parts.gaussian import Gaussian
 from methods.parts.laplace import starts
 from methods.parts.lbfgs import minimise
+from methods.parts.linear_response import corrected
+from methods.parts.sticking import Climb
 from methods.parts.validate import require
 
 GROWTH = 4  # draws of a round, as a multiple of the last one's
@@ -49,24 +57,42 @@ class GaussianVB(Method):
     """The Gaussian with the least KL(q||p), by L-BFGS on the ELBO.
 
     Args:
-        covariance: ``diagonal`` (mean field) or ``full``.
+        covariance: ``diagonal`` (mean field), ``full``, or ``low-rank``: a diagonal plus W W^T.
+        rank: columns of W, where the covariance is of a low rank.
         starts: how many starting points, uniform on (-2, 2) in each coordinate; the best optimum
             counts.
         draws: in the first round, and so gradient evaluations per step; at least 4 D are taken.
         max_draws: of the last round, whether or not the tolerance is met.
         tolerance: nats; the method ends when four times the draws raise the ELBO, on draws not used
             before, by less.
+        linear_response: whether the covariance of a diagonal Gaussian is corrected at the end by
+            how its mean responds to a tilt of the target.
+        optimiser: ``l-bfgs``, or ``adam``, with stochastic gradients that stick the landing; the
+            four fields above it are of the first, the four below of the second.
+        lr: first step size, which falls to a hundredth by a cosine.
+        iterations: steps of Adam; fewer where ``budget.gradients`` allows no more.
+        batch: draws, and so gradient evaluations, per step of Adam.
+        every: steps of Adam between two approximations.
 
     Raises:
         ValueError: if a field lies outside its range; from ``run``, if the density is finite
             nowhere it looked.
+        FloatingPointError: from ``run``, if Adam comes to where the density is not finite, or the
+            response is not that of an optimum.
     """
 
-    covariance: Literal["diagonal", "full"] = "diagonal"
+    covariance: Covariance = "diagonal"
+    rank: int = 5
     starts: int = 8
     draws: int = 256
     max_draws: int = 65536
     tolerance: float = 0.003
+    linear_response: bool = False
+    optimiser: Literal["l-bfgs", "adam"] = "l-bfgs"
+    lr: float = 0.01
+    iterations: int = 10_000
+    batch: int = 32
+    every: int = 25
     name: ClassVar[str] = "gaussian-vb"
     source: ClassVar[str] = (
         "A. Kucukelbir, D. Tran, R. Ranganath, A. Gelman, D. M. Blei, 2017, arXiv:1603.00788;"
@@ -74,16 +100,43 @@ class GaussianVB(Method):
     )
 
     def __post_init__(self) -> None:
-        require(
-            self, "covariance", self.covariance in ("diagonal", "full"), "be 'diagonal' or 'full'"
-        )
+        kinds = ("diagonal", "full", "low-rank")
+        require(self, "covariance", self.covariance in kinds, "be 'diagonal', 'full' or 'low-rank'")
+        known = self.optimiser in ("l-bfgs", "adam")
+        require(self, "optimiser", known, "be 'l-bfgs' or 'adam'")
+        fits = not self.linear_response or self.covariance == "diagonal"
+        require(self, "linear_response", fits, "be False unless covariance is 'diagonal'")
+        for field in ("rank", "iterations", "batch", "every"):
+            require(self, field, getattr(self, field) >= 1, "be at least 1")
+        require(self, "lr", 0 < self.lr < math.inf, "be positive and finite")
         require(self, "starts", self.starts >= 1, "be at least 1")
         require(self, "draws", self.draws >= 1, "be at least 1")
         require(self, "max_draws", self.max_draws >= self.draws, f"be at least draws, {self.draws}")
         require(self, "tolerance", 0 < self.tolerance < math.inf, "be positive and finite")
 
     def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Gaussian]:
-        """Yield the best Gaussian so far after every step; the last one says what gap is left."""
+        """Yield the best Gaussian so far after every step; the last one of L-BFGS, where the family
+        is not of a low rank, says what gap is left.
+        """
+        for q in self._steps(target, budget, generator):
+            yield q
+        if self.linear_response:
+            yield corrected(q, target, generator)
+
+    def _steps(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Gaussian]:
+        """What the optimiser and the family that are chosen yield."""
+        rank = self.rank if self.covariance == "low-rank" else 0
+        if self.optimiser == "adam":
+            sizes = (self.lr, self.iterations, self.batch, 1, self.every)
+            return Climb("GaussianVB", self.covariance, rank, *sizes).run(target, budget, generator)
+        if self.covariance == "low-rank":
+            limits = (self.starts, self.draws, self.max_draws)
+            rounds = Rounds("GaussianVB", "low-rank", rank, *limits, self.tolerance)
+            return rounds.run(target, generator)
+        return self._rounds(target, generator)
+
+    def _rounds(self, target: Target, generator: Generator) -> Iterator[Gaussian]:
+        """L-BFGS in rounds of ever more draws."""
         # Sobol points are even in powers of two
         draws = 1 << (max(self.draws, 4 * target.dim) - 1).bit_length()
         loss = Loss(target, normals(draws, target.dim, generator))

@@ -75,6 +75,8 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "laplace": "methods.laplace:Laplace",
         "pathfinder": "methods.pathfinder:Pathfinder",
         "batch-and-match": "methods.batch_and_match:BatchAndMatch",
+        "iw-vb": "methods.iw_vb:ImportanceWeightedVB",
+        "gaussian-mixture-vb": "methods.gaussian_mixture_vb:GaussianMixtureVB",
         "avb": "methods.avb:AVB",
         "pushforward-vb": "methods.pushforward_vb:PushforwardVB",
         "svgd": "methods.svgd:SVGD",

@@ -129,6 +129,8 @@ SKIPPED: dict[str, dict[str, str]] = {
     "laplace": NO_MAP | NO_CHAINS,
     "pathfinder": NO_MAP | NO_CHAINS,
     "batch-and-match": NO_MAP | NO_CHAINS,
+    "gaussian-mixture-vb": NO_MAP | NO_CHAINS,
+    "iw-vb": NO_DENSITY | NO_MAP,
     "avb": NO_DENSITY | NO_CHAINS,
     "pushforward-vb": NO_DENSITY | NO_CHAINS,
     "svgd": NO_DENSITY | NO_MAP,
@@ -160,6 +162,9 @@ SKIPPED: dict[str, dict[str, str]] = {
 }
 SHORT = dict.fromkeys(("pyro-nuts", "pyro-hmc", "stan-nuts"), "chains=2,warmup=20,draws=20")
 SHORT["batched-hmc"] = "chains=16,draws=20"
+SHORT["gaussian-mixture-vb"] = "components=2,starts=4"
+SHORT["pathfinder"] = "paths=4"
+SHORT["iw-vb"] = "iterations=300"
 ALSO: list[tuple[Group, str]] = [("methods", "gaussian-vb:covariance=full")]
 EVERY = [(group, name) for group, names in BUILT_IN.items() for name in names] + ALSO
 

@@ -183,7 +183,7 @@ def test_the_same_generator_gives_the_same_fit_and_no_other_randomness_is_used()
     [
         (
             {"covariance": "banded"},
-            r"GaussianVB\(covariance=...\) must be 'diagonal' or 'full', got 'banded'",
+            r"GaussianVB\(covariance=...\) must be 'diagonal', 'full' or 'low-rank', got 'banded'",
         ),
         ({"starts": 0}, r"GaussianVB\(starts=...\) must be at least 1, got 0"),
         ({"draws": 0}, r"GaussianVB\(draws=...\) must be at least 1, got 0"),

@@ -12,7 +12,9 @@ from bench.fitting.target import CountedTarget
 from methods.avb import AVB
 from methods.base import Budget, Method
 from methods.batch_and_match import BatchAndMatch
+from methods.gaussian_mixture_vb import GaussianMixtureVB
 from methods.gaussian_vb import GaussianVB
+from methods.iw_vb import ImportanceWeightedVB
 from methods.laplace import Laplace
 from methods.pathfinder import Pathfinder
 from methods.pyro_mcmc import PyroHMC, PyroNUTS
@@ -21,6 +23,10 @@ from problems.base import Problem
 METHODS: list[Method] = [
     GaussianVB(),
     GaussianVB(covariance="full"),
+    GaussianVB(covariance="low-rank"),
+    GaussianVB(optimiser="adam"),
+    GaussianMixtureVB(),
+    ImportanceWeightedVB(),
     Laplace(),
     Pathfinder(),
     BatchAndMatch(),

@@ -1,0 +1,183 @@
+r"""The mixture of Gaussians with the least KL(q||p): as good as Gaussian VB on every mode, and no
+mode need be left out.
+
+.. math::
+    \min_{w, m, L}\ \sum_k w_k\, E_{\epsilon}\big[\log q(z_k) - \log p(z_k)\big], \quad
+    z_k = m_k + L_k \epsilon, \quad q = \sum_k w_k N(m_k, L_k L_k^\top)
+
+Every component draws for itself, and fixed quasi-random draws make the sum smooth, so that L-BFGS
+climbs it, in rounds of ever more draws, as in ``gaussian-vb``. The reverse KL finds no mode that no
+component begins at. So the way up is climbed from many starts, and the Gaussians found on it,
+those that differ, are the first components; what is left of K begins beside them, and finds its
+place in tails and bends.
+
+Source: W. R. Morningstar, S. M. Vikram, C. Ham, A. Gallagher, J. V. Dillon, Automatic
+differentiation variational inference with mixtures, 2021, arXiv:2003.01687; fixed draws: R.
+Giordano, M. Ingram, T. Broderick, 2024, arXiv:2304.05527.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Generator as Steps
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor
+
+from methods.base import Budget, Method, Target
+from methods.parts.begin import beginnings
+from methods.parts.elbo import Frame, Loss, normals
+from methods.parts.gaussian_mixture import GaussianMixture
+from methods.parts.laplace import starts
+from methods.parts.lbfgs import minimise
+from methods.parts.mixture_elbo import Chart, MixtureLoss
+from methods.parts.psis import RELIABLE, evidence, smoothed
+from methods.parts.validate import require
+
+GROWTH = 4  # draws of a round, as a multiple of the last one's
+STEPS = 50  # of L-BFGS in one chart
+APART = 1.0  # widths between the means of two components that begin apart
+LEAST = 0.1  # share of an equal weight that a component has at least, at the start
+NARROWED = 0.7  # width of a component that begins beside another, as a share of that one's
+WIDTHS = (1.0, 0.3, 0.1, 0.01)  # of a start, until the density is finite at every draw
+WEIGHTED = 4000  # draws that estimate log Z at the end
+
+
+@dataclass(frozen=True)
+class GaussianMixtureVB(Method):
+    """A mixture of K full Gaussians.
+
+    Args:
+        components: K.
+        starts: points that are climbed from, uniform on (-2, 2) in each coordinate; a mode that
+            none of them leads to is not found.
+        draws: of each component in the first round; at least 4 D are taken.
+        max_draws: of each component in the last round.
+        iterations: steps of L-BFGS in a round, at most.
+        tolerance: nats; the method ends when four times the draws raise the ELBO, on draws not used
+            before, by less.
+
+    Raises:
+        ValueError: if a field lies outside its range.
+        FloatingPointError: from ``run``, if no start leads to a Gaussian at whose draws the density
+            is finite.
+    """
+
+    components: int = 12
+    starts: int = 64
+    draws: int = 128
+    max_draws: int = 2048
+    iterations: int = 300
+    tolerance: float = 0.003
+    name: ClassVar[str] = "gaussian-mixture-vb"
+    source: ClassVar[str] = "Morningstar et al., 2021, arXiv:2003.01687"
+
+    def __post_init__(self) -> None:
+        for field in ("components", "starts", "draws", "iterations"):
+            require(self, field, getattr(self, field) >= 1, "be at least 1")
+        require(self, "max_draws", self.max_draws >= self.draws, f"be at least draws, {self.draws}")
+        require(self, "tolerance", 0 < self.tolerance < math.inf, "be positive and finite")
+
+    def run(
+        self, target: Target, budget: Budget, generator: Generator
+    ) -> Iterator[GaussianMixture]:
+        """Yield the mixture after every step; the last one says what its draws make of log Z."""
+        # Sobol points are even in powers of two
+        draws = 1 << (max(self.draws, 4 * target.dim) - 1).bit_length()
+        eps = normals(draws, target.dim, generator)
+        q = self._first(target, eps, generator)
+        yield q
+        while True:
+            loss = MixtureLoss(target, eps)
+            before = loss.here(q)
+            q, after = yield from self._climb(loss, q)
+            draws *= GROWTH
+            if before - after < self.tolerance or draws > self.max_draws:
+                break
+            eps = normals(draws, target.dim, generator)
+        yield _weighted(target, q, generator)
+
+    def _climb(
+        self, loss: MixtureLoss, q: GaussianMixture
+    ) -> Steps[GaussianMixture, None, tuple[GaussianMixture, float]]:
+        """L-BFGS in the chart of the mixture, then in that of where it came to, while it gains."""
+        value, left = math.inf, self.iterations
+        while left > 0:
+            chart, before = Chart(q), value
+            steps = minimise(partial(loss, chart), chart.origin, tolerance=0.1 * self.tolerance)
+            for here, x in itertools.islice(steps, min(STEPS, left)):
+                q, value, left = chart.mixture(x), here, left - 1
+                yield q
+            if math.isinf(value):  # not one step was to be had
+                return q, loss.here(q)
+            if before - value < self.tolerance:
+                break
+        return q, value
+
+    def _first(self, target: Target, eps: Tensor, generator: Generator) -> GaussianMixture:
+        """Components at the Gaussians found, by their ELBOs; the rest of K begins beside them."""
+        frames, elbos = self._apart(target, Loss(target, eps), generator)
+        weights = elbos.softmax(0).clamp(min=LEAST / len(frames))
+        owners = torch.arange(self.components) % len(frames)
+        noise = torch.randn(self.components, target.dim, generator=generator, dtype=torch.float64)
+        locs, factors = [], []
+        for k, j in enumerate(owners.tolist()):
+            beside = k >= len(frames)
+            step = frames[j].move(noise[k]) if beside else 0.0
+            locs.append(frames[j].loc + step)
+            factors.append(frames[j].factor * (NARROWED if beside else 1.0))
+        shares = weights[owners] / owners.bincount()[owners]
+        return GaussianMixture(shares / shares.sum(), torch.stack(locs), torch.stack(factors))
+
+    def _apart(
+        self, target: Target, loss: Loss, generator: Generator
+    ) -> tuple[list[Frame], Tensor]:
+        """The best Gaussians on the way up from each start, those that differ, K at most, and their
+        ELBOs.
+        """
+        found: list[tuple[float, Frame]] = []
+        for loc in beginnings(target, self.starts, generator, "GaussianMixtureVB"):
+            offered = [_narrowed(loss, frame) for frame in starts(target, loc, full=True)]
+            found += sorted(offered, key=lambda pair: pair[0])[:1]
+        found = sorted((f for f in found if math.isfinite(f[0])), key=lambda pair: pair[0])
+        if not found:
+            raise FloatingPointError(
+                "GaussianMixtureVB found no Gaussian at whose draws the density is finite, from"
+                f" {self.starts} starts."
+            )
+        kept: list[tuple[float, Frame]] = []
+        for value, frame in found:
+            if len(kept) < self.components and all(
+                _away(other, frame) > APART for _, other in kept
+            ):
+                kept.append((value, frame))
+        return [frame for _, frame in kept], -torch.tensor([v for v, _ in kept]).double()
+
+
+def _narrowed(loss: Loss, frame: Frame) -> tuple[float, Frame]:
+    """A loss and its Gaussian, drawn together until the density is finite at every draw."""
+    tried = (Frame(frame.loc, frame.factor * width) for width in WIDTHS)
+    values = ((loss.here(one)[0], one) for one in tried)
+    return next((pair for pair in values if math.isfinite(pair[0])), (math.inf, frame))
+
+
+def _away(one: Frame, other: Frame) -> float:
+    """How far another's mean is from one's, in widths of the one."""
+    difference = (other.loc - one.loc).unsqueeze(-1)
+    white: Tensor = torch.linalg.solve_triangular(one.factor, difference, upper=False)
+    return float(white.norm())
+
+
+def _weighted(target: Target, q: GaussianMixture, generator: Generator) -> GaussianMixture:
+    """The mixture with what its own draws make of log Z, where their weights can be trusted."""
+    z = q.sample(WEIGHTED, generator)
+    with torch.no_grad():
+        ratios = (target.log_density(z) - q.log_prob(z)).nan_to_num(nan=-math.inf, neginf=-math.inf)
+    khat = smoothed(ratios).khat
+    known = evidence(ratios) if khat < RELIABLE else None
+    return replace(q, diagnostics={"khat": khat}, evidence=known)
