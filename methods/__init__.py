@@ -12,6 +12,7 @@ from methods.base import (
     Method,
     NotApplicableError,
     Pushforward,
+    SemiImplicit,
     Span,
     Target,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "Method",
     "NotApplicableError",
     "Pushforward",
+    "SemiImplicit",
     "Span",
     "Target",
 ]

@@ -163,6 +163,28 @@ class Pushforward(Approximation):
         return jacobian.detach()
 
 
+class SemiImplicit(Pushforward):
+    r"""A mixture of Gaussians over noise: no closed density, and one for each noise, by which the
+    metrics bound it from both sides.
+
+    .. math:: z = m(\psi) + s(\psi) \eta, \quad \psi \sim N(0, I_K), \eta \sim N(0, I_D)
+
+    As a ``Pushforward`` its noise is psi and then eta: ``noise_dim`` is K + D.
+    """
+
+    mixing_dim: int  # K
+
+    @abstractmethod
+    def conditional(self, psi: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviations of z given psi: [n, K] -> [n, D], [n, D], float64, row by
+        row.
+        """
+
+    def forward(self, eps: Tensor) -> Tensor:
+        loc, scale = self.conditional(eps[:, : self.mixing_dim])
+        return loc + scale * eps[:, self.mixing_dim :]
+
+
 @dataclass(frozen=True, eq=False)
 class Draws(Approximation):
     """Draws alone, as MCMC makes them.

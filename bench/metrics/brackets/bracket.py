@@ -114,7 +114,7 @@ def _with_excess(
         return Skipped(f"No bound was found at {lost} of {len(more)} draws.")
     n, m = len(ratio), len(more)
     apart, shared = ratio[: n - m] / n, ratio[n - m :] / n + more / m
-    variance = (n - m) * float(apart.var()) + m * float(shared.var())
+    variance = m * float(shared.var()) + ((n - m) * float(apart.var()) if n > m + 1 else 0.0)
     return replace(
         first,
         value=float(ratio.mean() + more.mean()),

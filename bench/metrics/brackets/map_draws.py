@@ -8,18 +8,19 @@ import torch
 from torch import Generator, Tensor
 
 from bench.metrics.base import Comparison, Kind, Skipped, kept
-from bench.metrics.brackets import auxiliary
+from bench.metrics.brackets import auxiliary, hierarchy
 from bench.metrics.brackets.own import fresh_count, log_density
 from bench.metrics.brackets.preimages import Atlas
 from bench.metrics.brackets.pushforward import Branch, branch
 from bench.metrics.brackets.upper import Excess, excess
-from methods.base import Pushforward
+from methods.base import Pushforward, SemiImplicit
 
 FEWEST_STARTS = 2000  # draws that a search starts from, however few are shared
 WORK = 1e9  # numbers that the draws of a map which need no search may write
 FAR = 1e4  # length of the noise by which a map is seen to grow
 SLOWEST = 0.01  # growth that counts: standard deviations of z for each of the noise
 UNLESS = "Exact if the map is one-to-one: "
+MIXED = 4  # times as many draws bound a mixture over noise, which needs no search
 FEWER = 4  # times fewer draws are searched where noise has to be integrated out
 
 
@@ -60,6 +61,8 @@ def known_draws(comparison: Comparison, searched: int) -> MapDraws | Skipped:
     if not isinstance(approximation, Pushforward):
         return Skipped("The approximation is draws alone, without a density.")
     noise, generator = approximation.noise_dim, comparison.generator()
+    if isinstance(approximation, SemiImplicit):
+        return _of_mixture(approximation, dim, MIXED * searched, generator)
     if noise < dim:
         return Skipped(
             f"The map has {noise} noise dimensions for {dim} coordinates: it has no density, and"
@@ -158,6 +161,16 @@ def grows(approximation: Pushforward, atlas: Atlas) -> bool:
     far = FAR * torch.nn.functional.normalize(atlas.eps[:FEWEST_STARTS], dim=-1)
     reached = torch.linalg.vector_norm(atlas.whiten(approximation.forward(far).double()), dim=-1)
     return bool((reached > FAR * SLOWEST).all())
+
+
+def _of_mixture(approximation: SemiImplicit, dim: int, n: int, generator: Generator) -> MapDraws:
+    found = hierarchy.bounds(approximation, dim, n, generator)
+    gap = found.upper - found.lower
+    note = (
+        f"A mixture of Gaussians over {approximation.mixing_dim} dimensions of noise, integrated"
+        f" out by {hierarchy.PROPOSALS} proposals at each of {n} draws."
+    )
+    return MapDraws(found.points, found.lower, torch.zeros_like(gap), gap, "lower bound", note)
 
 
 def _of_wide_map(
