@@ -54,6 +54,7 @@ class KSIVI(SemiImplicitVI):
         FloatingPointError: from ``run``, if the training diverges.
     """
 
+    lr: float = 5e-3
     name: ClassVar[str] = "ksivi"
     source: ClassVar[str] = "Cheng, Yu, Xie, Zhang, Zhang, 2024, arXiv:2405.18997"
 

@@ -83,6 +83,8 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "sivi": "methods.sivi:SIVI",
         "uivi": "methods.uivi:UIVI",
         "ksivi": "methods.ksivi:KSIVI",
+        "ssge-vi": "methods.ssge_vi:SSGEVI",
+        "flow-vb": "methods.flow_vb:FlowVB",
         "pyro-nuts": "methods.pyro_mcmc:PyroNUTS",
         "pyro-hmc": "methods.pyro_mcmc:PyroHMC",
         "stan-nuts": "methods.stan_nuts:StanNUTS",

@@ -25,7 +25,7 @@ from methods.parts.record import Recorded
 from methods.parts.tempered import Tempered
 from methods.parts.validate import require
 
-NARROW = 0.3  # standard deviation of the Gaussians at the start, as a share of the whole's
+NARROW = 0.7  # standard deviation of the Gaussians at the start, as a share of the whole's
 REMEDY = "try a smaller lr, or a scale nearer to the posterior's"
 
 

@@ -137,6 +137,8 @@ SKIPPED: dict[str, dict[str, str]] = {
     "sivi": NO_DENSITY | NO_CHAINS,
     "uivi": NO_DENSITY | NO_CHAINS,
     "ksivi": NO_DENSITY | NO_CHAINS,
+    "ssge-vi": NO_DENSITY | NO_CHAINS,
+    "flow-vb": NO_MAP | NO_CHAINS,
     "pyro-nuts": NO_DENSITY | NO_MAP,
     "pyro-hmc": NO_DENSITY | NO_MAP,
     "stan-nuts": NO_DENSITY | NO_MAP,

@@ -21,6 +21,7 @@ from bench.metrics.kl_bounds import KlLower, KlUpper
 from bench.metrics.models import density_model, flow_model, gaussian_mixture, scores
 from bench.metrics.models.scores import bound, walk
 from methods.base import Draws
+from methods.parts import zuko_flow
 from tests.helpers import metric_cases as cases
 from tests.helpers.bracket_maps import average_within
 from tests.helpers.metric_cases import SIGMAS, StandardNormal, compare, found, normal, rng
@@ -167,7 +168,7 @@ def test_mixture_integrates_to_one() -> None:
     assert float(mixture.log_prob(grid).exp().sum() * 0.01) == pytest.approx(1.0, abs=1e-6)
 
 
-@pytest.mark.skipif(not flow_model.available(), reason="zuko is not installed")
+@pytest.mark.skipif(not zuko_flow.available(), reason="zuko is not installed")
 def test_flow_is_a_density_and_leaves_the_global_state_alone() -> None:
     sample, other, fresh = (
         1 + 2 * normal(rng(seed), count, 2) for seed, count in ((0, 2000), (1, 500), (3, 5000))
@@ -182,7 +183,7 @@ def test_flow_is_a_density_and_leaves_the_global_state_alone() -> None:
     assert -float(log_prob(fresh).mean()) == pytest.approx(math.log(8 * math.pi * math.e), abs=0.1)
 
 
-@pytest.mark.skipif(not flow_model.available(), reason="zuko is not installed")
+@pytest.mark.skipif(not zuko_flow.available(), reason="zuko is not installed")
 def test_flow_is_one_of_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(density_model, "COMPONENTS", (1,))
     case = folding(2)
@@ -194,7 +195,7 @@ def test_flow_is_one_of_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_flow_without_its_library_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flow_model, "available", lambda: False)
+    monkeypatch.setattr(zuko_flow, "available", lambda: False)
     result = KlLower(flow_steps=10).measure(
         compare(DrawsOnly(cases.standard(2)), StandardNormal(2))
     )

@@ -23,6 +23,7 @@ from bench.metrics.draws.samples import constant_coordinates, standardise
 from bench.metrics.models import flow_model, gaussian_mixture
 from bench.metrics.models.held_out import Split
 from bench.metrics.models.scores import bound, scored
+from methods.parts import zuko_flow
 
 COMPONENTS = (1, 2, 4, 8, 16, 32)  # of the mixture, tried in turn
 
@@ -125,7 +126,7 @@ def _models(
 
 
 def _refused(comparison: Comparison, flow_steps: int) -> Skipped | None:
-    if flow_steps and not flow_model.available():
+    if flow_steps and not zuko_flow.available():
         return Skipped(
             "flow_steps needs the library zuko: pip install zuko, or leave flow_steps at 0."
         )

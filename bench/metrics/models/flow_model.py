@@ -4,8 +4,6 @@ Needs the library zuko.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import math
 from collections.abc import Callable
 
@@ -13,16 +11,12 @@ import torch
 from torch import Generator, Tensor
 
 from bench.metrics.models.network import descend
+from methods.parts.zuko_flow import build
 
 TRANSFORMS, HIDDEN, BINS = 3, (64, 64), 8
 BATCH = 512
 RATE = 2e-3  # Adam's, falling to zero
 EVERY = 100  # steps between two looks at the draws set apart
-
-
-def available() -> bool:
-    """Whether zuko, the library behind neural spline flows, is installed."""
-    return importlib.util.find_spec("zuko") is not None
 
 
 def fit(
@@ -36,7 +30,14 @@ def fit(
     """
     centre, scale = sample.mean(0), sample.std(0)
     unit, apart = (((part - centre) / scale).float() for part in (sample, other))
-    flow = _first(sample.shape[1], generator)
+    flow = build(
+        "spline-autoregressive",
+        sample.shape[1],
+        transforms=TRANSFORMS,
+        hidden=HIDDEN,
+        bins=BINS,
+        generator=generator,
+    )
     adam = torch.optim.Adam(flow.parameters(), lr=RATE)
     best, kept = -math.inf, {}
     for step in range(steps):
@@ -53,19 +54,6 @@ def fit(
                 )
     flow.load_state_dict(kept)
     return lambda z: _log_prob(flow, ((z - centre) / scale).float()) - scale.log().sum()
-
-
-def _first(dim: int, generator: Generator) -> torch.nn.Module:
-    zuko = importlib.import_module("zuko")  # an optional library
-    seed = int(torch.randint(2**31, (1,), generator=generator))
-    with torch.random.fork_rng(
-        devices=[]
-    ):  # zuko draws first weights from the global state, which is put back after
-        torch.manual_seed(seed)
-        flow: torch.nn.Module = zuko.flows.NSF(
-            dim, 0, transforms=TRANSFORMS, hidden_features=HIDDEN, bins=BINS
-        )
-    return flow
 
 
 def _log_prob(flow: torch.nn.Module, unit: Tensor) -> Tensor:
