@@ -64,7 +64,7 @@ class FlowVB(Method):
 
     Raises:
         ValueError: if a field lies outside its range.
-        ImportError: from ``run``, if zuko is not installed.
+        NotApplicableError: from ``run``, if zuko is not installed.
         FloatingPointError: from ``run``, if the training diverges.
     """
 
@@ -167,7 +167,9 @@ class _Fit:
             z = self._draw(weights, eps)
         if self.method.objective == "reverse-kl":
             _, slope = self.target.value_and_grad(z, progress)
-            return self._pull(weights, eps, (self._slope(weights, z) - slope) / n)
+            away = (self._slope(weights, z) - slope) / n
+            found: Tensor = self._pull(weights, eps, away)
+            return found
         value, _ = self.target.value_and_grad(z, progress)
         with torch.no_grad():
             share = (value - self._log_prob(weights, z)).softmax(0)

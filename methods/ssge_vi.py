@@ -26,7 +26,6 @@ from torch import Generator
 from methods.base import Budget, Method, Target
 from methods.parts.descent import Descent, length
 from methods.parts.networks import Sampler, SamplerNetwork
-from methods.parts.record import Recorded
 from methods.parts.stein_gradient import score
 from methods.parts.tempered import Tempered
 from methods.parts.validate import require
@@ -59,13 +58,13 @@ class SSGEVI(Method):
         FloatingPointError: from ``run``, if the training diverges.
     """
 
-    iterations: int = 4000
+    iterations: int = 6000
     batch: int = 128
     share: float = 0.99
     noise_dim: int | None = None
     hidden: tuple[int, ...] = (128, 128)
     skip: bool = True
-    lr: float = 1e-3
+    lr: float = 2e-4
     final_lr: float = 0.01
     clip: float = 100.0
     scale: float = 1.0
@@ -94,15 +93,16 @@ class SSGEVI(Method):
         sampler = Sampler(self.noise_dim or target.dim, target.dim, self.hidden, self.skip)
         descent = self._descent(sampler.init(generator, self.scale))
         tempered = Tempered(target, self.anneal, self.scale, type(self).__name__, REMEDY)
-        pull = Recorded(sampler.gradient)
         planned = length(self.iterations, self.batch, budget.gradients)
         for i in range(planned):
             eps = torch.randn(self.batch, sampler.noise_dim, generator=generator)
             weights = descent.weights.detach()
-            z = sampler(weights, eps).double()
+            drawn, hidden = sampler.forward(weights, eps)
+            z = drawn.double()
             _, slope = tempered.value_and_grad(z, i / planned)
             away = (score(z, self.share) - slope) / self.batch
-            descent.step(pull(weights, eps, away.float()), i / planned)
+            gradient = sampler.gradient(weights, eps, hidden, away.float())
+            descent.step(gradient, i / planned)
             if i == 0 or (i + 1) % self.every == 0 or i + 1 == planned:
                 yield SamplerNetwork(sampler, descent.average)
 

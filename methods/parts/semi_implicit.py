@@ -57,7 +57,9 @@ class Conditional:
 
     def pull(self, weights: Tensor, psi: Tensor, by_loc: Tensor, by_log_scale: Tensor) -> Tensor:
         """Directions of the means, [n, D], and of log s, [D], pulled back to [weights]."""
-        return torch.cat([self.means.gradient(weights[: -self.dim], psi, by_loc), by_log_scale])
+        inner = weights[: -self.dim]
+        _, hidden = self.means.forward(inner, psi)
+        return torch.cat([self.means.gradient(inner, psi, hidden, by_loc), by_log_scale])
 
 
 class Mixture(SemiImplicit):

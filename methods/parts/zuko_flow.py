@@ -7,7 +7,6 @@ after.
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import itertools
 import math
@@ -18,12 +17,12 @@ from torch import Generator, Tensor
 
 from methods.base import Approximation
 from methods.parts.contrast import log_normal
+from methods.parts.optional import library
 
 Kind = Literal[
     "spline-coupling", "spline-autoregressive", "affine-coupling", "affine-autoregressive"
 ]
 KINDS = ("spline-coupling", "spline-autoregressive", "affine-coupling", "affine-autoregressive")
-ABSENT = "Flows need the library zuko: pip install 'postbench[flows]'"
 ROWS = 4096  # of a density made at a time
 
 
@@ -48,11 +47,9 @@ def build(
         transforms: how many in turn; hidden: widths of each one's network; bins: of a spline.
 
     Raises:
-        ImportError: if zuko is not installed.
+        NotApplicableError: if zuko is not installed.
     """
-    if not available():
-        raise ImportError(ABSENT)
-    zuko = importlib.import_module("zuko")
+    zuko = library("zuko", "flows")
     shape, order = kind.split("-")
     more: dict[str, Any] = {"passes": 2} if order == "coupling" else {}
     if shape == "spline":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from typing import Any
 
 import pytest
@@ -11,9 +12,8 @@ import torch
 from torch import Generator, Tensor
 
 from bench.fitting.target import CountedTarget
-from methods.base import Budget
+from methods.base import Budget, NotApplicableError
 from methods.flow_vb import FlowVB
-from methods.parts import zuko_flow
 from methods.parts.contrast import log_normal
 from methods.parts.zuko_flow import KINDS, Flow, FlowMap, Kind, build
 from problems.base import Problem
@@ -154,8 +154,8 @@ def test_it_says_when_it_is_ready_and_plans_by_the_budget() -> None:
 
 
 def test_without_zuko_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zuko_flow, "available", lambda: False)
-    with pytest.raises(ImportError, match=r"pip install 'postbench\[flows\]'"):
+    monkeypatch.setitem(sys.modules, "zuko", None)
+    with pytest.raises(NotApplicableError, match=r"needs zuko.*pip install 'postbench\[flows\]'"):
         fit(StandardNormal(2))
 
 

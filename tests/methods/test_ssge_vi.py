@@ -70,7 +70,7 @@ def fit(problem: Problem, seed: int = 0, **fields: Any) -> tuple[list[SamplerNet
 
 def test_a_normal_law_is_found_from_a_wide_start() -> None:
     truth = normal(rng(1), 2000, 2)
-    first, *_, last = fit(StandardNormal(2), iterations=500, scale=2.0, batch=64)[0]
+    first, *_, last = fit(StandardNormal(2), iterations=500, lr=1e-3, scale=2.0, batch=64)[0]
     before, after = (found(mmd(q.sample(2000, rng(2)), truth)) for q in (first, last))
     assert before.value > 0.05
     assert after.value < 0.01
