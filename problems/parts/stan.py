@@ -17,7 +17,7 @@ from torch import Tensor
 
 from problems.base import StanProgram
 from problems.parts.stan_library import Text, each, library, stanli
-from problems.parts.stan_text import includes, supports
+from problems.parts.stan_text import expanded, includes, supports
 from problems.parts.stan_values import columns_of, flat, grouped
 
 SEED = 1  # of random numbers in transformed data, as stanli has it
@@ -53,9 +53,9 @@ class CompiledProgram(StanProgram):
         self.file, self.data, self._source = file, data, source
         self._text = _read(file)
         others = includes(file, self._text)
-        texts = tuple(map(_read, others.values()))
-        self._mir = _compiled(self._text, file.resolve(), texts)
-        self._supports = supports("\n".join((self._text, *texts)))
+        texts = {name: _read(path) for name, path in others.items()}
+        self._mir = _compiled(self._text, file.resolve(), tuple(texts.values()))
+        self._supports = supports(expanded(self._text, texts))
         self._library = library()
         self._model = self._constructed()
         weakref.finalize(self, self._library.bs_model_destruct, self._model)

@@ -5,7 +5,7 @@ parameters.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 INCLUDE = re.compile(r"^\s*#include\s+[<\"]?([^\s<>\"]+)[>\"]?", re.MULTILINE)
@@ -34,6 +34,13 @@ def includes(file: Path, text: str) -> dict[str, Path]:
             found[name] = path
             waiting.append(path.read_text(encoding="utf-8"))
     return found
+
+
+def expanded(text: str, included: Mapping[str, str]) -> str:
+    """A program with the texts that it includes in their places, by the words that name them."""
+    while (longer := INCLUDE.sub(lambda found: included[found[1]], COMMENT.sub(" ", text))) != text:
+        text = longer
+    return text
 
 
 def supports(text: str) -> dict[str, str]:

@@ -187,6 +187,13 @@ def test_rounded_values_are_put_back_into_their_support(tmp_path: Path) -> None:
     assert float((back["share"].sum(-1) - 1).abs().max()) < 1e-12
 
 
+def test_a_support_may_be_declared_in_an_included_file(tmp_path: Path) -> None:
+    (tmp_path / "shares.stan").write_text("  simplex[3] share;\n")
+    problem = model(tmp_path, "parameters {\n#include shares.stan\n}\nmodel { }")
+    rounded = {"share": torch.tensor([0.333, 0.333, 0.333]).double()}
+    torch.testing.assert_close(problem.unconstrain(rounded), torch.zeros(2).double())
+
+
 def test_values_on_the_edge_are_refused_and_counted(schools: StanModel) -> None:
     values = schools.constrain(rows(schools, 5))
     values["tau"][3] = 0.0
