@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from problems.base import CONTENT, Problem, Reference
 from problems.parts.edges import refuse
@@ -144,13 +144,19 @@ def _rows(z: Tensor, dim: int) -> Tensor:
     return z.detach().reshape(-1, dim).double().contiguous()
 
 
+def _recording() -> bool:
+    """Whether torch writes down what is done, to do it again without Python."""
+    tracer = sys.modules.get("torch.fx.experimental.proxy_tensor")  # loaded by whoever records
+    return tracer is not None and tracer.get_proxy_mode() is not None
+
+
 class _Density(torch.autograd.Function):
     """The density as torch differentiates it, twice where that is asked for."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, program: CompiledProgram) -> Tensor:
         """[..., D] -> [...]."""
-        if is_in_torch_dispatch_mode():  # a record would keep this one outcome for ever
+        if _recording():  # a record would keep this one outcome for ever
             raise RuntimeError("The density of a Stan program cannot be recorded by torch.")
         rows = _rows(z, z.shape[-1])
         ctx.program = program

@@ -18,6 +18,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from bench.errors import UserError
 from bench.fitting.target import WARM_UP, CountedTarget
+from bench.metrics.draws.work import per_row
 from bench.plugins import spec
 from bench.running.matrix import expand, validated
 from problems.eight_schools import EightSchools
@@ -131,6 +132,11 @@ def test_torch_cannot_record_it_and_says_so(schools: StanModel) -> None:
     assert target.recorded == 0
     with pytest.raises(RuntimeError, match="cannot be recorded"):
         make_fx(lambda z: schools.log_density(z))(z)
+
+
+def test_the_work_that_it_is_can_be_counted(schools: StanModel) -> None:
+    z = rows(schools, 40)
+    assert per_row(lambda n: schools.log_density(z[:n])) > 0
 
 
 def test_threads_change_nothing(schools: StanModel, monkeypatch: pytest.MonkeyPatch) -> None:
