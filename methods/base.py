@@ -22,6 +22,9 @@ from torch import Generator, Tensor
 class Target(Protocol):
     """What a method sees of a problem: its density and dimension, never its truth. Every call is
     counted.
+
+    The harness's own target has two things more, which a target need not have: ``explain(z)``, why
+    the density at z, [D], is not finite, in words; and ``prior``, a ``GaussianPrior`` or None.
     """
 
     @property

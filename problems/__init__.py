@@ -3,6 +3,6 @@
 ``from problems import Problem, Exact, Reference, Modes`` has what your own problem is made of.
 """
 
-from problems.base import Exact, Modes, Problem, Reference, Truth
+from problems.base import Exact, GaussianPrior, Modes, Problem, Reference, Truth
 
-__all__ = ["Exact", "Modes", "Problem", "Reference", "Truth"]
+__all__ = ["Exact", "GaussianPrior", "Modes", "Problem", "Reference", "Truth"]

@@ -8,8 +8,9 @@ Jacobian); where the model has parameters in units of its own, override ``constr
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -167,6 +168,42 @@ class StanProgram(ABC):
         """
 
 
+@dataclass(frozen=True, eq=False)
+class GaussianPrior:
+    """The prior of a problem, where that is a Gaussian in its unconstrained coordinates.
+
+    What is left of the log density without it is the log likelihood, of which elliptical slice
+    sampling makes use.
+
+    Args:
+        loc: the mean, [D], float64.
+        scale_tril: lower triangular factor of the covariance, [D, D], float64.
+
+    Example:
+        >>> prior = GaussianPrior.independent((0.0, 0.0), (2.0, 2.0))
+        >>> round(float(prior.log_prob(torch.zeros(2).double())), 4)  # -log(2 pi) - log 4
+        -3.2242
+    """
+
+    loc: Tensor
+    scale_tril: Tensor
+
+    @staticmethod
+    def independent(loc: Sequence[float], scale: Sequence[float]) -> GaussianPrior:
+        """Of independent coordinates, with a mean and a standard deviation for each of the D."""
+        scales = torch.tensor(scale, dtype=torch.float64)
+        return GaussianPrior(torch.tensor(loc, dtype=torch.float64), scales.diag())
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Normalised log density: [..., D] -> [...], nats."""
+        rows = (z - self.loc).reshape(-1, len(self.loc))
+        white: Tensor = torch.linalg.solve_triangular(self.scale_tril, rows.T, upper=False)
+        constant = self.scale_tril.diagonal().log().sum() + 0.5 * len(self.loc) * math.log(
+            2 * math.pi
+        )
+        return -0.5 * white.square().sum(0).reshape(z.shape[:-1]) - constant
+
+
 class Problem(ABC):
     """A posterior over R^D, all constraints transformed away. Its settings are the fields of a
     frozen dataclass.
@@ -213,6 +250,11 @@ class Problem(ABC):
     @property
     def modes(self) -> Modes | None:
         """The modes by name, where the posterior has such."""
+        return None
+
+    @property
+    def gaussian_prior(self) -> GaussianPrior | None:
+        """The prior, where that is Gaussian in the coordinates z, all of them; None elsewhere."""
         return None
 
     @property

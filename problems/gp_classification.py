@@ -33,7 +33,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, pad
 
-from problems.base import Problem, Reference, StanProgram, Trait
+from problems.base import GaussianPrior, Problem, Reference, StanProgram, Trait
 from problems.parts.edges import log_of
 from problems.parts.ingredients import log_normal, normal, prepare, seeded, uniform
 from problems.parts.scales import exponential
@@ -85,6 +85,11 @@ class GPClassification(Problem):
     @property
     def truth(self) -> Reference:
         return reference(self)
+
+    @property
+    def gaussian_prior(self) -> GaussianPrior:
+        centre = (math.log(self.amplitude), math.log(self.lengthscale), *[0.0] * self.inputs)
+        return GaussianPrior.independent(centre, (self.spread, self.spread, *[1.0] * self.inputs))
 
     @property
     def coordinates(self) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from problems.base import Problem, Reference, StanProgram, Trait
+from problems.base import GaussianPrior, Problem, Reference, StanProgram, Trait
 from problems.parts.ingredients import log_normal, prepare
 from problems.parts.stored import reference
 from problems.parts.tables import table
@@ -67,6 +67,10 @@ class LogisticRegression(Problem):
     @property
     def truth(self) -> Reference:
         return reference(self)
+
+    @property
+    def gaussian_prior(self) -> GaussianPrior:
+        return GaussianPrior.independent([0.0] * self.dim, [self.prior_scale] * self.dim)
 
     @property
     def coordinates(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from problems.base import Exact, Modes, Problem, StanProgram, Trait
+from problems.base import Exact, GaussianPrior, Modes, Problem, StanProgram, Trait
 from problems.parts.edges import refuse
 from problems.parts.hierarchy import NormalMeans, check, data, log_normalisers
 from problems.parts.quadrature import Law, law
@@ -70,6 +70,11 @@ class SignedEightSchools(Problem):
     @property
     def dim(self) -> int:
         return 2 + len(self.y)
+
+    @property
+    def gaussian_prior(self) -> GaussianPrior:
+        scales = (self.mu_scale, self.tau_scale, *[1.0] * len(self.y))
+        return GaussianPrior.independent([0.0] * self.dim, scales)
 
     @property
     def coordinates(self) -> tuple[str, ...]:

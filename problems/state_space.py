@@ -22,7 +22,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from problems.base import Exact, Problem, StanProgram, Trait
+from problems.base import Exact, GaussianPrior, Problem, StanProgram, Trait
 from problems.parts.ingredients import log_normal, normal, prepare, seeded
 from problems.parts.twins import twin
 from problems.parts.validate import require_positive, require_whole
@@ -69,11 +69,16 @@ class StateSpace(Problem):
     def __post_init__(self) -> None:
         require_whole(self, steps=2, seed=0)
         require_positive(self, "initial", "level_noise", "slope_noise", "noise")
-        prepare(self, "observed")
+        prepare(self, "observed", "_path_prior")
 
     @property
     def dim(self) -> int:
         return 2 * self.steps
+
+    @property
+    def gaussian_prior(self) -> GaussianPrior:
+        """Of the path, which is a linear function of the noise of its steps."""
+        return self._path_prior
 
     @property
     def coordinates(self) -> tuple[str, ...]:
@@ -122,6 +127,20 @@ class StateSpace(Problem):
         ).sum(-1)
         slopes = log_normal(slope[..., 1:], slope[..., :-1], self.slope_noise).sum(-1)
         return start + levels + slopes + log_normal(self.observed, level, self.noise).sum(-1)
+
+    @functools.cached_property
+    def _path_prior(self) -> GaussianPrior:
+        T = self.steps
+        noise = torch.eye(2 * T, dtype=torch.float64).reshape(2 * T, T, 2)  # one path for each unit
+        noise = noise * self._step_scales
+        state = self.initial / self._step_scales * noise[:, 0]
+        path = [state]
+        for t in range(1, T):
+            state = state @ TRANSITION.T + noise[:, t]
+            path.append(state)
+        root = torch.stack(path, -1).flatten(-2)  # [2 T, D]: covariance root^T root
+        factor: Tensor = torch.linalg.cholesky(root.T @ root)
+        return GaussianPrior(torch.zeros(2 * T, dtype=torch.float64), factor)
 
     @property
     def _step_scales(self) -> Tensor:

@@ -22,11 +22,14 @@ from torch import Generator, Tensor
 from bench.fitting.meter import BudgetSpentError
 from bench.plugins import spec
 from methods.base import Approximation
-from problems.base import Exact, Modes, Problem, StanProgram
+from problems.base import Exact, GaussianPrior, Modes, Problem, StanProgram
 
 CORRELATION = 0.6
 HEIGHT = 3.0  # c, nats
 LEFT = -1.0  # mean of the first coordinate
+# standard deviation that is called the prior's in each coordinate; wider than the hill, so that
+# what is left is a likelihood
+PRIOR = 4.0
 
 
 @dataclass
@@ -103,6 +106,10 @@ class Hill(Problem):
     @property
     def truth(self) -> Exact:
         return Exact(self._sample, self.log_z)
+
+    @property
+    def gaussian_prior(self) -> GaussianPrior:
+        return GaussianPrior.independent([0.0] * self.dims, [PRIOR] * self.dims)
 
     @property
     def modes(self) -> Modes:

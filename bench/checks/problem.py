@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bench.checks.finding import Check, Finding, InapplicableError, expect, findings
+from bench.checks.prior import CHECK as PRIOR
 from bench.checks.problem_lab import ProblemLab
 from bench.checks.settings import must_be_frozen, must_be_unchanged, must_have_a_name
 from bench.checks.trial import generator
@@ -227,6 +228,7 @@ CHECKS: tuple[Check[ProblemLab], ...] = (
         _compiled,
     ),
     Check("round trip", "reports speak of parameters in the model's own units", _round_trip),
+    PRIOR,
     *TRUTH[1:],
     Check(
         "global state",

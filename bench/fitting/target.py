@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from problems.base import Problem, StanProgram
+from problems.base import GaussianPrior, Problem, StanProgram
 
 Outcome = Tensor | tuple[Tensor, Tensor]  # a value, or a value and its gradient
 Evaluation = Callable[[Tensor], Any]  # of points to an outcome
@@ -85,6 +85,11 @@ class CountedTarget:
         self.before()
         self.evaluations += rows
         self._charge(rows)
+
+    @property
+    def prior(self) -> GaussianPrior | None:
+        """The prior, where the problem says that it is Gaussian in its coordinates."""
+        return self._problem.gaussian_prior
 
     def explain(self, z: Tensor) -> str:
         """What keeps the log density at z, [D], from being finite, for a method's errors."""

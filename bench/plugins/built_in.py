@@ -89,6 +89,13 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "pyro-hmc": "methods.pyro_mcmc:PyroHMC",
         "stan-nuts": "methods.stan_nuts:StanNUTS",
         "batched-hmc": "methods.batched_hmc:BatchedHMC",
+        "elliptical-slice": "methods.elliptical_slice:EllipticalSlice",
+        "mclmc": "methods.mclmc:MCLMC",
+        "smc": "methods.smc:SMC",
+        "ais": "methods.ais:AIS",
+        "numpyro-nuts": "methods.numpyro_nuts:NumpyroNUTS",
+        "blackjax-nuts": "methods.blackjax_nuts:BlackjaxNUTS",
+        "nutpie-nuts": "methods.nutpie_nuts:NutpieNUTS",
         "exact": "bench.fitting.exact:ExactDraws",
     },
     "metrics": {

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from problems.base import Modes, Problem, StanProgram, Truth
+from problems.base import GaussianPrior, Modes, Problem, StanProgram, Truth
 
 
 class Delegate(Problem):
@@ -34,6 +34,10 @@ class Delegate(Problem):
     @property
     def modes(self) -> Modes | None:
         return self.inner.modes
+
+    @property
+    def gaussian_prior(self) -> GaussianPrior | None:
+        return self.inner.gaussian_prior
 
     @property
     def moments(self) -> float | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from problems.base import Modes, Problem, Reference, StanProgram
+from problems.base import GaussianPrior, Modes, Problem, Reference, StanProgram
 from problems.parts.stored import reference
 
 
@@ -37,6 +37,10 @@ class Referenced(Problem):
     @property
     def modes(self) -> Modes | None:
         return self.problem.modes
+
+    @property
+    def gaussian_prior(self) -> GaussianPrior | None:
+        return self.problem.gaussian_prior
 
     @property
     def coordinates(self) -> tuple[str, ...]:

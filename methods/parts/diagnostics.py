@@ -28,16 +28,18 @@ class ChainDiagnostics(Mapping[str, float]):
       the least over the coordinates.
     - ``e_fmi``: :math:`\sum_n (E_n - E_{n-1})^2 / \sum_n (E_n - \bar E)^2` of the energies E_n on
       which the trajectories ran, the least over the chains; below 0.3 the momenta are too weak for
-      the tails.
+      the tails; left out where the sampler has no such energies.
     - whatever the sampler adds.
 
     Args:
         chains: [chains, draws, D].
-        energies: [chains, draws], nats.
+        energies: [chains, draws], nats; None for a sampler without momenta.
         sampler: figures of the sampler's own.
     """
 
-    def __init__(self, chains: Tensor, energies: Tensor, sampler: Mapping[str, float]) -> None:
+    def __init__(
+        self, chains: Tensor, energies: Tensor | None, sampler: Mapping[str, float]
+    ) -> None:
         self._chains, self._energies, self._sampler = chains, energies, dict(sampler)
 
     def __getitem__(self, name: str) -> float:
@@ -54,16 +56,19 @@ class ChainDiagnostics(Mapping[str, float]):
         from arviz_stats import base  # takes a second, and is seldom needed
 
         arviz: Any = base.array_stats  # type: ignore[attr-defined]
-        chains, energies = self._chains.numpy(), self._energies.numpy()
+        chains = self._chains.numpy()
+        names = ("r_hat", "ess_bulk", "ess_tail") + (("e_fmi",) if self._energies is not None else ())
         if chains.shape[1] < SHORTEST:
-            return dict.fromkeys(("r_hat", "ess_bulk", "ess_tail", "e_fmi"), np.nan) | self._sampler
+            return dict.fromkeys(names, np.nan) | self._sampler
         axes = {"chain_axis": 0, "draw_axis": 1}
         with np.errstate(divide="ignore", invalid="ignore"):  # a chain that never moves
-            return {
+            figures = {
                 "r_hat": float(arviz.rhat(chains, **axes).max()),
                 "ess_bulk": float(arviz.ess(chains, method="bulk", **axes).min()),
                 "ess_tail": float(
                     arviz.ess(chains, method="tail", prob=(0.05, 0.95), **axes).min()
                 ),
-                "e_fmi": float(arviz.bfmi(energies, **axes).min()),
-            } | self._sampler
+            }
+            if self._energies is not None:
+                figures["e_fmi"] = float(arviz.bfmi(self._energies.numpy(), **axes).min())
+        return figures | self._sampler

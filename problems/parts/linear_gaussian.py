@@ -16,7 +16,7 @@ from abc import abstractmethod
 import torch
 from torch import Generator, Tensor
 
-from problems.base import Exact, Problem
+from problems.base import Exact, GaussianPrior, Problem
 from problems.parts.elliptical import Elliptical
 from problems.parts.ingredients import log_normal, normal
 
@@ -78,6 +78,10 @@ class LinearGaussian(Problem):
     @property
     def truth(self) -> Exact:
         return Exact(self.model.posterior.sample, self.model.log_evidence)
+
+    @property
+    def gaussian_prior(self) -> GaussianPrior:
+        return GaussianPrior(self.model.prior.means[0], self.model.factor)
 
     def log_density(self, z: Tensor) -> Tensor:
         return self.model.log_joint(z)

@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from problems.base import Exact, Modes, Problem, Reference, Truth
+from problems.base import Exact, GaussianPrior, Modes, Problem, Reference, Truth
 from problems.parts.stored import reference
 
 LOG_Z = 1.5
@@ -55,6 +55,19 @@ class Slope(Problem):
 @dataclass(frozen=True)
 class Sound(Slope):
     level: float = 0.0
+
+    @property
+    def gaussian_prior(self) -> GaussianPrior | None:
+        return GaussianPrior.independent((0.0, 0.0), (1.5, 1.5))
+
+
+@dataclass(frozen=True)
+class Narrow(Slope):
+    """Its prior is declared narrower than the posterior."""
+
+    @property
+    def gaussian_prior(self) -> GaussianPrior | None:
+        return GaussianPrior.independent((0.0, 0.0), (1.5, 0.1))
 
 
 @dataclass(frozen=True)
