@@ -26,7 +26,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from methods.base import Budget, Draws, Method, Target
+from methods.base import Budget, Draws, Method, NotApplicableError, Target
 from methods.parts.diagnostics import ChainDiagnostics
 from methods.parts.finite import whereabouts
 from methods.parts.validate import require
@@ -50,8 +50,9 @@ class EllipticalSlice(Method):
         thin: steps from one draw to the next.
 
     Raises:
-        ValueError: if a field lies outside its range; from ``run``, if the problem declares no
-            Gaussian prior, or has no density at its draws.
+        ValueError: if a field lies outside its range; from ``run``, if the density is finite at too
+            few draws of the prior.
+        NotApplicableError: from ``run``, if the problem declares no Gaussian prior.
     """
 
     chains: int = 64
@@ -143,9 +144,9 @@ def likelihood(target: Target, prior: GaussianPrior, z: Tensor) -> Tensor:
 def _start(target: Target, chains: int, generator: Generator) -> _Slices:
     prior: GaussianPrior | None = getattr(target, "prior", None)
     if prior is None:
-        raise ValueError(
-            "elliptical-slice needs a problem whose prior is Gaussian in all its coordinates, and"
-            " this one declares none (problems.base.Problem.gaussian_prior)."
+        raise NotApplicableError(
+            "It needs a problem that declares a prior which is Gaussian in all its coordinates"
+            " (`gaussian_prior`), and this one declares none."
         )
     z = torch.empty(0, target.dim, dtype=torch.float64)
     level, tried = torch.empty(0, dtype=torch.float64), z

@@ -1,5 +1,5 @@
-r"""Microcanonical Langevin Monte Carlo: the energy is kept instead of drawn anew, and the chains run
-without a Metropolis step, or with one.
+r"""Microcanonical Langevin Monte Carlo: the energy is kept, not drawn anew, and chains run without
+a Metropolis step, or with one.
 
 A point moves with speed 1 in the direction u, which the gradient turns: the dynamics whose time
 average is the posterior at a fixed energy. With :math:`g = \nabla \log p`, e = g / |g|,
@@ -16,7 +16,9 @@ L, and the error of the step size remains: it is held where the energy's error p
 square of ``energy_variance`` per coordinate. Adjusted, u is drawn anew, a trajectory of length L is
 run, and its end is accepted with probability min(1, exp(-energy error)).
 
-The bias of the unadjusted chains is that of the default ``energy_variance``: BIAS
+The bias of the unadjusted chains does not go away with more draws: at the default
+``energy_variance`` the variances of normal posteriors come out some 2% too small in 10 and in 100
+coordinates, and 0.3% in two (measured), which smaller values of it lessen.
 
 Source: J. Robnik, G. B. De Luca, E. Silverstein, U. Seljak, Microcanonical Hamiltonian Monte Carlo,
 2022, arXiv:2212.08549; J. Robnik, U. Seljak, Fluctuation without dissipation: microcanonical
@@ -34,7 +36,7 @@ from typing import ClassVar
 import torch
 from torch import Generator
 
-from methods.base import Budget, Draws, Method, Target
+from methods.base import Budget, Draws, Method, NotApplicableError, Target
 from methods.parts.diagnostics import ChainDiagnostics
 from methods.parts.hmc import Frame, frame_of, scattered
 from methods.parts.microcanonical import Flow, forgetting
@@ -47,7 +49,7 @@ DENSE = 200  # coordinates up to which the frame has correlations
 LONGEST = 64  # steps of a draw, at most
 PILOT = 200  # steps that settle the step size in the last frame, and as many that show L
 TRIALS = 60  # trajectories on which the step size of adjusted chains is settled
-LONGER = 1.0  # L of adjusted chains, in units of that of unadjusted ones
+LONGER = 2.0  # L of adjusted chains, in units of that of unadjusted ones
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,9 @@ class MCLMC(Method):
         radius: starting points are uniform on (-radius, radius) in each coordinate.
 
     Raises:
-        ValueError: if a field lies outside its range; from ``run``, if the posterior has one
-            coordinate alone, or the density is finite at too few starting points.
+        ValueError: if a field lies outside its range; from ``run``, if the density is finite at too
+            few starting points.
+        NotApplicableError: from ``run``, if the posterior has one coordinate alone.
     """
 
     adjusted: bool = False
@@ -116,8 +119,8 @@ class MCLMC(Method):
 
     def _start(self, target: Target, generator: Generator) -> Flow:
         if target.dim < 2:
-            raise ValueError(
-                "mclmc needs two coordinates or more: in one, a point of constant speed has no"
+            raise NotApplicableError(
+                "It needs two coordinates or more: in one, a point of constant speed has no"
                 " direction to turn to."
             )
         walkers = scattered(target, self.chains, self.radius, generator)

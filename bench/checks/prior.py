@@ -46,10 +46,11 @@ def _bounded(lab: ProblemLab, prior: GaussianPrior, best: float) -> None:
         slack = MOST + abs(best) + ROUNDING * density.abs()
         growth = (rest - best - slack).nan_to_num(nan=-torch.inf)
         worst = int(growth.argmax())
+        axis = lab.problem.coordinates[worst % lab.dimension]
         expect(
             bool((growth <= 0).all()),
-            f"the likelihood grows without bound by {lab.problem.coordinates[worst % lab.dimension]}"
-            f": {float(rest[worst] - best):.3g} nats at {far:g} prior standard deviations; expected"
+            f"the likelihood grows without bound by {axis}: {float(rest[worst] - best):.3g} nats at"
+            f" {far:g} prior standard deviations; expected"
             " a bound: is the prior wider, or elsewhere?",
         )
 

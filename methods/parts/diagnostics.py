@@ -57,7 +57,9 @@ class ChainDiagnostics(Mapping[str, float]):
 
         arviz: Any = base.array_stats  # type: ignore[attr-defined]
         chains = self._chains.numpy()
-        names = ("r_hat", "ess_bulk", "ess_tail") + (("e_fmi",) if self._energies is not None else ())
+        names = ("r_hat", "ess_bulk", "ess_tail") + (
+            ("e_fmi",) if self._energies is not None else ()
+        )
         if chains.shape[1] < SHORTEST:
             return dict.fromkeys(names, np.nan) | self._sampler
         axes = {"chain_axis": 0, "draw_axis": 1}

@@ -102,16 +102,14 @@ class Flow:
         refused; the mean acceptance probability.
         """
         count = 1 + int(torch.randint(2 * self.count - 1, (), generator=self.generator))
-        self.u = self._directions()
-        ended, total = (self.z, self.u, self.value, self.gradient), torch.zeros_like(self.value)
+        z, u, value, gradient = self.z, self._directions(), self.value, self.gradient
+        total = torch.zeros_like(value)
         for _ in range(count):
-            z, u, value, gradient = ended
-            *ended_, error = self._ahead(z, u, gradient, value)
-            ended, total = tuple(ended_), total + error
+            z, u, value, gradient, error = self._ahead(z, u, gradient, value)
+            total = total + error
         accept = total.nan_to_num(nan=math.inf).neg().exp().clamp(max=1.0)
         draws = torch.rand(len(accept), generator=self.generator, dtype=torch.float64)
         taken = draws < accept
-        z, _, value, gradient = ended
         self.z = torch.where(taken.unsqueeze(-1), z, self.z)
         self.value = torch.where(taken, value, self.value)
         self.gradient = torch.where(taken.unsqueeze(-1), gradient, self.gradient)
@@ -184,7 +182,8 @@ def forgetting(path: Tensor) -> float:
 
 
 def _unit(x: Tensor) -> Tensor:
-    return x / x.norm(dim=-1, keepdim=True)
+    unit: Tensor = x / x.norm(dim=-1, keepdim=True)
+    return unit
 
 
 def _turn(u: Tensor, gradient: Tensor, step: float) -> tuple[Tensor, Tensor]:
