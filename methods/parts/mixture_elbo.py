@@ -24,6 +24,9 @@ from torch import Tensor
 from methods.base import Target
 from methods.parts.gaussian_mixture import GaussianMixture, component_log_probs
 
+LIGHT = 1e-3  # weight below which the units of a component grow no further
+NEGLIGIBLE = 1e-5  # weight of a component that is left out: it has nothing left to hold it in place
+
 
 @dataclass(frozen=True, eq=False)
 class Chart:
@@ -45,7 +48,7 @@ class Chart:
         """Log weights [K], means [K, D] and factors [K, D, D] at parameters, differentiable."""
         count, dim = self.base.locs.shape
         rows = x.reshape(count, -1)
-        gain = self.base.weights.rsqrt()[:, None]
+        gain = self.base.weights.clamp(min=LIGHT).rsqrt()[:, None]
         logits, u, log_diagonal, below = (rows * gain).tensor_split([1, 1 + dim, 1 + 2 * dim], 1)
         lower = torch.diag_embed(log_diagonal.exp())
         i, j = torch.tril_indices(dim, dim, -1)
@@ -56,10 +59,10 @@ class Chart:
         return log_weights, locs, factors
 
     def mixture(self, x: Tensor) -> GaussianMixture:
-        """The mixture at parameters, detached."""
+        """The mixture at parameters, detached, without components of negligible weight."""
         log_weights, locs, factors = self.at(x.detach())
-        weights = log_weights.exp().clamp(min=1e-300)
-        return GaussianMixture(weights / weights.sum(), locs, factors)
+        kept = log_weights > math.log(NEGLIGIBLE)
+        return GaussianMixture(log_weights[kept].softmax(0), locs[kept], factors[kept])
 
 
 @dataclass(frozen=True, eq=False)

@@ -111,6 +111,16 @@ def test_a_chart_is_its_mixture_at_the_origin() -> None:
         torch.testing.assert_close(one, other)
 
 
+def test_a_component_of_no_weight_is_left_out() -> None:
+    base = mixture()
+    chart = Chart(base)
+    x = chart.origin
+    x[0] = -20 * math.sqrt(0.3)  # its logit, in units of its weight
+    q = chart.mixture(x)
+    assert q.weights.tolist() == [1.0]
+    torch.testing.assert_close(q.locs, base.locs[1:])
+
+
 def test_improves_as_it_goes_and_leaves_alone_what_it_yielded() -> None:
     problem = EightSchools()
     target, copies, yielded = CountedTarget(problem), [], []
