@@ -107,12 +107,14 @@ def forecast(
             expected[key] = float(here[name])
         elif shipped and name in shipped["cells"]:
             expected[key] = float(shipped["cells"][name]) * speed * crowd
+    planned: dict[str, float] = {}
     if ask is not None:
-        expected |= _by_gradients([cell for cell in cells if cell.key not in expected], ask)
+        planned = _by_gradients([cell for cell in cells if cell.key not in expected], ask)
     problems = len({cell.problem.content for cell in cells})
     first = (FIRST_PAGE[0] + FIRST_PAGE[1] * problems) * speed
     page = kept.get(PAGE)
-    return Forecast(cells, jobs, expected, float(page) if isinstance(page, int | float) else first)
+    ends = float(page) if isinstance(page, int | float) else first
+    return Forecast(cells, jobs, expected | planned, ends, planned)
 
 
 def _by_gradients(cells: Sequence[Cell], ask: Ask) -> dict[str, float]:

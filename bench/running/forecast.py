@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from statistics import fmean
 
 from bench.running.matrix import Cell
@@ -21,13 +21,15 @@ class Forecast:
     A cell is expected to take what cells of the same problem and method took in this run. Where
     none has ended it takes what was expected before the run, corrected by what the cells of the
     same method, or all, took beside what was expected of them; where nothing was expected, the
-    mean of the same method, or of all.
+    mean of the same method, or of all. What was expected of gradients alone is corrected by the
+    same method alone: one may end long before its budget, and the next spend all of it.
 
     Args:
         cells: that are to run, in their order.
         jobs: how many of them run side by side.
         expected: seconds of a cell, by its key, as far as they are known before the run.
         page: seconds that the page takes at the end.
+        planned: keys of those whose seconds are expected of their budget of gradients alone.
     """
 
     def __init__(
@@ -36,7 +38,10 @@ class Forecast:
         jobs: int,
         expected: Mapping[str, float] | None = None,
         page: float = 0.0,
+        planned: Collection[str] = (),
     ) -> None:
+        self._planned = frozenset(planned)
+        self._speeds: list[float] = []  # ratios that tell of the machine, whatever the method
         self._waiting = {cell.key: cell for cell in cells}
         self._jobs, self._page = max(1, jobs), page
         self._expected = dict(expected or {})
@@ -60,6 +65,8 @@ class Forecast:
         known = self._expected.get(cell.key)
         if known:
             self._ratios[cell.method.content].append(took / known)
+            if cell.key not in self._planned:
+                self._speeds.append(took / known)
 
     def seconds(self, now: float) -> float | None:
         """Seconds until the end; None where nothing is known of some cell."""
@@ -102,7 +109,8 @@ class Forecast:
             return fmean(same)
         method, known = cell.method.content, self._expected.get(cell.key)
         if known is not None:
-            ratios = self._ratios.get(method) or [r for all_ in self._ratios.values() for r in all_]
+            others = [] if cell.key in self._planned else self._speeds
+            ratios = self._ratios.get(method) or others
             return known * (fmean(ratios) if ratios else 1.0)
         if takes := self._by_method.get(method):
             return fmean(takes)

@@ -60,6 +60,15 @@ def test_what_was_expected_is_corrected_by_what_the_method_takes() -> None:
     assert told.seconds(20.0) == 3 * 20.0 + 4 * 20.0 + 5.0
 
 
+def test_a_budget_of_gradients_that_one_method_leaves_unspent_says_nothing_of_the_next() -> None:
+    chosen = two_methods(seeds=2)
+    keys = [cell.key for cell in chosen]
+    told = Forecast(chosen, 1, dict.fromkeys(keys, 10.0), planned=keys)
+    told.started(chosen[0], 0.0)
+    told.ended(chosen[0], 1.0)  # a tenth
+    assert told.seconds(1.0) == 1.0 + 2 * 10.0
+
+
 def test_a_method_that_has_not_ended_once_may_take_longer() -> None:
     chosen = two_methods(seeds=1)
     told = Forecast(chosen, 1)
