@@ -30,6 +30,7 @@ from reports.verdict import Verdict, verdict
 
 Made = TypeVar("Made")
 MANY = 8  # problems: with more of them, the table that closes a run has one line for each
+LINES = 60  # of all such tables together; with more, one of all
 OWN_ACCOUNT = (
     "A method's own account, not held against the truth: no noise floor applies, and nothing here"
     " is ranked."
@@ -45,8 +46,9 @@ def terminal(store: Store, results: Results | None = None) -> RenderableType:
         return Group(Text("No cell has ended yet."))
     whole = made(lambda: overview(results))
     parts = verdicts(results)
-    if len(results.problems) > MANY:
-        parts.append(as_rich(_brief(replace(whole, notes=()))))
+    if wide(results):
+        table = made(lambda: overview(results, short=len(results.problems) <= MANY))
+        parts.append(as_rich(_brief(replace(table, notes=()))))
     else:
         parts += [_closing(results, problem) for problem in results.problems]
     ended = [made(partial(make, results)) for make in (set_apart, failures, skipped)]
@@ -54,6 +56,12 @@ def terminal(store: Store, results: Results | None = None) -> RenderableType:
     words = guarded(lambda: settings_in_words(results), str)
     told = Text(" ".join(filter(None, [PLUS_MINUS, LEGEND, FLOORS, words])), "dim")
     return Group(*parts, told, *map(Text, whole.notes))
+
+
+def wide(results: Results) -> bool:
+    """Whether one table of all has to do where a table a problem would go on for pages."""
+    methods = len(results.methods)
+    return len(results.problems) > MANY or methods * len(results.problems) > LINES
 
 
 def made(make: Callable[[], Made]) -> Made | Table:
@@ -80,7 +88,7 @@ def verdicts(results: Results) -> list[RenderableType]:
     for problem in results.problems:
         found = said(results, problem)
         parts.append(Text.assemble((f"{problem}: ", "bold"), found.sentence))
-        for claim in found.claims if len(results.problems) <= MANY else ():
+        for claim in () if wide(results) else found.claims:
             marked = Text(f"{claim.mark or ' '} {claim.text}", "green" if claim.mark else "")
             parts.append(Padding(marked, (0, 0, 0, 2)))
     return [*parts, Text()]

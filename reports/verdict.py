@@ -16,6 +16,7 @@ from reports.readings import FLOOR, Key
 from reports.results import APART, Results, ordered
 from reports.sheet import SYMBOLS
 
+MANY = 6  # methods that are named in one breath; of more, the first of them
 SAID = 3  # rivals that are named one by one; of more, how many there are
 
 
@@ -210,11 +211,12 @@ class _Problem:
         """What is left untold: methods not told apart, and a floor that was not measured."""
         tied = [m for m in self.methods if self.results.verdict(self.key(m)).rank]
         claims = []
-        if len(tied) > 1:
-            claims.append(Claim(f"Not told apart: {_and(tied)}."))
         lone = [m for m in tied if self.results.figures[self.key(m)].seeds < FEWEST]
-        if lone and len(self.methods) > 1:
-            claims.append(Claim(f"One seed only, so no star: {_and(lone)}."))
+        same = " One seed only, so no star." if lone == tied else ""
+        if len(tied) > 1:
+            claims.append(Claim(f"Not told apart: {_few(tied)}.{same}"))
+        if lone and len(self.methods) > 1 and not (same and len(tied) > 1):
+            claims.append(Claim(f"One seed only, so no star: {_few(lone)}."))
         if missing := self.results.no_floor(self.problem):
             claims.append(Claim(missing))
         return claims
@@ -245,8 +247,15 @@ def _without(results: Results, problem: str, measured: Sequence[str]) -> list[Cl
         why = "; ".join([*reasons] or [*endings]) or "the metric was not measured"
         claims.append(Claim(f"{method} has no figure here: {why.rstrip('.')}."))
     if skipped:
-        claims.append(Claim(f"Skipped here, for what they lack: {_and(skipped)}."))
+        claims.append(Claim(f"Skipped here, for what they lack: {_few(skipped)}."))
     return claims
+
+
+def _few(names: Sequence[str]) -> str:
+    """Names, the first of them alone where there are many."""
+    if len(names) <= MANY:
+        return _and(names)
+    return f"{', '.join(names[:SAID])} and {len(names) - SAID} more"
 
 
 def _and(names: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from bench.plugins import registry
 from bench.store import CellRecord, Row, Store
-from reports import content, glossary, page, tables
+from reports import content, glossary, numbers, page, tables
 from reports.entries import entry
 from reports.overview import overview
 from reports.readings import FLOOR
@@ -85,6 +85,24 @@ def test_the_closing_table_of_many_problems_is_one(many: Store, width: int) -> N
     assert len(re.findall(r"^ ?a-posterior-of[^:\n]*$", text, re.MULTILINE)) == PROBLEMS
     assert "…" not in text
     assert all(name in text for name in ("gaussian-vb", "avb", "pyro-nuts", "exact"))
+
+
+def test_the_closing_table_of_many_methods_is_one_with_two_digits_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = build(tmp_path)
+    results = summarise(store)
+    lines = len(results.methods) * len(results.problems)
+    monkeypatch.setattr(tables, "LINES", lines - 1)
+    text = printed(store, 140)
+    assert "KL(q‖p), nats, without intervals, which the page has" in text
+    assert len(re.findall(r"^ ?eight-schools *$", text, re.MULTILINE)) == 0  # no table of its own
+    row = next(line for line in text.splitlines() if line.startswith(" avb "))
+    for problem in results.problems:
+        figure = results.figures[problem, "kl_qp", "avb"]
+        assert numbers.plain(figure.value, 2) in row
+    monkeypatch.setattr(tables, "LINES", lines)
+    assert "without intervals" not in printed(store, 140)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import pytest
 from bench.running.executors import LOG
 from bench.store import Store
 from reports import tables
+from reports.overview import overview
 from reports.page import markdown
 from reports.results import summarise
 from reports.sheet import escaped
@@ -120,6 +121,9 @@ def test_a_method_that_cannot_be_run_here_is_skipped_with_its_sentence(tmp_path:
         ["trouble.py:Elsewhere", "trouble.py:Normal", reason]
     ]
     assert tables.failures(summarise(store)) is None
+    for short in (False, True):
+        lines = {line.label: line.entries for line in overview(summarise(store), short=short).lines}
+        assert [entry.text for entry in lines["trouble.py:Elsewhere"]] == ["skipped"]
     assert f"{escaped(reason)}" in markdown(store, tmp_path / "figures")
 
 
