@@ -103,8 +103,7 @@ class FlowVB(Method):
     def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Flow | None]:
         fit = _Fit(self, target, generator)
         planned = length(self.iterations, self.batch, budget.gradients)
-        for _ in fit.record():  # a second or more each, and a budget of seconds may end it here
-            yield Flow(fit.map, fit.descent.average)
+        fit.record()
         yield None
         for i in range(planned):
             fit.descent.step(fit.gradient(i / planned), i / planned)
@@ -142,21 +141,18 @@ class _Fit:
         self._slope, self._likelier = back(self.map.slope), back(self.map.likelier)
         self._log_prob = back(self.map.log_prob)
 
-    def record(self) -> Iterator[None]:
-        """Call each function that the steps call, which records it, with a pause after each."""
+    def record(self) -> None:
+        """Call each function that the steps call, which records it: seconds of set-up."""
         weights, n = self.descent.weights.detach(), self.method.batch
         eps = torch.zeros(n, self.map.dim, dtype=torch.float64)
         with torch.no_grad():
             z = self._draw(weights, eps)
-        yield
         if self.method.objective == "reverse-kl":
             self._slope(weights, z)
-            yield
             self._pull(weights, eps, z)  # one tensor in two places would be recorded as one
         else:
             with torch.no_grad():
                 self._log_prob(weights, z)
-            yield
             self._likelier(weights, z, torch.zeros(n, dtype=torch.float64))
 
     def gradient(self, progress: float) -> Tensor:

@@ -58,7 +58,7 @@ class SSGEVI(Method):
         FloatingPointError: from ``run``, if the training diverges.
     """
 
-    iterations: int = 6000
+    iterations: int = 3000
     batch: int = 128
     share: float = 0.99
     noise_dim: int | None = None

@@ -137,19 +137,16 @@ def test_the_gradient_dies_out_where_the_flow_is_the_target() -> None:
 def test_the_generator_alone_decides_and_nothing_yielded_changes() -> None:
     state = torch.get_rng_state()
     (a, target), (b, _), (c, _) = (fit(StandardNormal(2), seed, **FEW) for seed in (3, 3, 4))
-    assert (len(a), target.gradients) == (5, 480)
+    assert (len(a), target.gradients) == (3, 480)
     assert torch.equal(a[-1].weights, b[-1].weights)
-    assert torch.equal(a[0].weights, a[1].weights)  # not trained yet: the flow is being recorded
-    assert all(
-        not torch.equal(x.weights, y.weights) for x, y in itertools.pairwise([*a[1:], *c[-1:]])
-    )
+    assert all(not torch.equal(x.weights, y.weights) for x, y in itertools.pairwise([*a, *c[-1:]]))
     assert torch.equal(state, torch.get_rng_state())
 
 
 def test_it_says_when_it_is_ready_and_plans_by_the_budget() -> None:
     target = CountedTarget(StandardNormal(2))
     found = list(FlowVB(**FEW).run(target, Budget(gradients=100), rng(0)))
-    assert [q is None for q in found] == [False, False, True, False, False]
+    assert [q is None for q in found] == [True, False, False]
     assert target.gradients == 96
 
 
