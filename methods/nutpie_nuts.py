@@ -5,9 +5,8 @@ The sampler is compiled Rust and calls the target one row at a time, from a thre
 after chain (``parts/bridge.py``). It hands over its draws when all are made, so a budget that ends
 before leaves no approximation.
 
-Source: M. D. Hoffman, A. Gelman, The No-U-Turn sampler, 2014, arXiv:1111.4246; A. Seyboldt, E.
-Carlson, B. Carpenter, Preconditioning Hamiltonian Monte Carlo by minimizing Fisher divergence,
-2026, arXiv:2603.18845.
+Source: M. D. Hoffman, A. Gelman, The No-U-Turn sampler, 2014, arXiv:1111.4246; the PyMC
+developers, nutpie, https://github.com/pymc-devs/nutpie.
 """
 
 from __future__ import annotations

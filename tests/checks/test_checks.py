@@ -153,7 +153,7 @@ SKIPPED: dict[str, dict[str, str]] = {
     "ais": NO_DENSITY | NO_MAP,
     "numpyro-nuts": NO_DENSITY | NO_MAP,
     "blackjax-nuts": NO_DENSITY | NO_MAP,
-    "nutpie-nuts": NO_DENSITY | NO_MAP | {"stays as yielded": "it is yielded once"},
+    "nutpie-nuts": NO_DENSITY | NO_MAP,
     "exact": (
         NO_DENSITY
         | NO_MAP
