@@ -17,6 +17,7 @@ from methods.base import (
     Target,
 )
 from methods.parts.gaussian import Gaussian
+from methods.parts.pushforward_mixture import PushforwardMixture
 
 __all__ = [
     "Approximation",
@@ -27,6 +28,7 @@ __all__ = [
     "Method",
     "NotApplicableError",
     "Pushforward",
+    "PushforwardMixture",
     "SemiImplicit",
     "Span",
     "Target",

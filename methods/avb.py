@@ -11,7 +11,8 @@ the sampler learns. With ``contrast = "none"`` r is N(0, I): algorithm 1, which 
 prior; a target shows only the joint density, so the standard normal stands in. Adaptive contrast
 (algorithm 2) takes for r the Gaussian of the sampler's own mean and variances, or covariance, held
 constant in the gradient: T sees z standardised by them and has only the departure of q from a
-Gaussian to learn.
+Gaussian to learn. With several heads, q is a mixture of maps and r the mixture of their Gaussians:
+modes apart need no bridge, and less is left for T.
 
 Source: L. Mescheder, S. Nowozin, A. Geiger, Adversarial Variational Bayes, ICML 2017,
 arXiv:1701.04722.
@@ -26,12 +27,16 @@ from typing import ClassVar
 
 from torch import Generator
 
-from methods.base import Budget, Method, Target
+from methods.base import Approximation, Budget, Method, Target
 from methods.parts.contrast import Kind
 from methods.parts.discriminator import Activation
-from methods.parts.game import Game
-from methods.parts.networks import SamplerNetwork
+from methods.parts.game import Play
+from methods.parts.one_map import Game
+from methods.parts.several_maps import HeadedGame
 from methods.parts.validate import require
+
+HEADS = 4  # of a sampler that can have several
+PLANE = 2  # dimension up to which they fold as they part, and one head does better
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,11 @@ class AVB(Method):
             r, in each.
         noise_dim: length of eps; None for that of z, which keeps the density of q within reach of
             the metrics.
+        heads: affine maps of the noise, one of which is chosen by chance for each draw, so that
+            modes apart need no bridge; with several, the network of the sampler is told which, and
+            r is the mixture of as many Gaussians. They ask for the full contrast, for skip and for
+            noise of the dimension of z: None for 4 where these are so and z has three coordinates
+            or more, else 1.
         hidden: widths of the sampler's layers; skip: whether it adds a linear map of eps.
         width, blocks: of the discriminator's residual network.
         activation: of the discriminator, ``silu`` or ``leaky-relu`` (slope 0.2); zero_last: whether
@@ -64,7 +74,7 @@ class AVB(Method):
         clip: largest norm of a gradient in the weights.
         scale: standard deviation of the sampler's coordinates at the start.
         anneal: share of the run in which log p gains its full weight, starting from N(0, scale^2
-            I); 0 for none.
+            I); 0 for none. None for 0.3 with several heads, which part early, and 0.6 with one.
         average: memory of the averaged weights that are yielded, per iteration; 0 for the newest.
         every: iterations between two approximations.
 
@@ -80,6 +90,7 @@ class AVB(Method):
     steps: int = 4
     discriminator_batch: int = 128
     noise_dim: int | None = None
+    heads: int | None = None
     hidden: tuple[int, ...] = (128, 128)
     skip: bool = True
     width: int = 64
@@ -94,7 +105,7 @@ class AVB(Method):
     final_lr: float = 0.01
     clip: float = 10.0
     scale: float = 1.0
-    anneal: float = 0.6
+    anneal: float | None = None
     average: float = 0.998
     every: int = 25
     name: ClassVar[str] = "avb"
@@ -126,6 +137,13 @@ class AVB(Method):
             "be 'silu' or 'leaky-relu'",
         )
         require(self, "batch", self.batch >= 2, "be at least 2")
+        require(
+            self,
+            "heads",
+            self.heads in (None, 1) or (self.heads > 1 and self._can_have(self.heads)),
+            "be 1, or None, but with skip, contrast 'full' and no noise_dim: then it may be more,"
+            " and divide both batches into parts of at least 2",
+        )
         require(self, "blocks", self.blocks >= 0, "not be negative")
         for field in ("iterations", "steps", "discriminator_batch", "width", "every"):
             require(self, field, getattr(self, field) >= 1, "be at least 1")
@@ -134,16 +152,33 @@ class AVB(Method):
         for field in ("sampler_beta1", "discriminator_beta1", "average"):
             require(self, field, 0 <= getattr(self, field) < 1, "lie in [0, 1)")
         require(self, "lookahead", 0 <= self.lookahead < math.inf, "be finite and not negative")
-        for field in ("final_lr", "anneal"):
-            require(self, field, 0 <= getattr(self, field) <= 1, "lie in [0, 1]")
+        require(self, "final_lr", 0 <= self.final_lr <= 1, "lie in [0, 1]")
+        fits = self.anneal is None or 0 <= self.anneal <= 1
+        require(self, "anneal", fits, "lie in [0, 1], or be None")
 
-    def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[SamplerNetwork]:
-        game = Game(self, target, generator)
+    def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Approximation]:
+        game: Play = (
+            Game(self, target, generator)
+            if self.several(target.dim) == 1
+            else HeadedGame(self, target, generator, self.several(target.dim))
+        )
         planned = self.planned(budget)
         for i in range(planned):
             game.play(i / planned)
             if i == 0 or (i + 1) % self.every == 0 or i + 1 == planned:
-                yield game.approximation()
+                yield game.approximation(planned)
+
+    def several(self, dim: int) -> int:
+        """How many heads the sampler of z, [dim], has."""
+        if self.heads is not None:
+            return self.heads
+        return HEADS if dim > PLANE and self._can_have(HEADS) else 1
+
+    def _can_have(self, heads: int) -> bool:
+        """Whether several heads fit the other fields, and each has as many draws in a batch."""
+        wide = self.skip and self.contrast == "full" and self.noise_dim is None
+        sizes = self.batch, self.discriminator_batch
+        return wide and all(n % heads == 0 and n >= 2 * heads for n in sizes)
 
     def planned(self, budget: Budget) -> int:
         """Iterations that the budget of gradients allows, at most ``iterations``, at least one."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from bench.checks import statistics
 from bench.checks.finding import Check, InapplicableError, expect
 from bench.checks.trial import draw, generator
+from methods import PushforwardMixture
 from methods.base import Approximation, Draws, Pushforward
 
 MANY = 10_000
@@ -104,17 +105,27 @@ def _density_of_draws(lab: HasApproximation) -> None:
     )
 
 
-def _pushforward(lab: HasApproximation) -> tuple[Pushforward, Tensor]:
+def _pushforwards(lab: HasApproximation) -> list[tuple[Pushforward, Tensor]]:
+    """The maps of an approximation, with noise for each."""
     approximation = lab.approximation
-    if not isinstance(approximation, Pushforward):
+    if isinstance(approximation, PushforwardMixture):
+        maps = approximation.heads
+    elif isinstance(approximation, Pushforward):
+        maps = (approximation,)
+    else:
         raise InapplicableError("the approximation is not a Pushforward")
-    return approximation, torch.randn(
-        FEW, approximation.noise_dim, generator=generator(6), dtype=torch.float64
-    )
+    noise = generator(6)
+    return [
+        (one, torch.randn(FEW, one.noise_dim, generator=noise, dtype=torch.float64)) for one in maps
+    ]
 
 
 def _map(lab: HasApproximation) -> None:
-    approximation, noise = _pushforward(lab)
+    for approximation, noise in _pushforwards(lab):
+        _is_a_map(approximation, noise)
+
+
+def _is_a_map(approximation: Pushforward, noise: Tensor) -> None:
     with torch.no_grad():
         z = approximation.forward(noise)
         expect(z.dtype == torch.float64, f"forward gave {z.dtype}; expected torch.float64")
@@ -136,7 +147,11 @@ def _map(lab: HasApproximation) -> None:
 
 
 def _jacobian(lab: HasApproximation) -> None:
-    approximation, noise = _pushforward(lab)
+    for approximation, noise in _pushforwards(lab):
+        _has_its_jacobian(approximation, noise)
+
+
+def _has_its_jacobian(approximation: Pushforward, noise: Tensor) -> None:
     with torch.no_grad():
         steps = STEP * torch.eye(noise.shape[1], dtype=torch.float64)
         columns = [

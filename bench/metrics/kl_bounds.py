@@ -12,6 +12,7 @@ from bench.metrics.brackets.bracket import Searching, bracket
 from bench.metrics.draws.copies import counted_once
 from bench.metrics.draws.monte_carlo import possible
 from bench.metrics.models.density_model import modelled
+from methods import PushforwardMixture
 from methods.base import Approximation, Pushforward
 
 
@@ -93,7 +94,8 @@ class KlUpper(Searching):
     @counted_once
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         found = bracket(comparison, self.searched)
-        map_or_bound = isinstance(comparison.approximation, Pushforward) or not found.closed
+        maps = isinstance(comparison.approximation, Pushforward | PushforwardMixture)
+        map_or_bound = maps or not found.closed
         if map_or_bound or isinstance(comparison.evidence, Skipped):
             return possible(found.upper)
         return Skipped(

@@ -104,18 +104,22 @@ class Discriminator:
             slope = slope + self._straighten(product(inner, matrices[i].T), seen.before[i - 1])
         return [slope, *slopes[::-1]]
 
-    def loss_gradient(self, weights: Tensor, x: Tensor, offset: Tensor) -> Tensor:
+    def loss_gradient(
+        self, weights: Tensor, x: Tensor, offset: Tensor, shares: Tensor | None = None
+    ) -> Tensor:
         r"""Gradient in the weights of the logistic loss of the verdict T(x) + offset: [weights].
 
         .. math:: -\tfrac12 E_q \log \sigma(T) - \tfrac12 E_r \log(1 - \sigma(T))
 
         Args:
-            x: [2 n, inputs], the first half from q, the second from r; offset: [2 n], added to T.
+            x: [2 n, inputs], the first half from q, the second from r; offset: [2 n], added to T;
+                shares: what each row counts, [2 n], a half for either side; None for all alike.
         """
         verdict, seen = self.forward(weights, x)
         # the loss falls by 1 - sigma(T) on q, and rises by sigma(T) on r
         is_q = torch.arange(len(x), device=x.device) < len(x) // 2
-        slopes = self.backward(seen, ((verdict + offset).sigmoid() - is_q.float()) / len(x))
+        rise = (verdict + offset).sigmoid() - is_q.float()
+        slopes = self.backward(seen, rise / len(x) if shares is None else rise * shares)
         parts = [
             part
             for inputs, slope in zip([x, *seen.after], slopes, strict=True)
@@ -125,8 +129,13 @@ class Discriminator:
 
     def slope(self, weights: Tensor, x: Tensor) -> Tensor:
         """dT/dx of each row: [n, inputs] -> [n, inputs]."""
+        return self.judge(weights, x)[1]
+
+    def judge(self, weights: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """T and dT/dx of each row: [n, inputs] -> [n], [n, inputs]."""
         verdict, seen = self.forward(weights, x)
-        return product(self.backward(seen, torch.ones_like(verdict))[0], seen.layers[0].T)
+        by_first = self.backward(seen, torch.ones_like(verdict))[0]
+        return verdict, product(by_first, seen.layers[0].T)
 
     def _bend(self, h: Tensor) -> Tensor:
         return functional.silu(h) if self.activation == "silu" else functional.leaky_relu(h, LEAK)

@@ -2,127 +2,151 @@
 sampler.
 
 The sampler stays as it is while its rival learns. So an iteration first makes all its draws at
-once, and their densities. The gradients of both players are recorded functions.
+once, and their densities. The gradients of both players are recorded functions. What sampler plays,
+and what follows it as r, is for the two kinds of ``Play`` to say.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
 
-from methods.base import Target
+from methods.base import Approximation, Target
 from methods.parts.adam import Adam
 from methods.parts.avb_settings import Settings
-from methods.parts.contrast import MEMORY, REMEDY, Contrast, log_normal
+from methods.parts.contrast import MEMORY, log_normal
 from methods.parts.discriminator import Discriminator
-from methods.parts.finite import sound, whereabouts
-from methods.parts.networks import Sampler, SamplerNetwork
+from methods.parts.players import Drawn, Maps, fault
 from methods.parts.record import Recorded
 
 # nats; how far log p - log r may be from its usual level before an informed discriminator is told
 # "far" alone
 KNEE = 10.0
 LAG = 0.2  # share of the newest weights in the mean that ``lookahead`` starts from
-START = 4096  # draws that measure the untrained sampler
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """The draws of one iteration, S steps of n for the discriminator and b for the sampler.
+class Play(ABC):
+    """Both players, their weights and their optimisers; one call of ``play`` is one iteration.
 
     Args:
-        lessons: of q and then r for each step, and u: [S, 2 n, D] both, float64.
-        eps, z, u: of the sampler's step: [b, K], float32; [b, D] both, float64.
-        hidden: what the sampler's layers put out there, [b, width].
+        maps: the sampler.
     """
 
-    lessons: tuple[Tensor, Tensor]
-    eps: Tensor
-    z: Tensor
-    u: Tensor
-    hidden: list[Tensor]
+    usual_anneal: ClassVar[float]  # where the settings leave it open
 
-
-class Game:
-    """Both players, their weights and their optimisers; one call of ``play`` is one iteration."""
-
-    def __init__(self, method: Settings, target: Target, generator: Generator) -> None:
-        self.method, self.target, self.generator = method, target, generator
+    def __init__(self, method: Settings, target: Target, generator: Generator, maps: Maps) -> None:
+        self.method, self.target, self.generator, self.maps = method, target, generator, maps
         dim = target.dim
-        self.sampler = Sampler(method.noise_dim or dim, dim, method.hidden, method.skip)
         self.discriminator = Discriminator(
             dim + method.informed, method.width, method.blocks, method.activation, method.zero_last
         )
-        self.weights = self.sampler.init(generator, method.scale)
+        self.weights = maps.init(generator, method.scale)
         self.average = self.weights.clone()
         self.rival = self.discriminator.init(generator)
         self.trail = self.rival.clone()  # a running mean of the discriminator's weights
         self.sampler_adam = Adam(self.weights, method.sampler_beta1, method.clip)
         self.rival_adam = Adam(self.rival, method.discriminator_beta1, method.clip)
-        self.contrast = Contrast(
-            method.contrast, self.sampler(self.weights, self._noise(START)).double()
-        )
         # running median of log p - log r on q, which knows p up to a constant only
         self.level = torch.zeros((), dtype=torch.float64)
         self.heat, self.cold = 1.0, 0.0
         self.played = 0
         # the sampler's last draws, and the density and its gradient there
-        self.seen = self.contrast.loc.expand(0, -1), torch.empty(0), torch.empty(0, dim)
+        self.seen = torch.empty(0, dim, dtype=torch.float64), torch.empty(0), torch.empty(0, dim)
         self._drawn, self._lessons = Recorded(self._draw), Recorded(self._prepare)
         self._push, self._pull = Recorded(self.push), Recorded(self.pull)
+
+    @abstractmethod
+    def approximation(self, planned: int) -> Approximation:
+        """The averaged sampler as it stands, of a run of so many iterations."""
+
+    @property
+    @abstractmethod
+    def frame(self) -> tuple[Tensor, ...]:
+        """r, as the recorded functions take it; last the origin and the matrix, [D, D], of u."""
+
+    @property
+    @abstractmethod
+    def shares(self) -> tuple[Tensor, Tensor]:
+        """What each row counts in the mean over a lesson, [2 n], and over the sampler's draws,
+        [b].
+        """
+
+    @abstractmethod
+    def follow(self, drawn: Drawn, above: Tensor) -> None:
+        """Move r towards the sampler's draws, where T takes log q for ``above`` log p, [b]."""
+
+    @abstractmethod
+    def _noise(self, n: int, own: int) -> tuple[Tensor, Tensor]:
+        """For n draws of q and as many of r, and for ``own`` draws more of q."""
+
+    @abstractmethod
+    def _sample(
+        self, weights: Tensor, eps: Tensor, noise: Tensor, frame: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor]]:
+        """Draws for the lessons, of q and of r, [S n, D] float64; and for the sampler's step its
+        noise, its draws and what its hidden layers put out.
+        """
+
+    @abstractmethod
+    def _log_r(self, z: Tensor, u: Tensor, frame: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Log r and its slope by z at z and u, [n, D]: [n], [n, D]."""
 
     def play(self, progress: float) -> None:
         """Discriminator steps, then a sampler step, at a share of the run in [0, 1)."""
         method = self.method
-        self.heat = min(1.0, progress / method.anneal) if method.anneal else 1.0
+        anneal = self.usual_anneal if method.anneal is None else method.anneal
+        self.heat = min(1.0, progress / anneal) if anneal else 1.0
         # a pull to the start that lasted would hold back wide posteriors to the very end
         self.cold = (1 - self.heat) ** 3
         decay = method.final_lr + (1 - method.final_lr) * 0.5 * (1 + math.cos(math.pi * progress))
         drawn = self.draw()
         self.learn(drawn, method.discriminator_lr * decay)
-        self.teach(drawn, method.sampler_lr * decay)
-        self.contrast.follow(drawn.z)
+        self.follow(drawn, self.teach(drawn, method.sampler_lr * decay))
         self.played += 1
-        self.average.lerp_(self.weights, 1 - min(method.average, self.played / (self.played + 10)))
+        self.average.lerp_(self.weights, self.newest)
 
-    def approximation(self) -> SamplerNetwork:
-        """The averaged sampler as it stands."""
-        return SamplerNetwork(self.sampler, self.average)
+    @property
+    def newest(self) -> float:
+        """Share of the newest weights in their average."""
+        return 1.0 - min(self.method.average, self.played / (self.played + 10))
+
+    def progress(self, planned: int) -> dict[str, float]:
+        """The diagnostics of an approximation: how far the run has come."""
+        return {"iterations": float(self.played), "planned": float(planned)}
 
     def draw(self) -> Drawn:
         """All draws of an iteration."""
-        method, contrast = self.method, self.contrast
-        n = method.steps * method.discriminator_batch
-        eps = self._noise(n + method.batch)
-        noise = torch.randn(n, self.target.dim, generator=self.generator)
-        z, u, own, own_u, *hidden = self._drawn(
-            self.weights, eps, noise, contrast.loc, contrast.factor, contrast.inverse
-        )
-        return Drawn((z, u), eps[n:], own, own_u, hidden)
+        n = self.method.steps * self.method.discriminator_batch
+        noise = self._noise(n, self.method.batch)
+        z, u, eps, own, own_u, *hidden = self._drawn(self.weights, *noise, *self.frame)
+        return Drawn((z, u), eps, own, own_u, hidden)
 
     def learn(self, drawn: Drawn, lr: float) -> None:
         """The steps of the discriminator."""
         inputs, hints = self.lessons(*drawn.lessons)
         for x, hint in zip(inputs, hints, strict=True):
-            gradient, norm = self._push(self.rival, x, hint)
+            gradient, norm = self._push(self.rival, x, hint, self.shares[0])
             self._step(self.rival_adam, gradient, norm, lr)
             self.trail.lerp_(self.rival, LAG)
 
-    def teach(self, drawn: Drawn, lr: float) -> None:
-        """The step of the sampler."""
-        view = self.view(drawn)
-        gradient, norm = self._pull(self.weights, self.rival, self.trail, *view)
+    def teach(self, drawn: Drawn, lr: float) -> Tensor:
+        """The step of the sampler; what T makes of log q - log p, [b]."""
+        above: Tensor
+        view = *self.view(drawn), *drawn.hidden
+        gradient, norm, above = self._pull(self.weights, self.rival, self.trail, *view)
         self._step(self.sampler_adam, gradient, norm, lr)
+        return above
 
     def view(self, drawn: Drawn) -> tuple[Tensor, ...]:
-        """What the sampler's gradient is made of, as ``pull`` takes it, beside the weights."""
+        """What the sampler's gradient is made of, beside the weights and the hidden layers."""
         log_p, slope_p = self.target.value_and_grad(drawn.z)
         self.seen = drawn.z, log_p, slope_p
-        frame = self.contrast.inverse, self.contrast.log_det, self._dials()
-        return drawn.eps, drawn.z, drawn.u, log_p, slope_p, *frame, *drawn.hidden
+        draws = drawn.eps, drawn.z, drawn.u
+        return *draws, log_p, slope_p, self.shares[1], self._dials(), *self.frame
 
     def lessons(self, z: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """What the discriminator is shown and what it is told, [S, 2 n, inputs] and [S, 2 n], of
@@ -132,40 +156,27 @@ class Game:
             return u.float(), torch.zeros(u.shape[:2])
         with torch.no_grad():
             log_p = self.target.log_density(z.flatten(0, 1))
-        inputs, hints, self.level = self._lessons(z, u, log_p, self.contrast.log_det, self._dials())
+        inputs, hints, self.level = self._lessons(z, u, log_p, self._dials(), *self.frame)
         return inputs, hints
 
     def _draw(
-        self,
-        weights: Tensor,
-        eps: Tensor,
-        noise: Tensor,
-        loc: Tensor,
-        factor: Tensor,
-        inverse: Tensor,
+        self, weights: Tensor, eps: Tensor, noise: Tensor, *frame: Tensor
     ) -> tuple[Tensor, ...]:
-        """From noise [S n + b, K] and [S n, D]: z and u of the lessons, of the sampler's step, and
-        what its hidden layers put out.
-        """
-        steps, n = self.method.steps, len(noise)
-        z, hidden = self.sampler.forward(weights, eps)
-        z = z.double()
-        u = (z - loc) @ inverse.T
-        noise = noise.double()
-        r = loc + noise @ factor.T
-        pairs = [
-            torch.stack([a[:n].view(steps, -1, a.shape[1]), b.view(steps, -1, a.shape[1])], 1)
-            for a, b in ((z, r), (u, noise))
-        ]
-        lessons = [pair.flatten(1, 2) for pair in pairs]
-        return (*lessons, z[n:], u[n:], *(h[n:] for h in hidden))
+        """From noise: z and u of the lessons, [S, 2 n, D]; what the sampler's step is given."""
+        of_q, of_r, own_eps, own, hidden = self._sample(weights, eps, noise, frame)
+        shape = self.method.steps, -1, own.shape[1]
+        z = torch.cat([of_q.view(shape), of_r.view(shape)], 1)
+        turn = frame[-1].T
+        return z, (z - frame[-2]) @ turn, own_eps, own, (own - frame[-2]) @ turn, *hidden
 
     def _prepare(
-        self, z: Tensor, u: Tensor, log_p: Tensor, log_det: Tensor, dials: Tensor
+        self, z: Tensor, u: Tensor, log_p: Tensor, dials: Tensor, *frame: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Inputs and hints of the lessons, and the last level."""
         heat, cold, level, newest = dials.unbind()
-        excess = self._excess(log_p.view(z.shape[:2]), z, u, log_det, heat, cold)
+        flat_z, flat_u = z.flatten(0, 1), u.flatten(0, 1)
+        log_r, _ = self._log_r(flat_z, flat_u, frame)
+        excess = (self._path(log_p, flat_z, heat, cold) - log_r).view(z.shape[:2])
         usual = excess[:, : z.shape[1] // 2].nanmedian(1).values
         levels = []
         for middle in usual.unbind():
@@ -175,9 +186,9 @@ class Game:
         hint = (excess - torch.stack(levels).unsqueeze(1)).clamp(-KNEE, KNEE).nan_to_num(nan=-KNEE)
         return torch.cat([u, hint.unsqueeze(-1)], -1).float(), hint.float(), level
 
-    def push(self, rival: Tensor, x: Tensor, hint: Tensor) -> tuple[Tensor, Tensor]:
+    def push(self, rival: Tensor, x: Tensor, hint: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient of the logistic loss in the discriminator's weights, [weights], and its norm."""
-        gradient = self.discriminator.loss_gradient(rival, x, hint)
+        gradient = self.discriminator.loss_gradient(rival, x, hint, shares)
         return gradient, gradient.norm()
 
     def pull(
@@ -190,62 +201,50 @@ class Game:
         u: Tensor,
         log_p: Tensor,
         slope_p: Tensor,
-        inverse: Tensor,
-        log_det: Tensor,
+        shares: Tensor,
         dials: Tensor,
-        *hidden: Tensor,
-    ) -> tuple[Tensor, Tensor]:
+        *frame_and_hidden: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Gradient of E[T + log r - log p], with T and r held constant, in the sampler's weights,
-        [weights], and its norm.
+        [weights]; its norm; and T + log r - log p, less a constant, [b].
 
         An informed T is network(u, hint) + hint, and the hint's own slope cancels that of log p.
         Beyond the knee it would not: there log p counts as capped, or a narrow funnel, whose neck
         the network cannot see, would draw everything in.
         """
+        frame, hidden = frame_and_hidden[: len(self.frame)], frame_and_hidden[len(self.frame) :]
         heat, cold, level, _ = dials.unbind()
         rival = rival + self.method.lookahead * (rival - trail)
-        slope = heat * slope_p - cold * z / self.method.scale**2 + u @ inverse
+        log_r, slope_r = self._log_r(z, u, frame)
+        slope = heat * slope_p - cold * z / self.method.scale**2 - slope_r
+        excess = self._path(log_p, z, heat, cold) - log_r - level
         if self.method.informed:
-            excess = self._excess(log_p, z, u, log_det, heat, cold) - level
             inputs = torch.column_stack([u, excess.clamp(-KNEE, KNEE)]).float()
-            by_input = self.discriminator.slope(rival, inputs).double()
+            verdict, by_input = self.discriminator.judge(rival, inputs)
             by_hint = by_input[:, -1] * (excess.abs() < KNEE) - (excess < -KNEE).double()
-            direction = by_input[:, :-1] @ inverse + by_hint.unsqueeze(1) * slope
+            direction = by_input[:, :-1].double() @ frame[-1] + by_hint.unsqueeze(1) * slope
+            above = verdict + (-KNEE - excess).clamp(min=0)
         else:
-            direction = self.discriminator.slope(rival, u.float()).double() @ inverse - slope
-        gradient = self.sampler.gradient(weights, eps, hidden, (direction / len(u)).float())
-        return gradient, gradient.norm()
+            verdict, by_input = self.discriminator.judge(rival, u.float())
+            direction = by_input.double() @ frame[-1] - slope
+            above = verdict - excess
+        direction = (direction * shares.unsqueeze(1)).float()
+        direction = direction.view(*eps.shape[:-1], -1)
+        gradient = self.maps.gradient(weights, eps, list(hidden), direction)
+        return gradient, gradient.norm(), above
 
-    def _excess(
-        self, log_p: Tensor, z: Tensor, u: Tensor, log_det: Tensor, heat: Tensor, cold: Tensor
-    ) -> Tensor:
-        """Log density on the way from N(0, scale^2 I) to p, less log r, [...] at [..., D]."""
+    def _path(self, log_p: Tensor, z: Tensor, heat: Tensor, cold: Tensor) -> Tensor:
+        """Log density on the way from N(0, scale^2 I) to p, [n] at [n, D]."""
         start: Tensor = log_normal(z / self.method.scale)
-        return heat * log_p + cold * start - (log_normal(u) - log_det)
+        return heat * log_p + cold * start
 
     def _dials(self) -> Tensor:
         """What changes from one iteration to the next, for the recorded functions."""
         newest = MEMORY if self.played else 1.0
         return torch.tensor([self.heat, self.cold, float(self.level), newest], dtype=torch.float64)
 
-    def _noise(self, n: int) -> Tensor:
-        return torch.randn(n, self.sampler.noise_dim, generator=self.generator)
-
     def _step(self, adam: Adam, gradient: Tensor, norm: Tensor, lr: float) -> None:
         if not math.isfinite(float(norm)):
-            raise FloatingPointError(self._fault())
+            scale = self.method.scale
+            raise FloatingPointError(fault(self.target, self.seen, scale, self.played))
         adam.step(gradient, norm, lr)
-
-    def _fault(self) -> str:
-        """Why a gradient is not finite: the density at the last draws, or the training."""
-        z, value, slope = self.seen
-        bad = z.isfinite().all(-1) & ~sound(value, slope)
-        if not bad.any():
-            return f"AVB diverged: a gradient is not finite; {REMEDY}."
-        where = f"the density is not finite {whereabouts(self.target, z, value, slope)}"
-        if self.played == 0:
-            return (
-                f"AVB cannot start from N(0, {self.method.scale:g}^2) in each coordinate: {where}."
-                " If it is finite elsewhere, change scale."
-            )
-        return f"AVB came to where {where}; {REMEDY}."

@@ -51,8 +51,8 @@ def flat(parts: Sequence[Tensor]) -> Tensor:
     return torch.cat([part.reshape(-1) for part in parts])
 
 
-def _elu(x: Tensor) -> Tensor:
-    """max(x, exp(min(x, 0)) - 1), by the power of two, which torch is twice as quick at."""
+def elu(x: Tensor) -> Tensor:
+    """ELU, max(x, exp(min(x, 0)) - 1), by the power of two, which torch is twice as quick at."""
     if x.dtype != torch.float32 or (torch.is_grad_enabled() and x.requires_grad):
         return functional.elu(x)
     return torch.maximum(x, (x * LOG2_E).clamp_(max=0).exp2_().sub_(1))
@@ -114,7 +114,7 @@ class Sampler:
         layers = views(weights, self.shapes)
         hidden, h = [], eps
         for i in range(0, 2 * len(self.hidden), 2):
-            h = _elu(affine(layers[i + 1], h, layers[i]))
+            h = elu(affine(layers[i + 1], h, layers[i]))
             hidden.append(h)
         i = 2 * len(self.hidden)
         z = affine(layers[i + 1], h, layers[i])

@@ -12,12 +12,13 @@ import torch
 from torch import Generator, Tensor
 
 from bench.fitting.target import CountedTarget
-from methods.avb import AVB, Game
+from methods.avb import AVB
 from methods.base import Budget, Pushforward
 from methods.parts.adam import Adam
 from methods.parts.contrast import Contrast
 from methods.parts.discriminator import Activation, Discriminator
 from methods.parts.networks import Sampler, SamplerNetwork
+from methods.parts.one_map import Game
 from methods.parts.record import Recorded
 from problems.base import Problem
 from problems.mixture import Mixture
@@ -30,6 +31,7 @@ SMALL: dict[str, Any] = {
     "hidden": (16, 16),
     "width": 16,
     "blocks": 1,
+    "heads": 1,
 }
 KNEE = 0.7  # nats; so tight that draws lie on both sides of it
 CONTRASTS = ("none", "diagonal", "full")
@@ -129,17 +131,13 @@ def test_the_untrained_sampler_has_the_spread_asked_for(skip: bool) -> None:
 
 
 def test_what_was_yielded_stays_as_it_was() -> None:
-    eps = normal(5, 2)
-    seen = [
-        (approximation, approximation.forward(eps))
-        for approximation in AVB(**SMALL, every=15).run(
-            CountedTarget(Mixture()), Budget(), Generator().manual_seed(0)
-        )
-    ]
+    method = AVB(**SMALL, every=15)
+    run = method.run(CountedTarget(Mixture()), Budget(), Generator().manual_seed(0))
+    seen = [(q, q.sample(5, Generator().manual_seed(1))) for q in run]
     assert len(seen) == 4  # after 1, 15, 30 and 40 iterations
     for approximation, z in seen:
         assert z.dtype == torch.float64
-        assert torch.equal(z, approximation.forward(eps))
+        assert torch.equal(z, approximation.sample(5, Generator().manual_seed(1)))
     assert not torch.equal(seen[0][1], seen[-1][1])
 
 
@@ -195,7 +193,7 @@ def test_gradients_are_those_of_the_objective(
 
     drawn = game.draw()
     inputs, hints = game.lessons(*drawn.lessons)
-    found, norm = game.push(game.rival, inputs[-1], hints[-1])
+    found, norm = game.push(game.rival, inputs[-1], hints[-1], game.shares[0])
     rival = game.rival.clone().requires_grad_()
     from_q, from_r = drawn.lessons[0][-1].chunk(2)
     labels = torch.cat([torch.ones(32), torch.zeros(32)])
@@ -213,7 +211,8 @@ def test_gradients_are_those_of_the_objective(
     assert 0 < (excess(z) > KNEE).sum() + (excess(z) < -KNEE).sum() < 32
     ahead = game.rival + 0.7 * (game.rival - game.trail)
     (verdict(z, ahead) - gain).mean().backward()  # type: ignore[no-untyped-call]
-    found, _ = game.pull(game.weights, game.rival, game.trail, *game.view(drawn))
+    view = *game.view(drawn), *drawn.hidden
+    found, *_ = game.pull(game.weights, game.rival, game.trail, *view)
     torch.testing.assert_close(found, weights.grad, rtol=1e-3, atol=1e-5)
 
 
@@ -306,6 +305,7 @@ def test_a_correlated_gaussian_is_found() -> None:
         hidden=(16,),
         width=32,
         blocks=1,
+        heads=1,
         sampler_lr=2e-3,
     )
     kl, stderr, positive = divergence(last(method, Tilted()), Tilted(), Tilted.log_z)
@@ -321,6 +321,7 @@ def test_both_modes_are_found() -> None:
         hidden=(32, 32),
         width=32,
         blocks=1,
+        heads=1,
         sampler_lr=2e-3,
     )
     draws = last(method, Mixture()).sample(4000, Generator().manual_seed(0))
@@ -385,6 +386,8 @@ def test_divergence_says_what_to_try() -> None:
         ("steps", 0),
         ("discriminator_batch", 0),
         ("noise_dim", 0),
+        ("heads", 0),
+        ("heads", 3),
         ("hidden", ()),
         ("hidden", (8, 0)),
         ("width", 0),

@@ -135,7 +135,7 @@ def test_chance_to_be_found_blindly_is_a_probability() -> None:
     affine = Affine(torch.zeros(3, dtype=torch.float64), torch.eye(3, dtype=torch.float64))
     eps = normal(rng(0), 40, 3)
     centres = normal(rng(1), 40, 6, 3)
-    log_chance = upper._log_chance(affine, affine.forward(eps), eps, centres, rng(2))
+    log_chance = upper.log_chance(affine, affine.forward(eps), eps, centres, rng(2))
     assert average_within(log_chance.exp(), 1.0, 1.0)
 
 

@@ -72,12 +72,12 @@ def _of_map(comparison: Comparison) -> Known | Skipped:
     if isinstance(found, Skipped):
         return found
     log_p, some = log_density_at(comparison, SEARCHED), -len(found.lower)
-    if found.kind == "exact":
+    if found.kind == "exact" and not found.guessed:
         return Known(found.points, found.log_q, log_p, "exact", found.note)
     return Known(
         found.points[some:],
         found.log_q[some:] + found.lower,
         log_p[some:],
-        "lower bound",
+        "exact" if found.kind == "exact" else "lower bound",
         found.note,
     )

@@ -8,17 +8,16 @@ import torch
 from torch import Generator, Tensor
 
 from bench.metrics.base import Comparison, Kind, Skipped, kept
-from bench.metrics.brackets import auxiliary, hierarchy
+from bench.metrics.brackets import auxiliary, hierarchy, mixture
 from bench.metrics.brackets.own import fresh_count, log_density
-from bench.metrics.brackets.preimages import Atlas
+from bench.metrics.brackets.preimages import Atlas, grows
 from bench.metrics.brackets.pushforward import Branch, branch
 from bench.metrics.brackets.upper import Excess, excess
+from methods import PushforwardMixture
 from methods.base import Pushforward, SemiImplicit
 
 FEWEST_STARTS = 2000  # draws that a search starts from, however few are shared
 WORK = 1e9  # numbers that the draws of a map which need no search may write
-FAR = 1e4  # length of the noise by which a map is seen to grow
-SLOWEST = 0.01  # growth that counts: standard deviations of z for each of the noise
 UNLESS = "Exact if the map is one-to-one: "
 MIXED = 4  # times as many draws bound a mixture over noise, which needs no search
 FEWER = 4  # times fewer draws are searched where noise has to be integrated out
@@ -30,8 +29,9 @@ class MapDraws:
     them.
 
     Args:
-        points: [n, D]; log_q: log q_1, nats, [n].
+        points: [n, D]; log_q: log q_1, nats, [n]; of a mixture of maps, a guess at log q.
         lower, upper: bounds on the excess, nats, [m]; lower is -inf where none was found.
+        guessed: whether log_q is no more than that, so that only the searched draws tell a density.
     """
 
     points: Tensor
@@ -40,6 +40,7 @@ class MapDraws:
     upper: Tensor
     kind: Kind
     note: str
+    guessed: bool = False
 
 
 @kept
@@ -58,6 +59,8 @@ def known_draws(comparison: Comparison, searched: int) -> MapDraws | Skipped:
     reach.
     """
     approximation, dim = comparison.approximation, comparison.problem.dim
+    if isinstance(approximation, PushforwardMixture):
+        return _of_maps(comparison, approximation, searched)
     if not isinstance(approximation, Pushforward):
         return Skipped("The approximation is draws alone, without a density.")
     noise, generator = approximation.noise_dim, comparison.generator()
@@ -154,13 +157,26 @@ def _judged(
     return "exact", f"{UNLESS}det J has one sign on all {len(signs)} draws, and {search}."
 
 
-def grows(approximation: Pushforward, atlas: Atlas) -> bool:
-    """Whether f(eps) moves away as eps does, as seen far out in the directions of the draws: then f
-    is proper.
-    """
-    far = FAR * torch.nn.functional.normalize(atlas.eps[:FEWEST_STARTS], dim=-1)
-    reached = torch.linalg.vector_norm(atlas.whiten(approximation.forward(far).double()), dim=-1)
-    return bool((reached > FAR * SLOWEST).all())
+def _of_maps(
+    comparison: Comparison, approximation: PushforwardMixture, searched: int
+) -> MapDraws | Skipped:
+    dim = comparison.problem.dim
+    if any(head.noise_dim != dim for head in approximation.heads):
+        return Skipped("Not every map of the mixture has as much noise as there are coordinates.")
+    count = max(len(comparison.draws), FEWEST_STARTS)
+    many = max(_affordable(comparison, approximation.heads[0]) - count, 1)
+    found = mixture.bounds(approximation, (count, many, searched), comparison.generator())
+    if found is None:
+        return Skipped("A map of the mixture is singular at some draws: it has no density there.")
+    maps = f"of {len(approximation.heads)} maps"
+    kind: Kind = "lower bound" if found.fault or found.missed else "exact"
+    note = (
+        f"A mixture {maps}: {found.fault or 'all were searched'}; of {searched} draws the search"
+        f" overlooked the noise of {found.missed}."
+        if kind == "lower bound"
+        else f"{UNLESS}a search found one preimage under each {maps} of each of {searched} draws."
+    )
+    return MapDraws(found.points, found.log_q, found.lower, found.upper, kind, note, True)
 
 
 def _of_mixture(approximation: SemiImplicit, dim: int, n: int, generator: Generator) -> MapDraws:

@@ -23,6 +23,9 @@ APART = 1e-4  # preimages nearer than that are one
 FIRST = 3  # starts of the first round from draws of each sign of det J
 LATER = 2  # starts of each further round, likewise
 ROUNDS = 7
+FAR = 1e4  # length of the noise by which a map is seen to grow
+SLOWEST = 0.01  # growth that counts: standard deviations of z for each of the noise
+DIRECTIONS = 2000  # in which it is looked at
 HELD = 1000  # points whose distances to all draws are held at a time
 
 
@@ -61,6 +64,12 @@ class Atlas:
     def sides(self) -> int:
         """How many signs det J takes: 2 for a map that folds."""
         return sum(len(rows) > 0 for rows in self._sides)
+
+    @property
+    def log_scale(self) -> Tensor:
+        """Log determinant of what ``whiten`` undoes, nats."""
+        log_det: Tensor = self._factor.diagonal().log().sum()
+        return log_det
 
     def _nearest(self, points: Tensor, rows: Tensor, count: int) -> Tensor:
         white = self._white[rows]
@@ -170,3 +179,12 @@ def search(approximation: Pushforward, points: Tensor, atlas: Atlas) -> Preimage
         if len(rows) == 0:
             break
     return found
+
+
+def grows(approximation: Pushforward, atlas: Atlas) -> bool:
+    """Whether f(eps) moves away as eps does, as seen far out in the directions of the draws: then f
+    is proper.
+    """
+    far = FAR * torch.nn.functional.normalize(atlas.eps[:DIRECTIONS], dim=-1)
+    reached = torch.linalg.vector_norm(atlas.whiten(approximation.forward(far).double()), dim=-1)
+    return bool((reached > FAR * SLOWEST).all())

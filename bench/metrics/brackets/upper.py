@@ -86,7 +86,7 @@ def excess(approximation: Pushforward, eps: Tensor, atlas: Atlas, generator: Gen
     chance, rows = torch.zeros_like(lower), missed.nonzero()[:, 0]
     if len(rows):
         points = known.points[rows]
-        chance[rows] = _log_chance(
+        chance[rows] = log_chance(
             approximation, points, eps[rows], atlas.starts(points, LOCAL), generator
         )
     some = found.count > 0  # where nothing was found, all is doubt
@@ -107,7 +107,7 @@ def shares(missed: Tensor, kinds: Sequence[Tensor]) -> Tensor:
     return share
 
 
-def _log_chance(
+def log_chance(
     approximation: Pushforward, points: Tensor, eps: Tensor, centres: Tensor, generator: Generator
 ) -> Tensor:
     """Log t of preimages eps of points, both [n, D], estimated from below: [n].

@@ -1,0 +1,119 @@
+"""A sampler with several heads: as many affine maps, chosen by chance, and one network for all.
+
+Its draws have modes apart without bridges between them, which a single continuous map of connected
+noise has to build. Each head by itself is a ``Sampler``, with its density.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from methods.base import Pushforward
+from methods.parts.networks import Sampler, SamplerNetwork, Shape, draw, elu, flat, views
+from methods.parts.products import affine, product
+from methods.parts.pushforward_mixture import PushforwardMixture
+
+# by which the affine maps learn faster than the network: heads part before they bend
+GAIN = 10.0
+# share of the initial variance that is between the heads
+APART = 0.5
+
+
+@dataclass(frozen=True)
+class HeadedSampler:
+    r"""z = A_k eps + b_k + g(eps, k), of H heads k.
+
+    .. math::
+        g(\epsilon, k) = W_L\, \sigma(\dots \sigma(W_1 \epsilon + e_k) \dots)
+
+    Args:
+        heads: H; dim: D, length of eps and of z.
+        hidden: widths of the hidden layers, ELU.
+    """
+
+    heads: int
+    dim: int
+    hidden: tuple[int, ...] = (128, 128)
+
+    @property
+    def noise_dim(self) -> int:
+        """Length of eps: D."""
+        return self.dim
+
+    @property
+    def shapes(self) -> list[Shape]:
+        """Of the weights, in order: A and b over GAIN, e; matrix and bias of each layer, the first
+        without a bias, the last likewise.
+        """
+        heads, widths = self.heads, (self.dim, *self.hidden, self.dim)
+        shapes: list[Shape] = [(heads, self.dim, self.dim), (heads, self.dim)]
+        shapes += [(heads, widths[1]), widths[:2]]
+        for i in range(1, len(self.hidden)):
+            shapes += [widths[i : i + 2], widths[i + 1 : i + 2]]
+        return [*shapes, widths[-2:]]
+
+    def init(self, generator: Generator, scale: float) -> Tensor:
+        """Weights, float32, with which the heads together have mean near 0 and standard deviation
+        near ``scale`` in each coordinate.
+        """
+        parts = draw(self.shapes, generator)
+        centres = torch.randn(self.heads, self.dim, generator=generator)
+        within = scale * math.sqrt(1 - APART) / GAIN
+        parts[0] = within * torch.eye(self.dim).repeat(self.heads, 1, 1)
+        parts[1] = scale * math.sqrt(APART) / GAIN * (centres - centres.mean(0))
+        parts[2] = 0.7 * torch.randn(parts[2].shape, generator=generator)
+        for i in range(5, len(parts) - 1, 2):
+            parts[i] = 0.5 * torch.randn(parts[i].shape, generator=generator)
+        parts[-1] *= 0.1 * scale
+        return flat(parts)
+
+    def forward(self, weights: Tensor, eps: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The maps, [H, n, D] -> [H, n, D], and what each hidden layer put out, [H, n, width]."""
+        linear, shift, own, first, *layers = views(weights, self.shapes)
+        h = elu((eps @ first).add_(own.unsqueeze(1)))
+        hidden = [h]
+        for matrix, bias in zip(layers[:-1:2], layers[1:-1:2], strict=True):
+            h = elu(affine(bias, h.flatten(0, 1), matrix)).view(*eps.shape[:2], -1)
+            hidden.append(h)
+        z = torch.baddbmm(GAIN * shift.unsqueeze(1), eps, GAIN * linear)
+        return z + h @ layers[-1], hidden
+
+    def gradient(
+        self, weights: Tensor, eps: Tensor, hidden: Sequence[Tensor], direction: Tensor
+    ) -> Tensor:
+        """Gradient in the weights of ``sum(f(eps) * direction)``, direction [H, n, D] held
+        constant, by hand: [weights].
+
+        Args:
+            hidden: what ``forward`` returned at the same weights and eps.
+        """
+        layers = views(weights, self.shapes)
+        parts = [product(hidden[-1].flatten(0, 1).T, direction.flatten(0, 1))]
+        slope = (direction.flatten(0, 1) @ layers[-1].T).view_as(hidden[-1])
+        for i in reversed(range(1, len(hidden))):
+            slope = slope * (hidden[i].clamp(max=0) + 1)
+            rows = slope.flatten(0, 1)
+            parts += [rows.sum(0), product(hidden[i - 1].flatten(0, 1).T, rows)]
+            slope = product(rows, layers[2 * i + 2].T).view_as(hidden[i - 1])
+        slope = slope * (hidden[0].clamp(max=0) + 1)
+        parts += [eps.flatten(0, 1).T @ slope.flatten(0, 1), slope.sum(1)]
+        parts += [GAIN * direction.sum(1), GAIN * eps.transpose(1, 2) @ direction]
+        return flat(parts[::-1])
+
+    def head(self, weights: Tensor, k: int) -> Pushforward:
+        """One head by itself, at rest."""
+        linear, shift, own, first, *layers = views(weights, self.shapes)
+        parts = [first, own[k], *layers, GAIN * shift[k], GAIN * linear[k]]
+        return SamplerNetwork(Sampler(self.dim, self.dim, self.hidden), flat(parts))
+
+    def at_rest(
+        self, weights: Tensor, log_weights: Tensor, diagnostics: Mapping[str, float]
+    ) -> PushforwardMixture:
+        """A snapshot of all, with the heads' log shares, [H]."""
+        heads = tuple(self.head(weights, k) for k in range(self.heads))
+        return PushforwardMixture(heads, log_weights.log_softmax(0), diagnostics)

@@ -1,0 +1,69 @@
+"""The play of a sampler that is one map, with a Gaussian that follows it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor
+
+from methods.base import Target
+from methods.parts.avb_settings import Settings
+from methods.parts.contrast import Contrast, log_normal
+from methods.parts.game import Play
+from methods.parts.networks import Sampler, SamplerNetwork
+from methods.parts.players import Drawn
+
+START = 4096  # draws that measure the untrained sampler
+
+
+class Game(Play):
+    """One map against a discriminator."""
+
+    usual_anneal: ClassVar[float] = 0.6
+
+    def __init__(self, method: Settings, target: Target, generator: Generator) -> None:
+        dim = target.dim
+        self.sampler = Sampler(method.noise_dim or dim, dim, method.hidden, method.skip)
+        super().__init__(method, target, generator, self.sampler)
+        first = torch.randn(START, self.sampler.noise_dim, generator=generator)
+        self.contrast = Contrast(method.contrast, self.sampler(self.weights, first).double())
+        self._shares = _alike(2 * method.discriminator_batch), _alike(method.batch)
+
+    def approximation(self, planned: int) -> SamplerNetwork:
+        found = SamplerNetwork(self.sampler, self.average)
+        found.diagnostics = self.progress(planned)
+        return found
+
+    @property
+    def frame(self) -> tuple[Tensor, ...]:
+        r = self.contrast
+        return r.factor, r.log_det, r.loc, r.inverse
+
+    @property
+    def shares(self) -> tuple[Tensor, Tensor]:
+        return self._shares
+
+    def follow(self, drawn: Drawn, above: Tensor) -> None:
+        self.contrast.follow(drawn.z)
+
+    def _noise(self, n: int, own: int) -> tuple[Tensor, Tensor]:
+        eps = torch.randn(n + own, self.sampler.noise_dim, generator=self.generator)
+        return eps, torch.randn(n, self.sampler.dim, generator=self.generator)
+
+    def _sample(
+        self, weights: Tensor, eps: Tensor, noise: Tensor, frame: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor]]:
+        factor, _, loc, _ = frame
+        n = len(noise)
+        z, hidden = self.sampler.forward(weights, eps)
+        z, of_r = z.double(), loc + noise.double() @ factor.T
+        return z[:n], of_r, eps[n:], z[n:], [h[n:] for h in hidden]
+
+    def _log_r(self, z: Tensor, u: Tensor, frame: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        _, log_det, _, inverse = frame
+        return log_normal(u) - log_det, -u @ inverse
+
+
+def _alike(n: int) -> Tensor:
+    return torch.full((n,), 1 / n)
