@@ -23,6 +23,7 @@ from bench.reference.routes import Plan, batched, nuts
 from bench.reference.run import Made, Run
 from bench.reference.stan_route import for_stan, stan_nuts
 from bench.reference.stein import stein
+from bench.reference.tempered import tempered
 from bench.seeds import seed_of
 from methods.parts.adapt import Progress, silent
 from methods.parts.hmc import frame_of
@@ -100,15 +101,14 @@ def _made(problem: Problem, seed: int, progress: Progress, plan: Plan) -> Made:
         return nuts(problem, plan, source, progress, frame, enough)
 
     other = careful(second, plan)
+    if faults := _no_witness(problem, run, other):
+        source = _seed(problem, seed, "tempered")
+        other = tempered(
+            problem, plan, source, lambda other: _enough(problem, run, other), progress, faults
+        )
     progress("comparing", 0.0)
     checks += [second_mixing(other, problem.modes), *trajectories(other)]
-    checks += compare(
-        ROUTES_AGREE,
-        Sample(run.chains),
-        Sample(other.chains),
-        problem.coordinates,
-        problem.modes,
-    )
+    checks += _compared(problem, run, other)
     if problem.modes:
         checks += [
             shares(f"{r.route}: mode balance", Sample(r.chains), problem.modes)
@@ -138,16 +138,26 @@ def _first(problem: Problem, plan: Plan, seed: int, progress: Progress) -> Run:
     return batched(problem, plan, _seed(problem, seed, "hmc"), good, progress)
 
 
+def _no_witness(problem: Problem, run: Run, other: Run) -> list[Check]:
+    """What makes the second route unfit to be compared with; whether it agrees is not asked."""
+    own = [second_mixing(other, problem.modes), *trajectories(other)]
+    weak = _compared(problem, run, other)[1:]
+    return [check for check in (*own, *weak) if not check.met]
+
+
+def _compared(problem: Problem, run: Run, other: Run) -> list[Check]:
+    """Whether the routes agree, and by how many effective draws that is told."""
+    samples = Sample(run.chains), Sample(other.chains)
+    return compare(ROUTES_AGREE, *samples, problem.coordinates, problem.modes)
+
+
 def _enough(problem: Problem, run: Run, other: Run) -> bool:
     """Whether the second route is long enough to be compared, with room to spare; whether the two
     agree is not asked, which would choose among runs.
     """
     if not second_mixing(other, problem.modes, R_HAT - 0.5 * (R_HAT - 1)).met:
         return False
-    compared = compare(
-        "", Sample(run.chains), Sample(other.chains), problem.coordinates, problem.modes
-    )
-    return all(check.figure >= SPARE * ENOUGH for check in compared[1:])
+    return all(check.figure >= SPARE * ENOUGH for check in _compared(problem, run, other)[1:])
 
 
 def _kept(run: Run, plan: Plan) -> Tensor:

@@ -21,7 +21,7 @@ from methods.parts.adapt import Adapted, Progress, adapt
 from methods.parts.hmc import DIVERGENT, JITTER, Frame
 from problems.base import Problem
 
-LOOKS = 4  # at the second route, evenly spaced: it ends at the first that finds it good
+LOOKS = 8  # at the second route, evenly spaced: it ends at the first that finds it good
 WIDE = 4.0  # its starts are uniform on (-WIDE, WIDE) in the frame
 
 
@@ -48,7 +48,7 @@ class Plan:
     target_accept: float = 0.95
     steps: int = 1_000_000
     nuts_chains: int = 4
-    nuts_warmup: int = 1000
+    nuts_warmup: int = 400
     nuts_draws: int = 4000
     stored: int = 10_000
 
@@ -98,7 +98,7 @@ def _attempt(
     progress: Progress,
 ) -> Run:
     kept = torch.empty(plan.chains, plan.records, target.dim, dtype=torch.float64)
-    energies, divergences, accept = _Energies(), 0, 0.0
+    energies, divergences, accept = Energies(), 0, 0.0
     for record in range(plan.records):
         for _ in range(every):
             moved = ready.advance()
@@ -139,7 +139,7 @@ def _attempt(
     )
 
 
-class _Energies:
+class Energies:
     """E-FMI of every chain from running sums: the energies themselves would fill the memory."""
 
     def __init__(self) -> None:
@@ -182,7 +182,7 @@ def nuts(
 
     Args:
         frame: of the coordinates to walk in; None for those of the problem.
-        good: whether a run of a quarter, a half or three quarters of the draws will do.
+        good: whether a run of an eighth of the draws, or of two or more eighths, will do.
 
     Raises:
         ValueError: if no starting point has a finite density.

@@ -78,10 +78,10 @@ def test_the_second_route_ends_at_the_first_look_that_is_good() -> None:
         return len(seen) == 2
 
     run = nuts(problem, PLAN, 1, silent, frame, good)
-    assert [look.chains.shape[1] for look in seen] == [200, 400]
+    assert [look.chains.shape[1] for look in seen] == [200, 300]
     assert run is seen[1]
-    assert run.transitions == 800
-    assert run.settings["draws"] == 400
+    assert run.transitions == 600
+    assert run.settings["draws"] == 300
 
 
 def test_chains_in_two_groups_are_told_from_chains_that_do_not_mix() -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.fitting.target import CountedTarget
-from bench.reference.routes import Plan, _Energies, batched
+from bench.reference.routes import Energies, Plan, batched
 from bench.reference.run import Run
 from methods.parts.hmc import Frame, Walkers, frame_of, scattered
 from problems.base import Problem
@@ -89,7 +89,7 @@ def test_energies_tell_what_arviz_tells() -> None:
     from arviz_stats.base.array import array_stats
 
     series = walk(5, 400, 0.9)[..., 0] + 1e5
-    energies = _Energies()
+    energies = Energies()
     for energy in series.T:
         energies.add(energy)
     arviz: Any = array_stats
