@@ -122,32 +122,37 @@ def pyro_nuts(problem: Problem, judge: Judge) -> Contender:
     )
 
 
-def chees(problem: Problem, judge: Judge) -> Contender:
-    """BlackJAX's ChEES with all chains in one program, compiled in the set-up."""
+def chees(problem: Problem, judge: Judge, mass: str | None) -> Contender:
+    """BlackJAX's ChEES with all chains in one program, compiled in the set-up.
+
+    Args:
+        mass: ``diagonal`` to estimate a mass matrix; None, their default, for none.
+    """
     import jax
 
     density = in_jax(problem)
+    name = f"BlackJAX ChEES{f', {mass} mass' if mass else ''}"
 
     def compiled() -> Callable[[Any], Any]:
         jax.clear_caches()
-        program = jax.jit(functools.partial(_chees, density, problem.dim))
+        program = jax.jit(functools.partial(_chees, density, problem.dim, mass))
         return program.lower(jax.random.key(0)).compile()
 
     def work(program: Callable[[Any], Any], seed: int) -> float:
         draws = np.array(program(jax.random.key(seed)), dtype=np.float64)  # [draws, chains, D]
-        return judge("BlackJAX ChEES", torch.from_numpy(draws).transpose(0, 1).contiguous())
+        return judge(name, torch.from_numpy(draws).transpose(0, 1).contiguous())
 
-    return Contender("BlackJAX ChEES", work, set_up=compiled)
+    return Contender(name, work, set_up=compiled)
 
 
-def _chees(density: Callable[[Any], Any], dim: int, key: Any) -> Any:
+def _chees(density: Callable[[Any], Any], dim: int, mass: str | None, key: Any) -> Any:
     import blackjax
     import jax
     import optax
 
     starts, adapting, sampling = jax.random.split(key, 3)
     z = jax.random.uniform(starts, (CHAINS, dim), minval=-2.0, maxval=2.0)
-    warmup = blackjax.chees_adaptation(density, num_chains=CHAINS)
+    warmup = blackjax.chees_adaptation(density, num_chains=CHAINS, mass_matrix_estimation=mass)
     (state, parameters), _ = warmup.run(adapting, z, 0.1, optax.adam(0.025), WARMUP)
     kernel = blackjax.dynamic_hmc(density, **parameters)
 
@@ -206,7 +211,8 @@ def main() -> None:
         problem = problem_of(name)
         judge = Judge(problem)
         agrees(problem)
-        contenders = [*ours(problem, judge), chees(problem, judge)]
+        rivals = [chees(problem, judge, mass) for mass in (None, "diagonal")]
+        contenders = [*ours(problem, judge), *rivals]
         if chosen.nuts:
             contenders.append(pyro_nuts(problem, judge))
         _last("batched-hmc", {"chains": 16, "draws": 20}, problem, 0)  # what is imported late

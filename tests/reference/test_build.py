@@ -111,6 +111,8 @@ def routes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Run]:
     }
     monkeypatch.setattr(building, "batched", lambda *_: runs["first"])
     monkeypatch.setattr(building, "nuts", lambda *_: runs["second"])
+    # called where NUTS is no witness; as bad as that unless a test says otherwise
+    monkeypatch.setattr(building, "tempered", lambda *_: runs.get("third", runs["second"]))
     monkeypatch.setattr(bridge, "MOST", 2_000)
     monkeypatch.setattr(bridge, "COMPONENTS", (1, 2))
     monkeypatch.setattr(building, "EXACT_DRAWS", 50_000)
@@ -130,6 +132,28 @@ def _refused(folder: Path) -> set[str]:
 
 def test_two_sound_routes_are_certified(routes: dict[str, Run], tmp_path: Path) -> None:
     assert build(spec.parse("problems", NEAR), 0, tmp_path, plan=Plan(chains=50)).is_file()
+
+
+def test_a_sound_third_route_stands_in_where_nuts_does_not_mix(
+    routes: dict[str, Run], tmp_path: Path
+) -> None:
+    sound = routes["second"]
+    drift = torch.linspace(0, 1, len(sound.chains), dtype=torch.float64).reshape(-1, 1, 1)
+    routes["third"] = dataclasses.replace(sound, route="third")
+    routes["second"] = dataclasses.replace(sound, chains=sound.chains + drift)
+    content = json.loads(
+        build(spec.parse("problems", NEAR), 0, tmp_path, plan=Plan(chains=50)).read_text()
+    )
+    assert content["second"]["route"] == "third"
+    assert {check["name"].split(":")[0] for check in content["checks"]} >= {"first", "third"}
+
+
+def test_no_third_route_is_asked_where_two_sound_ones_disagree(
+    routes: dict[str, Run], tmp_path: Path
+) -> None:
+    routes["third"] = dataclasses.replace(routes["second"], route="third")
+    routes["second"] = dataclasses.replace(routes["second"], chains=routes["second"].chains + 0.1)
+    assert "agreement of the routes" in _refused(tmp_path)
 
 
 def test_one_that_diverged_first_is_certified_and_says_so(
