@@ -49,6 +49,9 @@ GROWTH = 4  # draws of a round, as a multiple of the last one's
 SURVIVAL = 3  # one candidate in so many goes on to the next round
 STEPS = 20  # of L-BFGS in one frame
 TRIES = 100  # starting points drawn before giving up
+# nats; a climb ends where it comes so near to where another has ended: what divides two optima is
+# more
+NEAR = 0.03
 HALVINGS = 30  # of the width, to bring every draw to where the density is finite
 
 
@@ -200,19 +203,22 @@ def _narrowed(loss: Loss, frame: Frame) -> Candidate:
 def _climb(
     loss: Loss, ranked: list[Candidate], tolerance: float
 ) -> Steps[Gaussian, None, list[Candidate]]:
-    """One round: improve each candidate, yield the best so far, and return where they ended, best
-    first.
+    """One round: improve each candidate, yield the best so far, and return where they ended, each
+    optimum once, best first.
     """
     best = ranked[0]
     yield _gaussian(best.frame)
-    ends = []
+    ends: list[Candidate] = []
     for start in ranked:
         end = start
         for improved in _improved(loss, start, tolerance):
             end = improved
             best = min(best, end, key=_value)
             yield _gaussian(best.frame)
-        ends.append(end)
+            if any(end.frame.divergence(other.frame) < NEAR for other in ends):
+                break  # on its way to an optimum that is known
+        else:
+            ends.append(end)
     return sorted(ends, key=_value)
 
 

@@ -22,6 +22,9 @@ from torch.quasirandom import SobolEngine
 
 from methods.base import Target
 
+# evaluated at a time: few enough to stay in the cache, and as many whatever the number of all
+# draws, so that the target records one shape
+ROWS = 256
 FLATTEST = 1e-3  # least curvature that a gap is estimated with: less is told from noise too badly
 
 
@@ -59,6 +62,20 @@ class Frame:
         """The same Gaussian with half the width."""
         return Frame(self.loc, self.factor / 2)
 
+    def divergence(self, other: Frame) -> float:
+        """KL of this Gaussian from another of the same family, nats."""
+        if self.full:
+            ratio = torch.linalg.solve_triangular(other.factor, self.factor, upper=False)
+            shift = torch.linalg.solve_triangular(
+                other.factor, (self.loc - other.loc).unsqueeze(1), upper=False
+            )
+            scales = ratio.diagonal()
+        else:
+            ratio = scales = self.factor / other.factor
+            shift = (self.loc - other.loc) / other.factor
+        squares = ratio.square().sum() + shift.square().sum() - len(self.loc)
+        return float(0.5 * squares - scales.log().sum())
+
     def at(self, x: Tensor) -> Frame:
         """The Gaussian at a point [P] of this frame: u, the logarithms of the diagonal of Lambda,
         and its entries below.
@@ -89,7 +106,7 @@ class Loss:
         scale = log_diagonal.exp()
         shape = _triangle(scale, below) if frame.full else scale
         inner = u + (self.eps @ shape.T if frame.full else self.eps * shape)
-        log_p, slope = self.target.value_and_grad(frame.loc + frame.move(inner))
+        log_p, slope = self._evaluated(frame.loc + frame.move(inner))
         slope = frame.pull(slope)
         if frame.full:
             by_shape = slope.T @ self.eps / len(self.eps)
@@ -108,9 +125,18 @@ class Loss:
         """Minus the mean Hessian of log p under the frame's own Gaussian, in its units, [D, D], by
         Stein's identity.
         """
-        slope = frame.pull(self.target.value_and_grad(frame.loc + frame.move(self.eps))[1])
+        slope = frame.pull(self._evaluated(frame.loc + frame.move(self.eps))[1])
         matrix = slope.T @ self.eps / len(self.eps)
         return -0.5 * (matrix + matrix.T)
+
+    def _evaluated(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Log density and gradient, [n] and [n, D]."""
+        if len(z) <= ROWS:
+            return self.target.value_and_grad(z)
+        values, slopes = zip(
+            *(self.target.value_and_grad(rows) for rows in z.split(ROWS)), strict=True
+        )
+        return torch.cat(values), torch.cat(slopes)
 
     def origin(self, frame: Frame) -> Tensor:
         """The point of a frame that is the frame itself: zeros, [P]."""

@@ -18,9 +18,11 @@ from torch.distributions import MultivariateNormal
 from bench.fitting.target import CountedTarget
 from methods.base import Budget
 from methods.gaussian_vb import GaussianVB
+from methods.parts.elbo import Frame
 from methods.parts.gaussian import Gaussian
 from methods.parts.lbfgs import minimise
 from problems.base import Problem
+from problems.eight_schools import EightSchools
 from problems.mixture import Mixture
 from tests.helpers.best_gaussian import PROBLEMS, divergence, least_divergence
 
@@ -264,3 +266,30 @@ def test_lbfgs_descends_the_curved_valley_to_its_end(function: Callable[[Tensor]
     assert values == sorted(values, reverse=True)
     assert steps[-1][1].tolist() == pytest.approx([1.0] * 8, abs=1e-5)
     assert list(minimise(objective, torch.ones(8, dtype=torch.float64), tolerance=1e-12)) == []
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_the_divergence_of_two_frames_is_that_of_their_gaussians(full: bool) -> None:
+    generator = Generator().manual_seed(0)
+    frames, gaussians = [], []
+    for _ in range(2):
+        loc = torch.randn(3, generator=generator, dtype=torch.float64)
+        factor = torch.rand(3, 3, generator=generator, dtype=torch.float64).tril() + torch.eye(3)
+        factor = factor if full else factor.diagonal()
+        frames.append(Frame(loc, factor))
+        scale_tril = factor if full else factor.diag()
+        gaussians.append(MultivariateNormal(loc, scale_tril=scale_tril))  # type: ignore[no-untyped-call]
+    expected = float(torch.distributions.kl_divergence(*gaussians))
+    assert math.isclose(frames[0].divergence(frames[1]), expected, rel_tol=1e-10)
+    assert abs(frames[0].divergence(frames[0])) < 1e-12
+
+
+def test_starts_that_lead_to_one_optimum_are_climbed_once() -> None:
+    costs = []
+    for starts in (1, 8):
+        target = CountedTarget(EightSchools())
+        method = GaussianVB(starts=starts, max_draws=1024)
+        for _ in method.run(target, Budget(), Generator().manual_seed(0)):
+            pass
+        costs.append(target.gradients)
+    assert costs[1] < 3 * costs[0]  # a whole climb each would be 4 times and more
