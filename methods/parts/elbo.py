@@ -134,7 +134,7 @@ class Loss:
         if len(z) <= ROWS:
             return self.target.value_and_grad(z)
         values, slopes = zip(
-            *(self.target.value_and_grad(rows) for rows in z.split(ROWS)), strict=True
+            *(self.target.value_and_grad(rows) for rows in torch.split(z, ROWS)), strict=True
         )
         return torch.cat(values), torch.cat(slopes)
 
