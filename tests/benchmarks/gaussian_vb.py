@@ -27,7 +27,7 @@ from tests.benchmarks.alternate import Contender, alternate, table
 
 BEST = {"diagonal": 0.2860, "full": 0.2227}  # KL(q||p), nats
 NEAR = 0.01
-STEPS, PARTICLES, LR = 1000, 16, 0.03
+STEPS, PARTICLES, LR = 4000, 16, 0.03
 
 
 def arrived(gaussian: Gaussian, covariance: str) -> float:
