@@ -47,6 +47,7 @@ class Trial:
         ledger: what was asked of the density.
         touched: what it changed outside itself, while it ran or while it waited.
         wall: seconds from the first to the last moment.
+        setup: seconds of them until the method said that it was ready; 0 where it did not.
         nothing: why it held nothing, where it did not.
     """
 
@@ -56,6 +57,7 @@ class Trial:
     gradients: int = 0
     touched: set[str] = field(default_factory=set)
     wall: float = 0.0
+    setup: float = 0.0
     nothing: str = ""
 
     @property
@@ -125,6 +127,8 @@ def _follow(
             )
         trial.held.append(Held(approximation, draw(approximation)))
         trial.gradients = checkpoint.gradients
+        if checkpoint.setup == checkpoint.setup:  # not NaN: it has said when it was ready
+            trial.setup = checkpoint.setup
 
 
 def first(method: Method, dims: int, seed: int) -> Trial:

@@ -16,7 +16,6 @@ from typing import Any
 
 from bench.errors import PluginError
 from bench.plugins.built_in import Entry
-from problems.base import CONTENT
 
 # their files share helpers, so a change of one may matter to all
 ROOMS = ("methods", "problems", "bench.metrics")
@@ -116,6 +115,8 @@ def data_of(entry: Entry, instance: Any, fields: Mapping[str, Any]) -> dict[str,
 
 def fields_by_content(cls: type[Any], fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that count as they stand: not those that name a file whose content counts."""
+    from problems.base import CONTENT  # `list` and `show` do not wait for torch
+
     by_content = {field.name for field in dataclasses.fields(cls) if field.metadata.get(CONTENT)}
     return {
         name: value

@@ -10,7 +10,7 @@ import pytest
 
 SHOWN = {
     "methods.base": ("Budget", "Draws", "Method", "Pushforward"),
-    "problems.base": ("Exact", "Modes", "Problem", "Reference"),
+    "problems.base": ("Exact", "GaussianPrior", "Modes", "Problem", "Reference"),
     "bench.metrics.base": ("Comparison", "Estimate", "Metric"),
     "bench.metrics.mmd": ("mmd",),
     "bench.metrics.kl": ("KlQP",),

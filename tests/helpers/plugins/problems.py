@@ -154,6 +154,12 @@ class Cut(Sound):
         return torch.where(z[..., 0] < 2.5, super().log_density(z), -torch.inf)
 
 
+class Famous(Sound):
+    """Known for what no list has."""
+
+    traits: ClassVar[tuple[str, ...]] = ("famous",)
+
+
 class NarrowMinded(Sound):
     """NaN where nobody was expected."""
 
