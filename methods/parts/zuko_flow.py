@@ -117,7 +117,8 @@ class FlowMap(torch.nn.Module):
     def forward(self, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
         """T or its inverse, and the log of its volume's change: [n, D] -> [n, D], [n]."""
         # not of self.flow(), whose base would check its arguments while it is recorded
-        transform = self.flow.transform()
+        flow: Any = self.flow
+        transform = flow.transform()
         found: tuple[Tensor, Tensor] = (transform.inv if inverse else transform).call_and_ladj(x)
         return found
 
