@@ -1,5 +1,5 @@
 """One figure as it is written in a table: its uncertainty, its kind, its verdict, and the floor
-that its ruler has.
+that its estimator has.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def seeds_apart(values: Sequence[float]) -> str:
 
 
 def entry(results: Results, problem: str, metric: str, method: str) -> Entry:
-    """One figure of one method; the row of exact draws says which floor belongs to which ruler."""
+    """One figure of one method; the row of exact draws says which floor is whose."""
     key = problem, metric, method
     words, figure = results.measure(metric), results.figures.get(key)
     if words.written is not None:
@@ -83,10 +83,10 @@ def _cost(results: Results, problem: str, metric: str, method: str) -> Entry:
 def _remarks(
     results: Results, problem: str, metric: str, method: str, figure: Figure
 ) -> list[Remark]:
-    key, words, ruler = (
+    key, words, noise = (
         (problem, metric, method),
         results.measure(metric),
-        results.ruler(problem, metric),
+        results.noise(problem, metric),
     )
     said: list[Remark] = []
     if metric == results.divergence(problem) or figure.kind != "estimate":
@@ -101,8 +101,8 @@ def _remarks(
         said.append((fault, True))
     elif (
         figure.kind == "lower bound"
-        and ruler.floor is not None
-        and ruler.within(results.distance(key))
+        and noise.floor is not None
+        and noise.within(results.distance(key))
     ):
         said.append(("inside the floor", False))
     return said
@@ -125,7 +125,7 @@ def blamed(results: Results, problem: str, metric: str, method: str) -> str:
 
 
 def _floor(results: Results, problem: str, metric: str) -> Entry:
-    """What the rulers of one metric read on the truth: exact draws by the ruler for draws,
+    """What one metric reads on the truth: exact draws by its estimator from draws,
     densities by theirs.
     """
     words, figure = results.measure(metric), results.figures.get((problem, metric, FLOOR))

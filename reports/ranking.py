@@ -5,13 +5,13 @@ twenty times.
 Every figure here is a distance from an ideal, perfect at 0 and worse the larger it is;
 ``intervals.loss`` makes it one.
 
-Which noise floor a figure is held against depends on the ruler that measured it:
+Which noise floor a figure is held against depends on the estimator that measured it:
 
-- an ``estimate``: what the same ruler reads on fresh draws of the truth, the row of the method
+- an ``estimate``: what the same estimator reads on fresh draws of the truth, the row of the method
   ``exact``;
 - another kind that is the kind of that row, too (MMD by an unbiased sum): the same;
 - an exact value, a bound or a bracket beside a row of another kind: it comes from log q - log p,
-  which is constant where q = p. The noise of that ruler on the truth is nil, and its floor is 0.
+  which is constant where q = p. That estimator has no noise on the truth, and its floor is 0.
 
 All pairs of methods are compared (``comparing.better``), each by the worst that its figure leaves
 possible for the one and the best that it leaves for the other: a bound leaves one side open, and so
@@ -83,8 +83,8 @@ class Ranking:
 
 
 @dataclass(frozen=True)
-class Ruler:
-    """What the rulers of one metric read on the truth itself.
+class NoiseFloor:
+    """What the estimators of one metric read on the truth itself.
 
     Args:
         floor: the figure of exact draws, or None where there were none.
@@ -115,8 +115,8 @@ class Ruler:
         )
 
     def within(self, figure: Figure) -> bool:
-        """Whether the figure lies inside the noise of its own ruler, which then gives no reason to
-        see a difference.
+        """Whether the figure lies inside the noise of its own estimator, which then gives no reason
+        to see a difference.
         """
         limit = self.limit(figure)
         if limit is None or not math.isfinite(figure.value) or self.misled(figure):
@@ -136,33 +136,34 @@ class Ruler:
 
 def rank(
     figures: Mapping[str, Figure],
-    ruler: Ruler,
+    noise: NoiseFloor,
     *,
     faults: Mapping[str, Fault] | None = None,
     shared: Collection[str] = (),
 ) -> Ranking:
     """A verdict for each method, and what is shown of each pair.
 
-    A method that is shown to be better than another, while none is shown to be better than it, is
-    among the best, given ``FEWEST`` seeds. What lies inside the noise of its ruler may be anything
-    below, so it is never shown to be worse, and all such methods have one rank. A lower bound can
-    show its method to be worse, and earns no mark. An estimate without a noise floor to hold it
-    against may be noise: it is never shown to be worse, and earns no star. A figure with a fault
-    takes part in nothing; in place of an estimate that a bound denies, the bound does.
+    A method that is shown to be better than another, while none is shown to be better than it,
+    is among the best, given ``FEWEST`` seeds. What lies inside the noise of its estimator may
+    be anything below, so it is never shown to be worse, and all such methods have one rank. A
+    lower bound can show its method to be worse, and earns no mark. An estimate without a noise
+    floor to hold it against may be noise: it is never shown to be worse, and earns no star. A
+    figure with a fault takes part in nothing; in place of an estimate that a bound denies, the
+    bound does.
 
     Args:
         figures: distances by method.
-        ruler: what was read on the truth.
+        noise: what was read on the truth.
         faults: of methods whose figure is not believed.
         shared: the kinds whose figures rest, in one seed, on the same draws of the truth.
     """
     faults = {name: fault for name, fault in (faults or {}).items() if fault}
-    faults |= {name: "below" for name, of in figures.items() if ruler.misled(of)}
+    faults |= {name: "below" for name, of in figures.items() if noise.misled(of)}
     left = {name: of for name, of in figures.items() if faults.get(name, "denied") == "denied"}
-    shown = _shown(left, ruler, shared)
+    shown = _shown(left, noise, shared)
     sound = {name: of for name, of in left.items() if name not in faults}
-    near = {name for name, figure in sound.items() if ruler.at_floor(figure)}
-    ranks = _ranks(sound, ruler, shown, near) if len(figures) > 1 else {}
+    near = {name for name, figure in sound.items() if noise.at_floor(figure)}
+    ranks = _ranks(sound, noise, shown, near) if len(figures) > 1 else {}
     verdicts = {
         name: Verdict(ranks.get(name, ""), name in near, faults.get(name, "")) for name in figures
     }
@@ -170,20 +171,20 @@ def rank(
 
 
 def _shown(
-    figures: Mapping[str, Figure], ruler: Ruler, shared: Collection[str]
+    figures: Mapping[str, Figure], noise: NoiseFloor, shared: Collection[str]
 ) -> dict[tuple[str, str], Margin]:
     chances: dict[tuple[str, str], float] = {}
     for a, b in itertools.combinations(figures, 2):
-        both = {(x, y): _chance(figures[x], figures[y], ruler, shared) for x, y in ((a, b), (b, a))}
+        both = {(x, y): _chance(figures[x], figures[y], noise, shared) for x, y in ((a, b), (b, a))}
         pair = min(both, key=lambda found: both[found])
         chances[pair] = min(1.0, 2 * both[pair])  # either of them may be the better one
     shown = holm(chances, RATE)
-    return {(a, b): _margin(figures[a], figures[b], ruler) for a, b in chances if (a, b) in shown}
+    return {(a, b): _margin(figures[a], figures[b], noise) for a, b in chances if (a, b) in shown}
 
 
 def _ranks(
     figures: Mapping[str, Figure],
-    ruler: Ruler,
+    noise: NoiseFloor,
     shown: Collection[tuple[str, str]],
     near: Collection[str],
 ) -> dict[str, Rank]:
@@ -198,23 +199,23 @@ def _ranks(
     for name in marked:
         figure = figures[name]
         earned = name in ahead and (level or name not in near)
-        held = figure.seeds >= FEWEST and ruler.limit(figure) is not None
+        held = figure.seeds >= FEWEST and noise.limit(figure) is not None
         found[name] = "best" if earned and held else "tied"
     return found
 
 
-def _chance(first: Figure, second: Figure, ruler: Ruler, shared: Collection[str]) -> float:
+def _chance(first: Figure, second: Figure, noise: NoiseFloor, shared: Collection[str]) -> float:
     """The p-value against "the first is not better than the second"."""
     if not math.isfinite(first.value):
         return 1.0
     if not math.isfinite(second.value):
         return 0.0
-    high, low = _most(first, second, ruler), _least(second, first, ruler)
+    high, low = _most(first, second, noise), _least(second, first, noise)
     if high is None or low is None:
         return 1.0
     paired = first.kind == second.kind and first.kind in shared
     found = better(high, low, shared=paired)
-    if ruler.within(first) and (limit := ruler.limit(first)) is not None:
+    if noise.within(first) and (limit := noise.limit(first)) is not None:
         factor = _bias(first, second)
         found = max(found, better(limit * factor, low))
     return found
@@ -225,38 +226,38 @@ def _bias(figure: Figure, rival: Figure) -> float:
     return BIAS if figure.kind == "estimate" and rival.kind != "estimate" else 1.0
 
 
-def _most(figure: Figure, rival: Figure, ruler: Ruler) -> dict[int, Reading] | None:
+def _most(figure: Figure, rival: Figure, noise: NoiseFloor) -> dict[int, Reading] | None:
     """The seeds' readings of what a method may be at the worst; None where nothing bounds that.
 
-    Estimates by one ruler compare as they are; against another kind an estimate may be wrong by a
-    factor ``BIAS``, and one of KL that has left the floor too small by any: neighbours saturate,
+    Estimates by one estimator compare as they are; against another kind an estimate may be wrong by
+    a factor ``BIAS``, and one of KL that has left the floor too small by any: neighbours saturate,
     and read a lost mode of 8.3 nats as 0.8.
     """
     if figure.kind == "lower bound":
         return None
-    saturated = figure.kind == "estimate" and rival.kind != "estimate" and ruler.astray
-    if saturated and not ruler.within(figure):
+    saturated = figure.kind == "estimate" and rival.kind != "estimate" and noise.astray
+    if saturated and not noise.within(figure):
         return None
     readings, factor = (figure.above or figure).readings, _bias(figure, rival)
     return {s: (max(v, v * factor), e * factor) for s, (v, e) in readings.items()}
 
 
-def _least(figure: Figure, rival: Figure, ruler: Ruler) -> dict[int, Reading] | None:
+def _least(figure: Figure, rival: Figure, noise: NoiseFloor) -> dict[int, Reading] | None:
     """The seeds' readings of what a method may be at the best; None where it may be the truth."""
-    if figure.kind == "upper bound" or ruler.limit(figure) is None or ruler.within(figure):
+    if figure.kind == "upper bound" or noise.limit(figure) is None or noise.within(figure):
         return None
     factor = _bias(figure, rival)
     return {s: (min(v, v / factor), e / factor) for s, (v, e) in figure.readings.items()}
 
 
-def _margin(first: Figure, second: Figure, ruler: Ruler) -> Margin:
+def _margin(first: Figure, second: Figure, noise: NoiseFloor) -> Margin:
     if not math.isfinite(second.value):
         return Margin(math.inf)
     plain = first.kind == second.kind and first.kind in ("exact", "estimate")
-    if not plain or (first.kind == "estimate" and ruler.within(first)):
+    if not plain or (first.kind == "estimate" and noise.within(first)):
         top = (first.above or first).high
-        limit = ruler.limit(first)
-        if ruler.within(first) and limit is not None:
+        limit = noise.limit(first)
+        if noise.within(first) and limit is not None:
             top = max(top, limit)
         factors = _bias(first, second), _bias(second, first)
         return Margin(max(second.low / factors[1] - max(top, top * factors[0]), 0.0))

@@ -26,8 +26,9 @@ HOW_TO_READ = (
             "“0.286 ± 0.004, exact”: right but for chance. “0.296 to 0.301, between bounds”: no"
             " less than the one and no more than the other. “≥ 0.18, lower bound”: this or more, so"
             " that a small one is no praise. “0.02 ± 0.03, estimate”: from draws alone, and"
-            " blurred. Hold an estimate against the row “exact”, which is what the same ruler reads"
-            " on the truth itself: if that is 0.00 ± 0.03, then 0.02 cannot be told from the truth."
+            " blurred. Hold an estimate against the row “exact”, which is what the same metric"
+            " reads on the truth itself: if that is 0.00 ± 0.03, then 0.02 cannot be told from the"
+            " truth."
         ),
     ),
     (
@@ -55,11 +56,11 @@ MORE_EXACTLY = (
     (
         "Noise floor",
         (
-            "The row “exact” is what the rulers for draws read on fresh draws of the truth. An"
+            "The row “exact” is what the estimators from draws read on fresh draws of the truth. An"
             " estimate that, less 1.96 standard errors, is not above the upper end of the floor's"
             " interval cannot be told from the truth (○); nor can what a squared MMD or KSD reads"
             " there, which is unbiased and has the same floor. Log q − log p is constant where q is"
-            " p: the noise of rulers by densities is nil, so that exact values, bounds and brackets"
+            " p: estimators by densities have no noise, so that exact values, bounds and brackets"
             " of a divergence beside an estimated floor are held against 0, and a bracket is at the"
             " floor only with both of its ends. Inside the floor nothing is ranked. A lower bound"
             " inside the floor of bounds shows nothing."

@@ -18,10 +18,10 @@ from reports.comparing import ROUNDING
 from reports.frame import cells_of, diagnostics, joined, latest
 from reports.glossary import NEVER_NEGATIVE, OWN_DRAWS, Measure, divergence, measure
 from reports.intervals import BRACKET, MIRRORED, Figure, deviation, loss
-from reports.ranking import Fault, Margin, Ranking, Ruler, Verdict, rank
+from reports.ranking import Fault, Margin, NoiseFloor, Ranking, Verdict, rank
 from reports.readings import FLOOR, End, Key, Reading, columns_of, figures_of, readings_of
 
-# of a ruler that reads the truth without noise, as a distance from its ideal
+# of an estimator that reads the truth without noise, as a distance from its ideal
 NIL = Figure(0.0, 0.0, 0.0, "estimate", 1)
 ESTIMATED = ("kl_qp", "kl_knn")  # KL(q||p), possibly by neighbours
 PROVEN = ("kl_qp", "kl_lower", "kl_classifier")  # the same, possibly exact or from below
@@ -160,12 +160,12 @@ class Results:
         values, stderrs, kinds, _, seeds = columns_of(self.rows(key))
         return deviation(values, stderrs, kinds, words.ideal, seeds)
 
-    def ruler(self, problem: str, metric: str) -> Ruler:
-        """What the rulers of a metric read on the truth there, as a distance from its ideal."""
+    def noise(self, problem: str, metric: str) -> NoiseFloor:
+        """What a metric reads on the truth there, as a distance from its ideal."""
         words, own = self.measure(metric), self.figures.get((problem, metric, FLOOR))
         if own is None:
-            return Ruler(NIL if words.density else None, words.astray)
-        return Ruler(loss(own, words.ideal or 0.0, words.worse), words.astray)
+            return NoiseFloor(NIL if words.density else None, words.astray)
+        return NoiseFloor(loss(own, words.ideal or 0.0, words.worse), words.astray)
 
     def refuted(self, problem: str, metric: str, method: str) -> Figure | None:
         """What is proven of KL(q||p), as a lower bound, where it denies an estimate of it; None
@@ -176,7 +176,7 @@ class Results:
         estimate that lies below the bound with all of its interval, or inside its noise floor while
         the bound is outside of its own.
         """
-        figure, ruler = self.figures.get((problem, metric, method)), self.ruler(problem, metric)
+        figure, noise = self.figures.get((problem, metric, method)), self.noise(problem, metric)
         if metric not in ESTIMATED or figure is None or figure.kind != "estimate":
             return None
         found = {
@@ -187,8 +187,8 @@ class Results:
             for name, bound in found.items()
             if bound is not None
             and bound.kind in ("exact", "lower bound", BRACKET)
-            and not self.ruler(problem, name).within(bound)
-            and (ruler.within(figure) or bound.low > figure.high)
+            and not self.noise(problem, name).within(bound)
+            and (noise.within(figure) or bound.low > figure.high)
         ]
         return max(proven, key=lambda bound: bound.low, default=None)
 
@@ -203,7 +203,7 @@ class Results:
         figure = self.figures[key]
         if metric in NEVER_NEGATIVE and _impossible(figure):
             return "impossible"
-        if self.ruler(problem, metric).misled(self.distance(key)):
+        if self.noise(problem, metric).misled(self.distance(key)):
             return "below"
         if self.refuted(*key) is not None:
             return "denied"
@@ -229,7 +229,7 @@ class Results:
                 here[method] = replace(here[method], seeds=1)  # the others do not speak for it
         own = words.density or metric in OWN_DRAWS
         shared = ("estimate",) if own else ("estimate", "exact")
-        return rank(here, self.ruler(problem, metric), faults=faults, shared=shared)
+        return rank(here, self.noise(problem, metric), faults=faults, shared=shared)
 
     def verdict(self, key: Key) -> Verdict:
         """What may be said of one figure."""

@@ -21,7 +21,7 @@ PLUS_MINUS = (
     " their values stand beside it."
 )
 FLOORS = (
-    "Noise floor: what the ruler for draws reads on fresh draws of the truth, the method exact."
+    "Noise floor: what an estimator from draws reads on fresh draws of the truth, method exact."
     " Estimates are held against it; exact values, bounds and brackets of a divergence come from"
     " densities, whose floor is 0. Inside a floor no method is ranked above another; ★ takes two"
     " seeds of the method."

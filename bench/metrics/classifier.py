@@ -59,7 +59,7 @@ class KlClassifier(Metric):
     heading: ClassVar[str] = "KL(q‖p) by a classifier, nats"
     meaning: ClassVar[str] = (
         "A lower bound on KL(q‖p) from how well a classifier tells draws of q from those of p:"
-        " one ruler for every method."
+        " one metric for every method."
     )
     worse: ClassVar[Worse] = "above"
     costly: ClassVar[bool] = True

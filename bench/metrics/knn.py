@@ -288,7 +288,7 @@ class KlKnn(Metric):
     unit: ClassVar[str] = "nats"
     heading: ClassVar[str] = "KL by neighbours, nats"
     meaning: ClassVar[str] = (
-        "KL(q‖p) estimated from draws alone by nearest neighbours: the same ruler for every"
+        "KL(q‖p) estimated from draws alone by nearest neighbours: the same metric for every"
         " method, biased when far from 0."
     )
     worse: ClassVar[Worse] = "above"

@@ -119,8 +119,8 @@ def _words(results: Results, problem: str, floor: Interval | None, drawn: bool) 
 def _placed(points: pd.DataFrame, line: float, own: str) -> tuple[pd.DataFrame, float]:
     """Where each value is drawn, with the upper end of a bracket, and the lowest place there is.
 
-    A figure by the floor's own ruler that is below the floor's line says nothing but that, and is
-    put on the line; what has no logarithm, at the bottom. Both are marked as ``clipped``.
+    A figure by the floor's own estimator that is below the floor's line says nothing but that, and
+    is put on the line; what has no logarithm, at the bottom. Both are marked as ``clipped``.
     """
     blurred = points["kind"].isin(["estimate", own]) & (points["value"] <= line)
     sound = points.loc[~blurred & (points["value"] > 0), "value"]

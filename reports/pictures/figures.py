@@ -28,7 +28,7 @@ SHARES = (
 )
 CLIPPED = (
     " An open marker stands where it could go no lower: on the noise floor for a figure by its own"
-    " ruler that reads less, at the bottom for a value that is not positive or too small for the"
+    " metric that reads less, at the bottom for a value that is not positive or too small for the"
     " picture."
 )
 

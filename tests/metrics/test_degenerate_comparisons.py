@@ -1,4 +1,4 @@
-"""The other rulers against every hazard: a finite figure or a reason, never NaN, never clamped, and
+"""The other metrics against every hazard: a finite figure or a reason, never NaN or clamped, and
 no change with units.
 """
 

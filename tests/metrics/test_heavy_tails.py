@@ -58,7 +58,7 @@ def test_figures_of_moments_are_skipped_with_the_reason(metric: Metric, dof: flo
     [(QuantileError(), "quantile error"), (Coverage(), "coverage error"), (Mmd(), "MMD^2")],
     ids=["quantile_error", "coverage", "mmd"],
 )
-def test_rulers_that_need_no_moments(metric: Metric, quantity: str, dof: float) -> None:
+def test_metrics_that_need_no_moments(metric: Metric, quantity: str, dof: float) -> None:
     truth = heavy_tails(dof).truth(quantity)
     assert truth is not None
     assert within(judged(metric, dof, 10_000), truth, 0.1 * truth)

@@ -20,7 +20,7 @@ from reports.overview import overview
 from reports.pictures.costs import MARKERS, costs
 from reports.pictures.figures import pictures
 from reports.pictures.style import looks
-from reports.ranking import Ruler, Verdict, rank
+from reports.ranking import NoiseFloor, Verdict, rank
 from reports.results import Results, summarise
 from reports.verdict import verdict
 from tests.helpers.figures import WORDS, bracket, figure
@@ -161,7 +161,7 @@ def test_a_bracket_is_ranked_by_all_of_it(
     case: str, found: Figure, rival: tuple[float, float], expected: list[Verdict]
 ) -> None:
     here = {"a": found, "b": figure(*rival)}
-    assert list(rank(here, Ruler(NOISE)).verdicts.values()) == expected, case
+    assert list(rank(here, NoiseFloor(NOISE)).verdicts.values()) == expected, case
 
 
 GOOD = [

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.store import CellRecord, Row, Store
-from reports.ranking import Ruler, rank
+from reports.ranking import NoiseFloor, rank
 from reports.readings import FLOOR
 from reports.results import summarise
 from tests.helpers.figures import WORDS, figure
@@ -18,19 +18,19 @@ NOISE = figure(-0.05, 0.05, "estimate")
 def test_neighbours_above_the_floor_put_no_exact_rival_out() -> None:
     """A lost mode of 8.3 nats read 0.78 by neighbours; an exact 3.0 is better than that."""
     read, known = figure(0.7, 0.86, "estimate"), figure(2.9, 3.1, "exact")
-    verdicts = rank({"draws": read, "density": known}, Ruler(NOISE, True)).verdicts
+    verdicts = rank({"draws": read, "density": known}, NoiseFloor(NOISE, True)).verdicts
     assert {name: verdict.rank for name, verdict in verdicts.items()} == {
         "draws": "tied",
         "density": "tied",
     }
-    # a ruler that does not saturate
-    other = rank({"draws": read, "density": known}, Ruler(NOISE)).verdicts
+    # a noise that does not saturate
+    other = rank({"draws": read, "density": known}, NoiseFloor(NOISE)).verdicts
     assert other["draws"].rank == "best"
 
 
 def test_neighbours_that_read_far_more_are_out_all_the_same() -> None:
     read, known = figure(0.7, 0.86, "estimate"), figure(0.05, 0.15, "exact")
-    found = rank({"draws": read, "density": known}, Ruler(NOISE, True)).verdicts
+    found = rank({"draws": read, "density": known}, NoiseFloor(NOISE, True)).verdicts
     assert found["density"].rank == "best"
 
 

@@ -21,7 +21,7 @@ from reports.overview import overview
 from reports.pictures.costs import BAND, NO_BAND, costs
 from reports.pictures.figures import pictures
 from reports.pictures.style import looks
-from reports.ranking import Ruler, Verdict, rank
+from reports.ranking import NoiseFloor, Verdict, rank
 from reports.readings import FLOOR
 from reports.results import Results, ordered, summarise
 from reports.sheet import Table
@@ -66,7 +66,7 @@ def test_no_two_methods_inside_the_floor_are_ever_ordered(
             f"m{i}": anything(rng, str(rng.choice(KINDS))) for i in range(int(rng.integers(2, 6)))
         }
         noise = anything(rng, noise_kind) if noise_kind else None
-        ranking = rank(figures, Ruler(noise, astray))
+        ranking = rank(figures, NoiseFloor(noise, astray))
         verdicts = ranking.verdicts
         near = [name for name, found in figures.items() if inside(found, noise, astray)]
         met += len(near) > 1
@@ -97,7 +97,7 @@ def test_methods_that_are_the_truth_are_hardly_ever_told_apart(kind: str) -> Non
         best += any(
             v.rank != "tied"
             for v in rank(
-                figures, Ruler(floor(draws[0], [0.01] * seeds, [kind] * seeds))
+                figures, NoiseFloor(floor(draws[0], [0.01] * seeds, [kind] * seeds))
             ).verdicts.values()
         )
     assert best <= 0.02 * repeats
@@ -105,44 +105,44 @@ def test_methods_that_are_the_truth_are_hardly_ever_told_apart(kind: str) -> Non
 
 def test_one_seed_that_is_sure_of_itself_is_never_the_best() -> None:
     lone = {"a": figure(0.6924, 0.6926, seeds=1), "b": figure(0.6930, 0.6932, seeds=1)}
-    assert set(rank(lone, Ruler()).verdicts.values()) == {Verdict("tied")}
+    assert set(rank(lone, NoiseFloor()).verdicts.values()) == {Verdict("tied")}
     far = {"a": figure(0.0199, 0.0201, seeds=1), "b": figure(0.6930, 0.6932, seeds=1)}
-    assert list(rank(far, Ruler()).verdicts.values()) == [Verdict("tied"), Verdict()]
+    assert list(rank(far, NoiseFloor()).verdicts.values()) == [Verdict("tied"), Verdict()]
     several = {"a": figure(0.0199, 0.0201, seeds=2), "b": figure(0.6930, 0.6932, seeds=1)}
-    assert list(rank(several, Ruler()).verdicts.values()) == [Verdict("best"), Verdict()]
+    assert list(rank(several, NoiseFloor()).verdicts.values()) == [Verdict("best"), Verdict()]
 
 
 def test_two_seeds_that_differ_are_not_at_the_floor() -> None:
     found = combine([1.33, 1.80], [0.028, 0.031], ["exact"] * 2)
     assert found.low > 1
-    assert not Ruler().at_floor(found)
+    assert not NoiseFloor().at_floor(found)
 
 
 def test_without_a_floor_no_estimate_is_best_and_none_is_worst() -> None:
     figures = {"a": figure(0.1, 0.12, "estimate"), "b": figure(5.0, 5.1, "estimate")}
-    assert set(rank(figures, Ruler()).verdicts.values()) == {Verdict("tied")}
+    assert set(rank(figures, NoiseFloor()).verdicts.values()) == {Verdict("tied")}
     beside = {"a": figure(0.1, 0.12, "estimate"), "b": figure(5.0, 5.1)}
-    assert rank(beside, Ruler()).verdicts["a"].rank == "tied"
-    assert rank(beside, Ruler(figure(-0.02, 0.02, "estimate"))).verdicts["a"].rank == "best"
+    assert rank(beside, NoiseFloor()).verdicts["a"].rank == "tied"
+    assert rank(beside, NoiseFloor(figure(-0.02, 0.02, "estimate"))).verdicts["a"].rank == "best"
 
 
 def test_exact_values_need_no_floor_but_their_own() -> None:
     here = {"a": figure(-0.02, -0.01), "b": figure(-0.005, 0.01), "c": figure(0.3, 0.4)}
-    verdicts = rank(here, Ruler()).verdicts
+    verdicts = rank(here, NoiseFloor()).verdicts
     assert list(verdicts.values()) == [Verdict("best", at_floor=True)] * 2 + [Verdict()]
 
 
 def test_an_unbiased_mmd_is_held_against_the_floor_of_mmd() -> None:
     noise = figure(-0.0005, 0.0005)
     here = {"a": figure(-3e-4, 1e-4), "b": figure(2e-4, 4e-4), "c": figure(0.03, 0.04)}
-    found = rank(here, Ruler(noise)).verdicts
+    found = rank(here, NoiseFloor(noise)).verdicts
     assert list(found.values()) == [Verdict("best", at_floor=True)] * 2 + [Verdict()]
 
 
 def test_neighbours_below_the_floor_are_misled_not_good() -> None:
     figures = {"wide": figure(-0.23, -0.19, "estimate"), "fair": figure(0.1, 0.12)}
     noise = figure(-0.02, 0.02, "estimate")
-    verdicts = rank(figures, Ruler(noise, astray=True)).verdicts
+    verdicts = rank(figures, NoiseFloor(noise, astray=True)).verdicts
     assert list(verdicts.values()) == [Verdict(fault="below"), Verdict("tied")]
 
 
@@ -159,7 +159,9 @@ def test_an_ideal_other_than_0_is_what_counts(
     ideal: float, worse: str, near: Figure, far: Figure
 ) -> None:
     ranked = {name: loss(found, ideal, worse) for name, found in (("near", near), ("far", far))}  # type: ignore[arg-type]
-    assert {name: verdict.rank for name, verdict in rank(ranked, Ruler()).verdicts.items()} == {
+    assert {
+        name: verdict.rank for name, verdict in rank(ranked, NoiseFloor()).verdicts.items()
+    } == {
         "near": "best",
         "far": "",
     }
@@ -181,7 +183,7 @@ def test_errors_of_opposite_sign_do_not_cancel() -> None:
         name: deviation(values, [0.02] * 4, ["exact"] * 4, 0.0)
         for name, values in (("far", far), ("near", near))
     }
-    verdicts = rank(here, Ruler()).verdicts
+    verdicts = rank(here, NoiseFloor()).verdicts
     assert verdicts == {"far": Verdict(), "near": Verdict("best", at_floor=True)}
 
 
@@ -197,7 +199,7 @@ def test_errors_of_opposite_sign_do_not_cancel() -> None:
 def test_a_signed_error_is_at_the_floor_by_its_mean_and_by_each_seed(
     values: list[float], at_floor: bool
 ) -> None:
-    assert Ruler().at_floor(deviation(values, [0.02] * 3, ["exact"] * 3, 0.0)) is at_floor
+    assert NoiseFloor().at_floor(deviation(values, [0.02] * 3, ["exact"] * 3, 0.0)) is at_floor
 
 
 def measured(folder: Path, rows: dict[str, list[tuple[str, float, float, str]]]) -> Store:
@@ -378,6 +380,6 @@ def test_a_floor_below_the_picture_is_told_in_words(tmp_path: Path) -> None:
 
 
 def test_infinity_is_not_at_the_floor() -> None:
-    assert not Ruler(figure(-1, 1, "estimate")).at_floor(
+    assert not NoiseFloor(figure(-1, 1, "estimate")).at_floor(
         Figure(math.inf, math.inf, math.inf, "estimate", 1)
     )

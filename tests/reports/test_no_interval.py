@@ -10,12 +10,12 @@ import pytest
 from reports.comparing import better
 from reports.entries import shown
 from reports.intervals import combine, deviation, loss
-from reports.ranking import FEWEST, RATE, Ruler, rank
+from reports.ranking import FEWEST, RATE, NoiseFloor, rank
 from tests.helpers.figures import figure
 
 SIGMAS = 3
 NAN = math.nan
-FLOOR = Ruler(figure(-0.01, 0.01, "estimate"), astray=True)
+FLOOR = NoiseFloor(figure(-0.01, 0.01, "estimate"), astray=True)
 
 
 def blind(values: list[float]) -> dict[int, tuple[float, float]]:

@@ -8,7 +8,7 @@ import pytest
 from reports import numbers
 from reports.entries import seeds_apart
 from reports.intervals import Figure, combine
-from reports.ranking import Ruler, Verdict, rank
+from reports.ranking import NoiseFloor, Verdict, rank
 from tests.helpers.figures import figure
 
 SIGMAS = 4  # tolerance of every statistical check, in standard errors
@@ -178,7 +178,7 @@ NOISE = figure(-0.02, 0.02, "estimate")
             [Verdict("best", at_floor=True), NONE],
         ),
         (
-            "same ruler, same floor",
+            "same noise, same floor",
             [figure(0.1, 0.2), figure(0.3, 0.4)],
             figure(-0.15, 0.15),
             [Verdict("best", at_floor=True), NONE],
@@ -231,7 +231,7 @@ def test_marks_claim_no_more_than_the_intervals_allow(
     case: str, figures: list[Figure], floor: Figure | None, expected: list[Verdict]
 ) -> None:
     named = {f"m{i}": found for i, found in enumerate(figures)}
-    assert list(rank(named, Ruler(floor)).verdicts.values()) == expected, case
+    assert list(rank(named, NoiseFloor(floor)).verdicts.values()) == expected, case
 
 
 def test_marks_do_not_depend_on_the_order_of_methods() -> None:
@@ -241,5 +241,5 @@ def test_marks_do_not_depend_on_the_order_of_methods() -> None:
         "c": figure(0.0, 0.1, "lower bound"),
         "d": figure(0.2, 0.25, "estimate"),
     }
-    ruler = Ruler(NOISE)
-    assert rank(named, ruler) == rank(dict(reversed(named.items())), ruler)
+    noise = NoiseFloor(NOISE)
+    assert rank(named, noise) == rank(dict(reversed(named.items())), noise)

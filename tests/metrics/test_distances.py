@@ -1,4 +1,4 @@
-"""The rulers of distance, weight and interval against closed forms: what each reads where the
+"""Metrics of distance, weight and interval against closed forms: what each reads where the
 answer is known.
 """
 
