@@ -39,6 +39,9 @@ from methods.parts.finite import sound, whereabouts
 from methods.parts.gaussian import Gaussian
 from methods.parts.validate import require
 
+LOST = 10.0  # nats below where it began, at which it has gone astray
+LOOK = 50  # updates between two looks
+
 
 @dataclass(frozen=True)
 class BatchAndMatch(Method):
@@ -56,7 +59,8 @@ class BatchAndMatch(Method):
 
     Raises:
         ValueError: if a field lies outside its range.
-        FloatingPointError: from ``run``, if an update is not finite.
+        FloatingPointError: from ``run``, if an update is not finite, or leads far below where it
+            began.
     """
 
     batch: int | None = None
@@ -83,6 +87,7 @@ class BatchAndMatch(Method):
             beginnings(target, 1, generator, "BatchAndMatch")[0],
             self.scale * torch.eye(target.dim, dtype=torch.float64),
         )
+        begun = -math.inf
         for i in range(allowed):
             z = q.sample(batch, generator)
             value, scores = target.value_and_grad(z)
@@ -91,6 +96,14 @@ class BatchAndMatch(Method):
                 raise FloatingPointError(
                     f"BatchAndMatch stopped after {i} updates: the density is not finite"
                     f" {whereabouts(target, z, value, scores)}. Try a smaller scale."
+                )
+            level = float((value[kept] - q.log_prob(z[kept])).median())
+            begun = level if i == 0 else begun
+            if level < begun - LOST and (i % LOOK == LOOK - 1 or i + 1 == allowed):
+                raise FloatingPointError(
+                    f"BatchAndMatch diverged by update {i + 1} of {allowed}: the median of log p -"
+                    f" log q is {level:.4g} nats, and was {begun:.4g} where it began. Try a smaller"
+                    " rate or scale, or a larger batch."
                 )
             moved = matched(q, z[kept], scores[kept], rate / (i + 1 if self.decay else 1))
             if moved is None:

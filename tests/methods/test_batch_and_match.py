@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from bench.fitting.target import CountedTarget
+from methods import batch_and_match
 from methods.base import Budget
 from methods.batch_and_match import BatchAndMatch, matched
 from methods.parts.gaussian import Gaussian
@@ -118,3 +119,12 @@ def test_an_update_that_is_not_finite_is_said() -> None:
 def test_fields_out_of_range_are_named(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         BatchAndMatch(**fields)
+
+
+def test_an_update_that_leads_astray_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def astray(q: Gaussian, z: Tensor, scores: Tensor, rate: float) -> Gaussian:
+        return Gaussian(q.loc + 10, q.scale_tril)
+
+    monkeypatch.setattr(batch_and_match, "matched", astray)
+    with pytest.raises(FloatingPointError, match=r"diverged by update 50 .* where it began. Try"):
+        fit(Normal(2, 1.0))
