@@ -20,6 +20,8 @@ FEWEST_STARTS = 2000  # draws that a search starts from, however few are shared
 WORK = 1e9  # numbers that the draws of a map which need no search may write
 UNLESS = "Exact if the map is one-to-one: "
 MIXED = 4  # times as many draws bound a mixture over noise, which needs no search
+# times as many draws are searched for several maps, whose parts are known by the search alone
+OF_MAPS = 4
 FEWER = 4  # times fewer draws are searched where noise has to be integrated out
 
 
@@ -165,6 +167,7 @@ def _of_maps(
         return Skipped("Not every map of the mixture has as much noise as there are coordinates.")
     count = max(len(comparison.draws), FEWEST_STARTS)
     many = max(_affordable(comparison, approximation.heads[0]) - count, 1)
+    searched *= OF_MAPS
     found = mixture.bounds(approximation, (count, many, searched), comparison.generator())
     if found is None:
         return Skipped("A map of the mixture is singular at some draws: it has no density there.")
