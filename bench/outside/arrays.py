@@ -64,10 +64,11 @@ def read_netcdf(file: Path) -> list[Series]:
     """
     try:
         xarray = importlib.import_module("xarray")
-        importlib.import_module("h5netcdf")
+        for below in ("h5netcdf", "h5py"):
+            importlib.import_module(below)
     except ImportError:
         raise UserError(
-            f"{file}: netCDF needs the libraries xarray and h5netcdf; pip install"
+            f"{file}: netCDF needs the libraries xarray, h5netcdf and h5py; pip install"
             " 'postbench[arviz]' brings them."
         ) from None
     try:

@@ -187,6 +187,7 @@ SHORT = {
     "gaussian-mixture-vb": "components=2,starts=4",
     "pathfinder": "paths=4",
     "iw-vb": "iterations=300",
+    "flow-vb": "transforms=1,hidden=[16]",
 }
 OPTIONAL = {
     "stan-nuts": "stanli",

@@ -86,6 +86,7 @@ def npz(folder: Path) -> list[Path]:
 def netcdf(folder: Path) -> list[Path]:
     xarray = pytest.importorskip("xarray")
     pytest.importorskip("h5netcdf")
+    pytest.importorskip("h5py")
     named = {
         name: (("chain", "draw", *(f"{name}_{i}" for i in range(v.ndim - 2))), v.numpy())
         for name, v in PROBLEM.constrain(Z).items()
