@@ -20,8 +20,8 @@ app = typer.Typer(
     help=(
         "How far is a posterior approximation from the truth, how sure are we, and what did it"
         " cost?\n\nStart with `postbench run`: Adversarial Variational Bayes, Gaussian VB and NUTS"
-        " on three posteriors whose truth is known, in four to ten minutes. `postbench list` shows"
-        " what there is; `postbench new method NAME` begins a method of your own."
+        " on three posteriors whose truth is known, in five to twelve minutes. `postbench list`"
+        " shows what there is; `postbench new method NAME` begins a method of your own."
     ),
     no_args_is_help=True,
     add_completion=False,
