@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from bench.commands import terminal
-from bench.commands.run import conclude, run_cells
+from bench.commands.run import STOPPED, conclude, run_cells
 from bench.errors import StoppedError, UserError
-from bench.outside.chains import Judged, judged
+from bench.outside.chains import Judged, expected_header, judged
 from bench.plugins import spec
 from bench.running.collect import describe, finish, measured_by, missing
 from bench.running.matrix import Cell, expand
 from bench.running.matrix_file import Matrix, validated
-from bench.store import FILE, Lock, Store, is_file
+from bench.store import Lock, Store
 
 FOLDER = "judged"  # below that of the run: the draws as they are measured
 TAKEN = ("exact",)
@@ -67,9 +67,7 @@ def judge_files(request: Request, into: Path) -> bool:
     try:
         return _judge(request, into)
     except KeyboardInterrupt:
-        raise StoppedError(
-            "Stopped. What had finished is kept; the same command again continues."
-        ) from None
+        raise StoppedError(STOPPED) from None
 
 
 def _judge(request: Request, into: Path) -> bool:
@@ -89,9 +87,9 @@ def _judge(request: Request, into: Path) -> bool:
         console.print(f"Note: {terminal.words(remark)}", style="yellow", soft_wrap=True)
     matrix = _matrix(request, chains * draws)
     own, floor = _cells(request, matrix, _kept(found, request, into))
-    store, new = Store(into), not is_file(into / FILE) or Store(into).current() is None
+    store = Store(into)
     with Lock(into):
-        _note(store, matrix, own, floor, new=new)
+        _note(store, matrix, own, floor)
         if todo := missing([floor, own], store):
             run_cells(todo, store, 1, console)
         finish(store)
@@ -139,10 +137,10 @@ def _kept(found: Judged, request: Request, into: Path) -> Path:
     return file.absolute()
 
 
-def _note(store: Store, matrix: Matrix, own: Cell, floor: Cell, *, new: bool) -> None:
+def _note(store: Store, matrix: Matrix, own: Cell, floor: Cell) -> None:
     """Say in the store what is to be shown, and by which words."""
     names = {cell.key: (cell.problem.name, cell.method.name) for cell in (own, floor)}
-    if new:
+    if store.current() is None:  # no run was made here
         describe(matrix, store)
         store.keep_current({floor.key: names[floor.key]})
     else:
@@ -164,6 +162,4 @@ def _has_floor(store: Store, floor: Cell) -> bool:
 
 def columns(problem: str) -> Sequence[str]:
     """The columns that a file of a problem's draws is expected to have."""
-    from bench.outside.chains import expected_header
-
     return expected_header(spec.parse("problems", problem).build())

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bench.errors import UserError
 from bench.outside.arrays import WHOLE, read_netcdf, read_npz, read_parquet
-from bench.outside.columns import Key, header, key_of, matched, shapes
+from bench.outside.columns import Key, header, key_of, keys, matched, shapes
 from bench.outside.series import Series
 from bench.outside.text import read_csv
 from problems.base import Problem
@@ -126,10 +126,11 @@ def _unconstrained(series: Series, problem: Problem, spare: bool) -> Tensor:
         for name, shape in wanted.items()
     }
     z = _carried(problem, values)
-    bad = None if z is None else ~z.isfinite().all(-1)
-    if z is None or (bad is not None and bad.any()):
-        row = _first_refused(problem, values) if z is None else int(bad.nonzero()[0])  # type: ignore[union-attr]
+    if z is None:
+        row = _first_refused(problem, values)
         raise UserError(_outside(series, problem, values, found, row))
+    if (bad := _first_infinite(z)) is not None:
+        raise UserError(_outside(series, problem, values, found, bad))
     _must_come_back(series, problem, values, z, found)
     return z
 
@@ -152,6 +153,12 @@ def _carried(problem: Problem, values: Mapping[str, Tensor]) -> Tensor | None:
             return problem.unconstrain(values).double()
     except ValueError:
         return None
+
+
+def _first_infinite(z: Tensor) -> int | None:
+    """The first of the rows [n, D] that is not finite; None where all are."""
+    bad = (~z.isfinite().all(-1)).nonzero()
+    return int(bad[0]) if len(bad) else None
 
 
 def _first_refused(problem: Problem, values: Mapping[str, Tensor]) -> int:
@@ -229,6 +236,4 @@ def _remarks(series: Sequence[Series], chains: Tensor) -> list[str]:
 
 def expected_header(problem: Problem) -> list[str]:
     """The columns that files of a problem's draws are expected to have."""
-    from bench.outside.columns import keys
-
     return header(keys(shapes(problem)))

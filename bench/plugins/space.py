@@ -34,13 +34,13 @@ class Trial(Protocol):
     """What suggests values: a trial of optuna's."""
 
     def suggest_categorical(self, name: str, choices: Sequence[int]) -> Any:
-        """One of them."""
+        """One of the choices, for the field of that name."""
 
     def suggest_int(self, name: str, low: int, high: int) -> int:
-        """One between them."""
+        """A whole number from low to high, both included."""
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        """A number between them."""
+        """A number from low to high; evenly in its logarithm where ``log``."""
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ class Tuned:
 
 
 def folder() -> Path:
-    """Where the files are."""
+    """The folder of the files of tuned settings: that of the environment, or ./tuned."""
     return Path(os.environ.get(PLACE[0]) or PLACE[1])
 
 

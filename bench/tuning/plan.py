@@ -136,5 +136,5 @@ def score(found: Losses) -> float:
 
 
 def log_loss(value: float) -> float:
-    """Of one cell."""
+    """The logarithm to base 10 of what one cell loses, between those of ``LEAST`` and ``MOST``."""
     return math.log10(min(max(value, LEAST), MOST))

@@ -39,7 +39,7 @@ class Tried:
 
     @property
     def score(self) -> float:
-        """The smaller, the better."""
+        """The mean log loss of these settings; smaller is better."""
         return score(self.losses)
 
 
