@@ -37,7 +37,8 @@ FLOORS = (
 CONTRACT = {"methods", "methods.base", "problems", "problems.base", "problems.parts.stored"}
 # Parts of samplers that references are made with; they implement no method by themselves.
 FOR_REFERENCES = {f"methods.parts.{name}" for name in ("hmc", "adapt", "ladder", "learning")}
-FOR_MODELS = {"methods.parts.zuko_flow"}  # flows, which density models are made of, too
+# Flows and mixtures, which density models of metrics are made of, too.
+FOR_MODELS = {"methods.parts.zuko_flow", "methods.parts.mixtures"}
 FOR_REPORTS = {"bench.store", "bench.errors"}
 MOST_AT_ROOT = 8  # Python files of bench, so that a newcomer sees them all at a glance
 

@@ -15,7 +15,7 @@ Frühwirth-Schnatter, 2004, doi:10.1111/j.1368-423X.2004.00125.x.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -23,10 +23,9 @@ from torch import Generator, Tensor
 
 from bench.metrics.draws.chains import ess_mean
 from bench.metrics.models.bridge import balanced
-from bench.metrics.models.gaussian_mixture import GaussianMixture, fit
+from bench.metrics.models.gaussian_mixture import Gaussians, fitted
 
 COMPONENTS = (1, 2, 4, 8)  # of the mixtures tried
-ENOUGH = 5  # draws per component and coordinate; with fewer no component is tried
 MOST = 30_000  # draws of each half: more would cost time and change little
 
 
@@ -86,24 +85,6 @@ def log_z(chains: Tensor, log_density: Callable[[Tensor], Tensor], generator: Ge
     )
 
 
-def fitted(draws: Tensor, counts: Sequence[int], generator: Generator) -> GaussianMixture:
-    """The mixture, of those with so many components, that fits draws [n, D] best: on a third of
-    them that was kept out.
-
-    Raises:
-        ArithmeticError: if the draws lie in a subspace.
-    """
-    n, dim = draws.shape
-    shuffled = draws[torch.randperm(n, generator=generator)]
-    train, held = shuffled[n // 3 :], shuffled[: n // 3]
-    tried = [
-        fit(train, k, generator, shrunk=True)
-        for k in counts
-        if k == 1 or len(train) >= ENOUGH * k * dim
-    ]
-    return max(tried, key=lambda mixture: float(mixture.log_prob(held).mean()))
-
-
 def _half(
     known: Tensor, chains: Tensor, log_density: Callable[[Tensor], Tensor], generator: Generator
 ) -> _Half:
@@ -121,7 +102,7 @@ def _half(
 
 
 def _ratios(
-    q: GaussianMixture, n: int, log_density: Callable[[Tensor], Tensor], generator: Generator
+    q: Gaussians, n: int, log_density: Callable[[Tensor], Tensor], generator: Generator
 ) -> Tensor:
     """Log of p / q at draws of q, [n]; a point without density counts as having none."""
     z = q.sample(n, generator)

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from methods.parts.fisher import fisher_frame
 from methods.parts.hmc import Walkers, frame_of
-from methods.parts.mixtures import Gaussians, fitted
+from methods.parts.mixtures import Gaussians, defended, fitted
 
 ROUND = 8  # trajectories between two looks while chains arrive
 MOST_ROUNDS = 60  # after which they count as arrived
@@ -30,6 +30,7 @@ DENSE = 200  # coordinates up to which the frame has correlations
 WIDE = 2.0  # how much wider than the posterior second starts are
 COMPONENTS = (1, 2, 4, 8, 16)  # of the mixtures tried
 FITTED = 3_000  # draws that they are fitted to, at most
+EM_STEPS = 15  # of a fit: a proposal need not be the likeliest
 LOOKS = 4  # at how much of a mixture is accepted
 WORTH = 0.05  # share that must be
 USUAL = 150  # trajectories that adaptation takes; more where chains are slow to arrive
@@ -110,7 +111,7 @@ class Learner:
         generator = self.walkers.generator
         some = draws[torch.randperm(len(draws), generator=generator)[:FITTED]]
         try:
-            proposal = fitted(some, COMPONENTS, generator)
+            proposal = defended(fitted(some, COMPONENTS, generator, EM_STEPS), some)
         except ArithmeticError:  # the draws lie in a subspace: chains that never move
             return
         for _ in range(LOOKS):

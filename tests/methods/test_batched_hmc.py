@@ -21,7 +21,7 @@ from methods.parts.fisher import fisher_frame
 from methods.parts.hmc import Frame, Walkers, frame_of
 from methods.parts.ladder import Ladder
 from methods.parts.learning import drifting
-from methods.parts.mixtures import Gaussians, fitted
+from methods.parts.mixtures import Gaussians, defended, fitted
 from problems.base import Problem
 from problems.eight_schools import EightSchools
 from problems.mixture import Mixture
@@ -115,7 +115,7 @@ def test_jumps_leave_the_posterior_as_it_is(share: float) -> None:
     mirror = torch.ones(10, dtype=torch.float64)
     mirror[1:] = -1
     proposal = Gaussians(
-        torch.tensor([share, 1 - share], dtype=torch.float64),
+        torch.tensor([share, 1 - share], dtype=torch.float64).log(),
         torch.stack([frame.loc, frame.loc * mirror]),
         1.2 * frame.root.expand(2, -1, -1),
     )
@@ -199,7 +199,7 @@ def test_a_drift_is_told_from_chance() -> None:
 
 def test_the_mixture_finds_two_bumps() -> None:
     draws = exact(Mixture()).sample(3_000, seeded(1))
-    mixture = fitted(draws, (1, 2, 4), seeded(2))
+    mixture = defended(fitted(draws, (1, 2, 4), seeded(2)), draws)
     fresh = exact(Mixture()).sample(20_000, seeded(3))
     apart = CountedTarget(Mixture()).log_density(fresh) - mixture.log_prob(fresh)
     # a tenth of the weight is kept for a wide component

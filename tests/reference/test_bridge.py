@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.metrics.models.gaussian_mixture import GaussianMixture
-from bench.reference.bridge import fitted, log_z
+from bench.reference.bridge import log_z
+from methods.parts.mixtures import Gaussians, fitted
 from tests.helpers.exact_problems import SIGMAS, assert_mean, seeded
 from tests.helpers.reference_parts import ZEROS, normal
 
@@ -83,5 +83,5 @@ def test_draws_in_a_subspace_are_refused() -> None:
 def test_a_mixture_of_one_is_the_gaussian_of_the_draws() -> None:
     draws = normal(3_000, 2)
     one = fitted(draws, (1,), seeded(1))
-    assert isinstance(one, GaussianMixture)
+    assert isinstance(one, Gaussians)
     torch.testing.assert_close(one.means[0], ZEROS, rtol=0, atol=0.1)

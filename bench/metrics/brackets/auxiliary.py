@@ -33,7 +33,7 @@ from torch import Generator, Tensor
 from bench.metrics.brackets.preimages import Atlas, search
 from bench.metrics.brackets.pushforward import branch
 from bench.metrics.brackets.upper import excess, shares
-from bench.metrics.models.gaussian_mixture import GaussianMixture, choose
+from bench.metrics.models.gaussian_mixture import Gaussians, choose
 from methods.base import Pushforward
 
 COMPONENTS = (1, 2, 4, 8, 16)  # of the mixture behind s, tried in turn
@@ -81,7 +81,7 @@ class Conditional:
         joint: the mixture, over R^K; dim: D, the length of z.
     """
 
-    joint: GaussianMixture
+    joint: Gaussians
     dim: int
 
     def log_prob(self, z: Tensor, a: Tensor) -> Tensor:
@@ -101,9 +101,9 @@ class Conditional:
         a: Tensor = (factors[:, part:, :part] @ white + factors[:, part:, part:] @ fresh)[..., 0]
         return means[:, part:] + a
 
-    def _of_z(self) -> GaussianMixture:
+    def _of_z(self) -> Gaussians:
         part = self.dim
-        return GaussianMixture(
+        return Gaussians(
             self.joint.log_weights, self.joint.means[:, :part], self.joint.factors[:, :part, :part]
         )
 
