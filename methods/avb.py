@@ -29,6 +29,7 @@ from torch import Generator
 
 from methods.base import Approximation, Budget, Method, Target
 from methods.parts.contrast import Kind
+from methods.parts.descent import length
 from methods.parts.discriminator import Activation
 from methods.parts.game import Play
 from methods.parts.one_map import Game
@@ -182,5 +183,4 @@ class AVB(Method):
 
     def planned(self, budget: Budget) -> int:
         """Iterations that the budget of gradients allows, at most ``iterations``, at least one."""
-        allowed = self.iterations if budget.gradients is None else budget.gradients // self.batch
-        return max(1, min(self.iterations, allowed))
+        return length(self.iterations, self.batch, budget.gradients)

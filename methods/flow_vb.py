@@ -20,7 +20,6 @@ the forward Kullback-Leibler divergence, 2021, arXiv:2106.15980. Needs the libra
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -32,7 +31,7 @@ from methods.base import Budget, Method, Target
 from methods.parts.descent import Descent, length
 from methods.parts.record import Recorded
 from methods.parts.tempered import Tempered
-from methods.parts.validate import require
+from methods.parts.validate import require, trained
 from methods.parts.zuko_flow import KINDS, Flow, FlowMap, Kind, build
 
 REMEDY = "try a smaller lr, or a scale nearer to the posterior's"
@@ -89,16 +88,10 @@ class FlowVB(Method):
         require(self, "flow", self.flow in KINDS, f"be one of {', '.join(KINDS)}")
         objectives = self.objective in ("reverse-kl", "forward-kl")
         require(self, "objective", objectives, "be 'reverse-kl' or 'forward-kl'")
-        widths = len(self.hidden) > 0 and min(self.hidden) >= 1
-        require(self, "hidden", widths, "be one width or more, each at least 1")
-        for field in ("transforms", "iterations", "batch", "every"):
+        for field in ("transforms", "batch"):
             require(self, field, getattr(self, field) >= 1, "be at least 1")
         require(self, "bins", self.bins >= 2, "be at least 2")
-        for field in ("lr", "clip", "scale"):
-            require(self, field, 0 < getattr(self, field) < math.inf, "be positive and finite")
-        for field in ("final_lr", "anneal"):
-            require(self, field, 0 <= getattr(self, field) <= 1, "lie in [0, 1]")
-        require(self, "average", 0 <= self.average < 1, "lie in [0, 1)")
+        trained(self)
 
     def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Flow | None]:
         fit = _Fit(self, target, generator)
@@ -126,15 +119,7 @@ class _Fit:
         )
         self.method, self.generator, self.map = method, generator, FlowMap(flow, target.dim)
         self.target = Tempered(target, method.anneal, method.scale, name, REMEDY)
-        self.descent = Descent(
-            self.map.init(method.scale),
-            lr=method.lr,
-            final_lr=method.final_lr,
-            clip=method.clip,
-            average=method.average,
-            name=name,
-            remedy=REMEDY,
-        )
+        self.descent = Descent(method, self.map.init(method.scale), REMEDY)
         short = method.flow.endswith("coupling") or target.dim <= LONGEST
         back: Callable[[Call], Call] = Recorded if short else lambda function: function
         self._draw, self._pull = Recorded(self.map.draw), Recorded(self.map.pull)

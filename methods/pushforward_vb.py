@@ -27,10 +27,11 @@ from torch import Generator, Tensor
 
 from methods.base import Budget, Method, Target
 from methods.parts.adam import Adam
+from methods.parts.descent import length
 from methods.parts.finite import sound, whereabouts
 from methods.parts.networks import Sampler, SamplerNetwork
 from methods.parts.record import Recorded
-from methods.parts.validate import require
+from methods.parts.validate import require, trained
 from methods.parts.volume import gradient
 
 REMEDY = "try a smaller lr, or a scale nearer to the posterior's"
@@ -74,16 +75,9 @@ class PushforwardVB(Method):
     source: ClassVar[str] = "Rezende, Mohamed, 2015, arXiv:1505.05770"
 
     def __post_init__(self) -> None:
-        hidden = len(self.hidden) > 0 and min(self.hidden) >= 1
-        require(self, "hidden", hidden, "be one width or more, each at least 1")
-        for field in ("iterations", "batch", "every"):
-            require(self, field, getattr(self, field) >= 1, "be at least 1")
-        for field in ("lr", "clip", "scale"):
-            require(self, field, 0 < getattr(self, field) < math.inf, "be positive and finite")
-        for field in ("beta1", "average"):
-            require(self, field, 0 <= getattr(self, field) < 1, "lie in [0, 1)")
-        for field in ("final_lr", "anneal"):
-            require(self, field, 0 <= getattr(self, field) <= 1, "lie in [0, 1]")
+        require(self, "batch", self.batch >= 1, "be at least 1")
+        require(self, "beta1", 0 <= self.beta1 < 1, "lie in [0, 1)")
+        trained(self)
 
     def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[SamplerNetwork]:
         descent = Descent(self, target, generator)
@@ -95,8 +89,7 @@ class PushforwardVB(Method):
 
     def planned(self, budget: Budget) -> int:
         """Iterations that the budget of gradients allows, at most ``iterations``, at least one."""
-        allowed = self.iterations if budget.gradients is None else budget.gradients // self.batch
-        return max(1, min(self.iterations, allowed))
+        return length(self.iterations, self.batch, budget.gradients)
 
 
 class Descent:

@@ -15,7 +15,6 @@ distributions, ICML 2018, arXiv:1806.02925.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -28,7 +27,7 @@ from methods.parts.descent import Descent, length
 from methods.parts.networks import Sampler, SamplerNetwork
 from methods.parts.stein_gradient import score
 from methods.parts.tempered import Tempered
-from methods.parts.validate import require
+from methods.parts.validate import require, trained
 
 REMEDY = "try a smaller lr, a larger batch, or a scale nearer to the posterior's"
 
@@ -77,21 +76,13 @@ class SSGEVI(Method):
     def __post_init__(self) -> None:
         fits = self.noise_dim is None or self.noise_dim >= 1
         require(self, "noise_dim", fits, "be at least 1, or None")
-        widths = len(self.hidden) > 0 and min(self.hidden) >= 1
-        require(self, "hidden", widths, "be one width or more, each at least 1")
         require(self, "batch", self.batch >= 4, "be at least 4")
         require(self, "share", 0 < self.share < 1, "lie in (0, 1)")
-        for field in ("iterations", "every"):
-            require(self, field, getattr(self, field) >= 1, "be at least 1")
-        for field in ("lr", "clip", "scale"):
-            require(self, field, 0 < getattr(self, field) < math.inf, "be positive and finite")
-        for field in ("final_lr", "anneal"):
-            require(self, field, 0 <= getattr(self, field) <= 1, "lie in [0, 1]")
-        require(self, "average", 0 <= self.average < 1, "lie in [0, 1)")
+        trained(self)
 
     def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[SamplerNetwork]:
         sampler = Sampler(self.noise_dim or target.dim, target.dim, self.hidden, self.skip)
-        descent = self._descent(sampler.init(generator, self.scale))
+        descent = Descent(self, sampler.init(generator, self.scale), REMEDY)
         tempered = Tempered(target, self.anneal, self.scale, type(self).__name__, REMEDY)
         planned = length(self.iterations, self.batch, budget.gradients)
         for i in range(planned):
@@ -105,14 +96,3 @@ class SSGEVI(Method):
             descent.step(gradient, i / planned)
             if i == 0 or (i + 1) % self.every == 0 or i + 1 == planned:
                 yield SamplerNetwork(sampler, descent.average)
-
-    def _descent(self, weights: torch.Tensor) -> Descent:
-        return Descent(
-            weights,
-            lr=self.lr,
-            final_lr=self.final_lr,
-            clip=self.clip,
-            average=self.average,
-            name=type(self).__name__,
-            remedy=REMEDY,
-        )

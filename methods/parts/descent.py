@@ -5,6 +5,7 @@ and the average of the weights, which is worth more than the newest.
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,32 +13,39 @@ from torch import Tensor
 WARM = 10  # steps for which the average forgets its start faster
 
 
+class Trained(Protocol):
+    """The fields of a method that descends on weights.
+
+    ``lr`` is Adam's step size, ``final_lr`` the share of it left at the end of a cosine decay,
+    ``clip`` the largest norm of a gradient, and ``average`` the memory of the averaged weights, per
+    step; 0 for the newest.
+    """
+
+    @property
+    def lr(self) -> float: ...
+    @property
+    def final_lr(self) -> float: ...
+    @property
+    def clip(self) -> float: ...
+    @property
+    def average(self) -> float: ...
+
+
 class Descent:
     """One vector of weights on its way down.
 
     Args:
+        method: whose step sizes, clipping and memory they are, and whose name stands in an error.
         weights: [weights], moved in place.
-        lr: Adam's step size; final_lr: share of it left at the end of a cosine decay.
-        clip: largest norm of a gradient.
-        average: memory of the averaged weights, per step; 0 for the newest.
-        name, remedy: what to say where a gradient is not finite.
+        remedy: what to say where a gradient is not finite.
     """
 
-    def __init__(
-        self,
-        weights: Tensor,
-        *,
-        lr: float,
-        final_lr: float,
-        clip: float,
-        average: float,
-        name: str,
-        remedy: str,
-    ) -> None:
+    def __init__(self, method: Trained, weights: Tensor, remedy: str) -> None:
         self.weights, self.average = weights, weights.clone()
         self._adam = torch.optim.Adam([weights], fused=True)
-        self._lr, self._final, self._clip, self._memory = lr, final_lr, clip, average
-        self._fault = f"{name} diverged: a gradient is not finite; {remedy}."
+        self._lr, self._final = method.lr, method.final_lr
+        self._clip, self._memory = method.clip, method.average
+        self._fault = f"{type(method).__name__} diverged: a gradient is not finite; {remedy}."
         self._taken = 0
 
     def step(self, gradient: Tensor, progress: float) -> None:

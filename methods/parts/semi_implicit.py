@@ -23,7 +23,7 @@ from methods.parts.descent import Descent, length
 from methods.parts.networks import Sampler
 from methods.parts.record import Recorded
 from methods.parts.tempered import Tempered
-from methods.parts.validate import require
+from methods.parts.validate import require, trained
 
 NARROW = 0.7  # standard deviation of the Gaussians at the start, as a share of the whole's
 REMEDY = "try a smaller lr, or a scale nearer to the posterior's"
@@ -112,16 +112,8 @@ class SemiImplicitVI(Method):
     def __post_init__(self) -> None:
         fits = self.noise_dim is None or self.noise_dim >= 1
         require(self, "noise_dim", fits, "be at least 1, or None")
-        widths = len(self.hidden) > 0 and min(self.hidden) >= 1
-        require(self, "hidden", widths, "be one width or more, each at least 1")
         require(self, "batch", self.batch >= 2, "be at least 2")
-        for field in ("iterations", "every"):
-            require(self, field, getattr(self, field) >= 1, "be at least 1")
-        for field in ("lr", "clip", "scale"):
-            require(self, field, 0 < getattr(self, field) < math.inf, "be positive and finite")
-        for field in ("final_lr", "anneal"):
-            require(self, field, 0 <= getattr(self, field) <= 1, "lie in [0, 1]")
-        require(self, "average", 0 <= self.average < 1, "lie in [0, 1)")
+        trained(self)
 
     def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Mixture]:
         fit = Fit(self, target, generator)
@@ -158,15 +150,7 @@ class Fit:
         self.conditional = Conditional(mixing, target.dim, method.hidden)
         self.target = Tempered(target, method.anneal, method.scale, name, REMEDY)
         self.weights = self.conditional.init(generator, method.scale)
-        self.descent = Descent(
-            self.weights,
-            lr=method.lr,
-            final_lr=method.final_lr,
-            clip=method.clip,
-            average=method.average,
-            name=name,
-            remedy=REMEDY,
-        )
+        self.descent = Descent(method, self.weights, REMEDY)
         self.kept: dict[str, Any] = {}  # what a method makes at its first step and uses again
         self._pull = Recorded(self.conditional.pull)
 
@@ -188,7 +172,7 @@ class Fit:
         return Batch(psi, loc, log_scale, eta, loc[:n] + log_scale.exp() * eta)
 
     def normal(self, *shape: int) -> Tensor:
-        """Standard normal numbers, float64."""
+        """Standard normal numbers of a shape, drawn from the fit's generator, float64."""
         return torch.randn(shape, generator=self.generator, dtype=torch.float64)
 
     def uniform(self, n: int) -> Tensor:
