@@ -173,7 +173,7 @@ class _Sampler:
         return self._keep(fit, draws)
 
     def approximation(self) -> Draws:
-        """All draws so far."""
+        """What the chains have drawn so far, as an approximation."""
         chains, figures = torch.cat(self._draws, 1), torch.cat(self._figures, 1)
         leaps, depth = self._of(figures, "n_leapfrog__"), self._of(figures, "treedepth__")
         said = {

@@ -42,7 +42,7 @@ class Family:
 
     @property
     def dim(self) -> int:
-        """D."""
+        """D, the number of coordinates of the family's Gaussians."""
         return len(self.centre)
 
     @property

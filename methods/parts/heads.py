@@ -42,7 +42,7 @@ class HeadedSampler:
 
     @property
     def noise_dim(self) -> int:
-        """Length of eps: D."""
+        """How many numbers of noise a draw takes: as many as there are coordinates."""
         return self.dim
 
     @property

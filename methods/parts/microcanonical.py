@@ -92,7 +92,7 @@ class Flow:
         self.u = _unit(self.u + size * self._noise())
 
     def walk(self, count: int) -> None:
-        """Unadjusted steps."""
+        """Take so many steps without a Metropolis correction."""
         for _ in range(count):
             self.hop()
             self.mix()

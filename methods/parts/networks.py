@@ -47,7 +47,7 @@ def draw(shapes: Sequence[Shape], generator: Generator) -> list[Tensor]:
 
 
 def flat(parts: Sequence[Tensor]) -> Tensor:
-    """The way back, copied."""
+    """Weights by layer put into one vector, copied: the way back from their views."""
     return torch.cat([part.reshape(-1) for part in parts])
 
 

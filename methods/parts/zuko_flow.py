@@ -27,7 +27,7 @@ ROWS = 4096  # of a density made at a time
 
 
 def available() -> bool:
-    """Whether zuko is installed."""
+    """Whether zuko, the library behind the flows, is installed."""
     return importlib.util.find_spec("zuko") is not None
 
 

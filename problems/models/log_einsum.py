@@ -13,7 +13,7 @@ NOTHING = -1e300  # stands for log 0: the slope of a sum of zeros is 0 then, not
 
 
 def transpose(a: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """Dimensions in another order."""
+    """The tensor with its dimensions in another order."""
     return a.permute(axes)
 
 

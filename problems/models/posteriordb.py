@@ -104,7 +104,7 @@ class Posteriordb(Problem):
 
     @property
     def stan_program(self) -> CompiledProgram:
-        """The program, compiled."""
+        """The posterior's Stan program, compiled."""
         return self._model.stan_program
 
     @property

@@ -56,7 +56,7 @@ class StanModel(Problem):
 
     @functools.cached_property
     def stan_program(self) -> CompiledProgram:
-        """The program, compiled."""
+        """The Stan program of the model, compiled."""
         if self.data.lstrip().startswith("{"):
             return CompiledProgram(Path(self.file), self.data)
         try:
@@ -155,7 +155,7 @@ class _Density(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, program: CompiledProgram) -> Tensor:
-        """[..., D] -> [...]."""
+        """The log density at points z: [..., D] -> [...]."""
         if _recording():  # a record would keep this one outcome for ever
             raise RuntimeError("The density of a Stan program cannot be recorded by torch.")
         rows = _rows(z, z.shape[-1])
@@ -169,7 +169,7 @@ class _Density(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *above: Tensor) -> tuple[Tensor, None]:
-        """[...] -> [..., D]."""
+        """The slope by z, times what comes from above: [...] -> [..., D]."""
         (z,) = ctx.saved_tensors
         if torch.is_grad_enabled():
             slope: Tensor = _Slope.apply(z, ctx.program, ctx.gradient)  # type: ignore[no-untyped-call]
