@@ -171,7 +171,7 @@ class Pool:
     def _close(self, job: Job) -> None:
         """The far end of its pipe is closed: it has ended, or can say nothing any more."""
         job.open = False
-        if job.reader.midway:
+        if job.reader.midway and job.why != LOST:  # the server's end cut it off, not the job
             self._fail(job, "it ended in the middle of a report")
         elif not job.why:
             job.due = min(job.due or float("inf"), time.monotonic() + TIDY)
