@@ -16,8 +16,8 @@ from methods.base import (
     Span,
     Target,
 )
-from methods.parts.gaussian import Gaussian
-from methods.parts.pushforward_mixture import PushforwardMixture
+from methods.parts.gaussians.gaussian import Gaussian
+from methods.parts.networks.pushforward_mixture import PushforwardMixture
 
 __all__ = [
     "Approximation",

@@ -1,7 +1,7 @@
 r"""Annealed importance sampling: log Z without bias, from chains that never meet.
 
 Each of C chains starts at a draw of a wide Gaussian q and goes through T temperatures, with one
-Hamiltonian trajectory at each (``parts/tempering.py``). Its weight makes up for the haste:
+Hamiltonian trajectory at each (``parts/sampling/tempering.py``). Its weight makes up for the haste:
 
 .. math::
     \log w = \sum_{t=1}^T (\beta_t - \beta_{t-1}) \log \frac{p(z_{t-1})}{q(z_{t-1})}, \qquad
@@ -33,7 +33,15 @@ from torch import Generator
 
 from methods.base import Budget, Draws, Method, Target
 from methods.parts.diagnostics import ChainDiagnostics
-from methods.parts.tempering import Cloud, Stage, anneal, averaged, effective, systematic, wide
+from methods.parts.sampling.tempering import (
+    Cloud,
+    Stage,
+    anneal,
+    averaged,
+    effective,
+    systematic,
+    wide,
+)
 from methods.parts.validate import require
 
 SHARE = 0.5  # of the pilot's particles, that the next temperature leaves effective

@@ -28,12 +28,12 @@ from typing import ClassVar
 from torch import Generator
 
 from methods.base import Approximation, Budget, Method, Target
-from methods.parts.contrast import Kind
-from methods.parts.descent import length
-from methods.parts.discriminator import Activation
-from methods.parts.game import Play
-from methods.parts.one_map import Game
-from methods.parts.several_maps import HeadedGame
+from methods.parts.adversarial.contrast import Kind
+from methods.parts.adversarial.game import Play
+from methods.parts.adversarial.one_map import Game
+from methods.parts.adversarial.several_maps import HeadedGame
+from methods.parts.networks.discriminator import Activation
+from methods.parts.optimisation.descent import length
 from methods.parts.validate import require
 
 HEADS = 4  # of a sampler that can have several

@@ -34,9 +34,9 @@ import torch
 from torch import Generator, Tensor
 
 from methods.base import Budget, Method, Target
-from methods.parts.begin import beginnings, planned
 from methods.parts.finite import sound, whereabouts
-from methods.parts.gaussian import Gaussian
+from methods.parts.gaussians.gaussian import Gaussian
+from methods.parts.optimisation.begin import beginnings, planned
 from methods.parts.validate import require
 
 LOST = 10.0  # nats below where it began, at which it has gone astray

@@ -9,8 +9,8 @@ same for all chains, is accepted with probability
 The mixture is fitted in the warm-up to what all chains have seen, and then left alone, so that both
 moves leave the posterior as it is; where too little of it would be accepted there are no jumps. All
 chains share a frame, a step size and a length, found in rounds that end when nothing drifts any
-more (``methods/parts/adapt.py``). With ``ladder`` the chains are tempered, for modes that no chain
-walks between and that scattered starts find in the wrong shares (``methods/parts/ladder.py``).
+more (``parts/sampling/adapt.py``). With ``ladder`` the chains are tempered, for modes that no chain
+walks between and that scattered starts find in the wrong shares (``parts/sampling/ladder.py``).
 
 Source: M. D. Hoffman, A. Radul, P. Sountsov, An adaptive-MCMC scheme for setting trajectory lengths
 in Hamiltonian Monte Carlo, 2021, proceedings.mlr.press/v130/hoffman21a.html; jumps: M. Gabrié,
@@ -29,9 +29,9 @@ import torch
 from torch import Generator, Tensor
 
 from methods.base import Budget, Draws, Method, Target
-from methods.parts.adapt import Adapted, adapting
 from methods.parts.diagnostics import ChainDiagnostics
-from methods.parts.ladder import Ladder, laddered
+from methods.parts.sampling.adapt import Adapted, adapting
+from methods.parts.sampling.ladder import Ladder, laddered
 from methods.parts.validate import require
 
 

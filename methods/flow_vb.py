@@ -28,11 +28,11 @@ import torch
 from torch import Generator, Tensor
 
 from methods.base import Budget, Method, Target
-from methods.parts.descent import Descent, length
+from methods.parts.networks.zuko_flow import KINDS, Flow, FlowMap, Kind, build
+from methods.parts.optimisation.descent import Descent, length
+from methods.parts.optimisation.tempered import Tempered
 from methods.parts.record import Recorded
-from methods.parts.tempered import Tempered
 from methods.parts.validate import require, trained
-from methods.parts.zuko_flow import KINDS, Flow, FlowMap, Kind, build
 
 REMEDY = "try a smaller lr, or a scale nearer to the posterior's"
 # passes of the way back, beyond which a record of it takes longer to make than it saves

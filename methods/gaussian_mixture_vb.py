@@ -30,13 +30,13 @@ import torch
 from torch import Generator, Tensor
 
 from methods.base import Budget, Method, Target
-from methods.parts.begin import beginnings
-from methods.parts.elbo import Frame, Loss, normals
-from methods.parts.gaussian_mixture import GaussianMixture
-from methods.parts.laplace import starts
-from methods.parts.lbfgs import minimise
-from methods.parts.mixture_elbo import Chart, MixtureLoss
-from methods.parts.psis import RELIABLE, evidence, smoothed
+from methods.parts.gaussians.elbo import Frame, Loss, normals
+from methods.parts.gaussians.gaussian_mixture import GaussianMixture
+from methods.parts.gaussians.laplace import starts
+from methods.parts.gaussians.mixture_elbo import Chart, MixtureLoss
+from methods.parts.optimisation.begin import beginnings
+from methods.parts.optimisation.lbfgs import minimise
+from methods.parts.sampling.psis import RELIABLE, evidence, smoothed
 from methods.parts.validate import require
 
 GROWTH = 4  # draws of a round, as a multiple of the last one's

@@ -17,7 +17,7 @@ one start, a step size. ``linear_response`` mends the covariance of a diagonal G
 Source: A. Kucukelbir, D. Tran, R. Ranganath, A. Gelman, D. M. Blei, Automatic differentiation
 variational inference, 2017, arXiv:1603.00788; fixed draws: R. Giordano, M. Ingram, T. Broderick,
 Black box variational inference with a deterministic objective, 2024, arXiv:2304.05527; what else
-is offered: ``methods/parts/families.py``, ``sticking.py`` and ``linear_response.py``.
+is offered: ``methods/parts/gaussians/families.py``, ``sticking.py`` and ``linear_response.py``.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ import torch
 from torch import Generator
 
 from methods.base import Budget, Method, Target
-from methods.parts.elbo import Frame, Loss, gap, normals
-from methods.parts.families import Covariance
 from methods.parts.finite import sound, whereabouts
-from methods.parts.fixed_draws import Rounds
-from methods.parts.gaussian import Gaussian
-from methods.parts.laplace import starts
-from methods.parts.lbfgs import minimise
-from methods.parts.linear_response import corrected
-from methods.parts.sticking import Climb
+from methods.parts.gaussians.elbo import Frame, Loss, gap, normals
+from methods.parts.gaussians.families import Covariance
+from methods.parts.gaussians.fixed_draws import Rounds
+from methods.parts.gaussians.gaussian import Gaussian
+from methods.parts.gaussians.laplace import starts
+from methods.parts.gaussians.linear_response import corrected
+from methods.parts.gaussians.sticking import Climb
+from methods.parts.optimisation.lbfgs import minimise
 from methods.parts.validate import require
 
 GROWTH = 4  # draws of a round, as a multiple of the last one's

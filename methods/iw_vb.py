@@ -31,9 +31,9 @@ import torch
 from torch import Generator
 
 from methods.base import Approximation, Budget, Draws, Method, Target
-from methods.parts.gaussian import Gaussian
-from methods.parts.psis import RELIABLE, evidence, smoothed
-from methods.parts.sticking import Climb
+from methods.parts.gaussians.gaussian import Gaussian
+from methods.parts.gaussians.sticking import Climb
+from methods.parts.sampling.psis import RELIABLE, evidence, smoothed
 from methods.parts.validate import require
 
 CHUNK = 65536  # rows of the density at a time

@@ -26,8 +26,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from methods.parts.networks.semi_implicit import Batch, Fit, SemiImplicitVI
 from methods.parts.record import Recorded
-from methods.parts.semi_implicit import Batch, Fit, SemiImplicitVI
 
 NEAR = 1e-5  # distance of the gradients that make a second derivative, as a share of |z| + 1
 

@@ -31,12 +31,12 @@ import torch
 from torch import Generator, Tensor
 
 from methods.base import Budget, Method, Target
-from methods.parts.begin import beginnings
-from methods.parts.elbo import Frame
 from methods.parts.finite import point
-from methods.parts.gaussian import Gaussian
-from methods.parts.laplace import bend, curved, triangular
-from methods.parts.lbfgs import minimise
+from methods.parts.gaussians.elbo import Frame
+from methods.parts.gaussians.gaussian import Gaussian
+from methods.parts.gaussians.laplace import bend, curved, triangular
+from methods.parts.optimisation.begin import beginnings
+from methods.parts.optimisation.lbfgs import minimise
 from methods.parts.validate import require
 
 SLOW = 1e-3  # nats in five steps, at which L-BFGS hands over to Newton

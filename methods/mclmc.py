@@ -38,8 +38,8 @@ from torch import Generator
 
 from methods.base import Budget, Draws, Method, NotApplicableError, Target
 from methods.parts.diagnostics import ChainDiagnostics
-from methods.parts.hmc import Frame, frame_of, scattered
-from methods.parts.microcanonical import Flow, forgetting
+from methods.parts.sampling.hmc import Frame, frame_of, scattered
+from methods.parts.sampling.microcanonical import Flow, forgetting
 from methods.parts.validate import require
 
 WINDOWS = (100, 200, 400)  # steps of warm-up, the last two in frames made of the window before

@@ -24,8 +24,8 @@ from torch import Generator
 from methods.base import Budget, Draws, Target
 from methods.parts.bridge import Bridge, BridgedNUTS, double_precision, seed, tensor
 from methods.parts.diagnostics import ChainDiagnostics
-from methods.parts.hmc import scattered
 from methods.parts.optional import library
+from methods.parts.sampling.hmc import scattered
 from methods.parts.validate import require
 
 

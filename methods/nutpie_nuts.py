@@ -26,8 +26,8 @@ from torch import Generator, Tensor
 from methods.base import Budget, Draws, Target
 from methods.parts.bridge import Array, Bridge, BridgedNUTS, seed, tensor
 from methods.parts.diagnostics import ChainDiagnostics
-from methods.parts.hmc import scattered
 from methods.parts.optional import library
+from methods.parts.sampling.hmc import scattered
 
 MOMENT = 0.2  # seconds between two looks at whether it is done, or to be stopped
 

@@ -32,13 +32,13 @@ import torch
 from torch import Generator, Tensor
 
 from methods.base import Approximation, Budget, Draws, Method, Target
-from methods.parts.begin import beginnings
-from methods.parts.gaussian import Gaussian
-from methods.parts.gaussian_mixture import GaussianMixture
-from methods.parts.inverse_hessian import PathGaussian, gaussians
-from methods.parts.laplace import triangular
-from methods.parts.lbfgs import minimise
-from methods.parts.psis import RELIABLE, evidence, smoothed
+from methods.parts.gaussians.gaussian import Gaussian
+from methods.parts.gaussians.gaussian_mixture import GaussianMixture
+from methods.parts.gaussians.inverse_hessian import PathGaussian, gaussians
+from methods.parts.gaussians.laplace import triangular
+from methods.parts.optimisation.begin import beginnings
+from methods.parts.optimisation.lbfgs import minimise
+from methods.parts.sampling.psis import RELIABLE, evidence, smoothed
 from methods.parts.validate import require
 
 SETTLED = 1e-6  # nats; a climb ends when five steps gain less

@@ -26,13 +26,13 @@ import torch
 from torch import Generator, Tensor
 
 from methods.base import Budget, Method, Target
-from methods.parts.adam import Adam
-from methods.parts.descent import length
 from methods.parts.finite import sound, whereabouts
-from methods.parts.networks import Sampler, SamplerNetwork
+from methods.parts.networks.sampler import Sampler, SamplerNetwork
+from methods.parts.networks.volume import gradient
+from methods.parts.optimisation.adam import Adam
+from methods.parts.optimisation.descent import length
 from methods.parts.record import Recorded
 from methods.parts.validate import require, trained
-from methods.parts.volume import gradient
 
 REMEDY = "try a smaller lr, or a scale nearer to the posterior's"
 

@@ -22,8 +22,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from methods.parts.networks.semi_implicit import Batch, Fit, SemiImplicitVI
 from methods.parts.record import Recorded
-from methods.parts.semi_implicit import Batch, Fit, SemiImplicitVI
 from methods.parts.validate import require
 
 

@@ -3,8 +3,8 @@ them.
 
 From draws of a wide Gaussian q, through temperatures :math:`p_\beta \propto q^{1 - \beta} p^\beta`
 that are chosen so that most of the particles stay effective; at each, the particles are weighted,
-resampled and moved by Hamiltonian trajectories (``parts/tempering.py``). Each island of particles
-estimates
+resampled and moved by Hamiltonian trajectories (``parts/sampling/tempering.py``). Each island of
+particles estimates
 
 .. math::
     \hat Z_i = \prod_t \frac1N \sum_n (p(z_n) / q(z_n))^{\beta_t - \beta_{t-1}}, \qquad
@@ -34,7 +34,7 @@ from torch import Generator
 
 from methods.base import Budget, Draws, Method, Target
 from methods.parts.diagnostics import ChainDiagnostics
-from methods.parts.tempering import Cloud, anneal, averaged, wide
+from methods.parts.sampling.tempering import Cloud, anneal, averaged, wide
 from methods.parts.validate import require
 
 

@@ -23,10 +23,10 @@ import torch
 from torch import Generator
 
 from methods.base import Budget, Method, Target
-from methods.parts.descent import Descent, length
-from methods.parts.networks import Sampler, SamplerNetwork
+from methods.parts.networks.sampler import Sampler, SamplerNetwork
+from methods.parts.optimisation.descent import Descent, length
+from methods.parts.optimisation.tempered import Tempered
 from methods.parts.stein_gradient import score
-from methods.parts.tempered import Tempered
 from methods.parts.validate import require, trained
 
 REMEDY = "try a smaller lr, a larger batch, or a scale nearer to the posterior's"

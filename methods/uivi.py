@@ -24,8 +24,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from methods.parts.networks.semi_implicit import Batch, Conditional, Fit, SemiImplicitVI
 from methods.parts.record import Recorded
-from methods.parts.semi_implicit import Batch, Conditional, Fit, SemiImplicitVI
 from methods.parts.validate import require
 
 ACCEPTED = 0.9  # share of the proposals that the step size is led to

@@ -36,9 +36,9 @@ FLOORS = (
 # The types that the harness knows, and the module that reads the references it writes.
 CONTRACT = {"methods", "methods.base", "problems", "problems.base", "problems.parts.stored"}
 # Parts of samplers that references are made with; they implement no method by themselves.
-FOR_REFERENCES = {f"methods.parts.{name}" for name in ("hmc", "adapt", "ladder", "learning")}
+FOR_REFERENCES = {f"methods.parts.sampling.{n}" for n in ("hmc", "adapt", "ladder", "learning")}
 # Flows and mixtures, which density models of metrics are made of, too.
-FOR_MODELS = {"methods.parts.zuko_flow", "methods.parts.mixtures"}
+FOR_MODELS = {"methods.parts.networks.zuko_flow", "methods.parts.gaussians.mixtures"}
 FOR_REPORTS = {"bench.store", "bench.errors"}
 MOST_AT_ROOT = 8  # Python files of bench, so that a newcomer sees them all at a glance
 

@@ -25,9 +25,9 @@ from bench.reference.stan_route import for_stan, stan_nuts
 from bench.reference.stein import stein
 from bench.reference.tempered import tempered
 from bench.seeds import seed_of
-from methods.parts.adapt import Progress, silent
-from methods.parts.hmc import frame_of
-from methods.parts.learning import DENSE
+from methods.parts.sampling.adapt import Progress, silent
+from methods.parts.sampling.hmc import frame_of
+from methods.parts.sampling.learning import DENSE
 from problems.base import Exact, Problem
 from problems.parts.stored import UncertifiedError, draws_hash, files, stem_of
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from bench.fitting.target import CountedTarget
-from methods.parts.hmc import Frame
+from methods.parts.sampling.hmc import Frame
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,8 +17,8 @@ from bench.plugins import spec
 from bench.reference.framed import Framed
 from bench.reference.run import Run
 from methods.base import Budget, Draws
-from methods.parts.adapt import Adapted, Progress, adapt
-from methods.parts.hmc import DIVERGENT, JITTER, Frame
+from methods.parts.sampling.adapt import Adapted, Progress, adapt
+from methods.parts.sampling.hmc import DIVERGENT, JITTER, Frame
 from problems.base import Problem
 
 LOOKS = 8  # at the second route, evenly spaced: it ends at the first that finds it good

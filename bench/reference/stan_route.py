@@ -14,7 +14,7 @@ from bench.plugins import spec
 from bench.reference.routes import Plan
 from bench.reference.run import Run
 from methods.base import Budget, Draws
-from methods.parts.adapt import Progress
+from methods.parts.sampling.adapt import Progress
 from problems.base import Problem
 
 LIBRARY = "stanli"

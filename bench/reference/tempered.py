@@ -2,7 +2,7 @@
 that they diverge, or that they never saw a mode.
 
 It shares the leapfrog steps with the first route, and not the jumps; what it says of modes far
-apart comes from its ladder of temperatures (``methods/parts/ladder.py``).
+apart comes from its ladder of temperatures (``methods/parts/sampling/ladder.py``).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from bench.fitting.target import CountedTarget
 from bench.reference.limits import Check
 from bench.reference.routes import Energies, Plan
 from bench.reference.run import Run
-from methods.parts.adapt import Progress
-from methods.parts.ladder import Ladder, laddered
+from methods.parts.sampling.adapt import Progress
+from methods.parts.sampling.ladder import Ladder, laddered
 from problems.base import Problem
 
 ROUTE = "tempered-hmc"

@@ -20,7 +20,7 @@ from torch import Generator
 from bench.fitting.target import CountedTarget
 from methods.base import Budget
 from methods.gaussian_vb import GaussianVB
-from methods.parts.gaussian import Gaussian
+from methods.parts.gaussians.gaussian import Gaussian
 from problems.base import Exact
 from problems.eight_schools import EightSchools
 from tests.benchmarks.alternate import Contender, alternate, table

@@ -27,8 +27,8 @@ from bench.fitting.target import CountedTarget
 from bench.metrics.draws.chains import ess_mean
 from bench.plugins import registry
 from methods.base import Budget, Draws
-from methods.parts.adapt import Adapted, adapt
 from methods.parts.diagnostics import ChainDiagnostics
+from methods.parts.sampling.adapt import Adapted, adapt
 from problems.base import Exact, Problem
 from tests.benchmarks.alternate import Contender, alternate, table
 

@@ -15,8 +15,8 @@ from torch.nn import functional
 from bench.fitting.target import CountedTarget
 from bench.plugins import registry
 from methods.avb import AVB, Game
-from methods.parts.contrast import MEMORY
-from methods.parts.game import KNEE, LAG
+from methods.parts.adversarial.contrast import MEMORY
+from methods.parts.adversarial.game import KNEE, LAG
 
 SCHOOLS = registry.load(registry.find("problems", "eight-schools"))()
 SETTINGS: dict[str, AVB] = {

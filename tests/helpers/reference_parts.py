@@ -19,7 +19,7 @@ from torch import Tensor
 
 from bench.reference.build import RefusedError
 from bench.reference.run import Run
-from methods.parts import learning
+from methods.parts.sampling import learning
 from problems.parts.stored import draws_hash, files, read, seal
 from tests.helpers.exact_problems import seeded
 

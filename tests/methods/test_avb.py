@@ -14,11 +14,11 @@ from torch import Generator, Tensor
 from bench.fitting.target import CountedTarget
 from methods.avb import AVB
 from methods.base import Budget, Pushforward
-from methods.parts.adam import Adam
-from methods.parts.contrast import Contrast
-from methods.parts.discriminator import Activation, Discriminator
-from methods.parts.networks import Sampler, SamplerNetwork
-from methods.parts.one_map import Game
+from methods.parts.adversarial.contrast import Contrast
+from methods.parts.adversarial.one_map import Game
+from methods.parts.networks.discriminator import Activation, Discriminator
+from methods.parts.networks.sampler import Sampler, SamplerNetwork
+from methods.parts.optimisation.adam import Adam
 from methods.parts.record import Recorded
 from problems.base import Problem
 from problems.mixture import Mixture
@@ -166,7 +166,7 @@ def test_gradients_are_those_of_the_objective(
     """Both players' hand-made gradients against autograd through every part, halfway in the
     annealing, with a tight knee.
     """
-    monkeypatch.setattr("methods.parts.game.KNEE", KNEE)
+    monkeypatch.setattr("methods.parts.adversarial.game.KNEE", KNEE)
     problem = Tilted()
     method = AVB(**SMALL, contrast=contrast, informed=informed, scale=1.3, lookahead=0.7)
     game = Game(method, CountedTarget(problem), Generator().manual_seed(5))

@@ -12,7 +12,7 @@ from bench.fitting.target import CountedTarget
 from methods import batch_and_match
 from methods.base import Budget
 from methods.batch_and_match import BatchAndMatch, matched
-from methods.parts.gaussian import Gaussian
+from methods.parts.gaussians.gaussian import Gaussian
 from problems.base import Problem
 from tests.helpers.best_gaussian import PROBLEMS, divergence, least_divergence
 from tests.methods.test_gaussian_vb import Normal

@@ -16,12 +16,12 @@ from bench.fitting.target import CountedTarget
 from bench.metrics.draws.chains import ess_mean
 from methods.base import Budget, Draws
 from methods.batched_hmc import BatchedHMC
-from methods.parts.adapt import adapt
-from methods.parts.fisher import fisher_frame
-from methods.parts.hmc import Frame, Walkers, frame_of
-from methods.parts.ladder import Ladder
-from methods.parts.learning import drifting
-from methods.parts.mixtures import Gaussians, defended, fitted
+from methods.parts.gaussians.mixtures import Gaussians, defended, fitted
+from methods.parts.sampling.adapt import adapt
+from methods.parts.sampling.fisher import fisher_frame
+from methods.parts.sampling.hmc import Frame, Walkers, frame_of
+from methods.parts.sampling.ladder import Ladder
+from methods.parts.sampling.learning import drifting
 from problems.base import Problem
 from problems.eight_schools import EightSchools
 from problems.mixture import Mixture

@@ -14,8 +14,8 @@ from torch import Generator, Tensor
 from bench.fitting.target import CountedTarget
 from methods.base import Budget, NotApplicableError
 from methods.flow_vb import FlowVB
-from methods.parts.contrast import log_normal
-from methods.parts.zuko_flow import KINDS, Flow, FlowMap, Kind, build
+from methods.parts.adversarial.contrast import log_normal
+from methods.parts.networks.zuko_flow import KINDS, Flow, FlowMap, Kind, build
 from problems.base import Problem
 from tests.helpers.metric_cases import StandardNormal, normal, rng
 from tests.methods.test_gaussian_vb import Normal, Walled

@@ -12,9 +12,9 @@ from torch import Generator, Tensor
 from bench.fitting.target import CountedTarget
 from methods.base import Budget
 from methods.gaussian_mixture_vb import GaussianMixtureVB
-from methods.parts.elbo import normals
-from methods.parts.gaussian_mixture import GaussianMixture
-from methods.parts.mixture_elbo import Chart, MixtureLoss
+from methods.parts.gaussians.elbo import normals
+from methods.parts.gaussians.gaussian_mixture import GaussianMixture
+from methods.parts.gaussians.mixture_elbo import Chart, MixtureLoss
 from problems.base import Problem
 from problems.eight_schools import EightSchools
 from problems.mixture import Mixture

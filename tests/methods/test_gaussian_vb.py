@@ -18,9 +18,9 @@ from torch.distributions import MultivariateNormal
 from bench.fitting.target import CountedTarget
 from methods.base import Budget
 from methods.gaussian_vb import GaussianVB
-from methods.parts.elbo import Frame
-from methods.parts.gaussian import Gaussian
-from methods.parts.lbfgs import minimise
+from methods.parts.gaussians.elbo import Frame
+from methods.parts.gaussians.gaussian import Gaussian
+from methods.parts.optimisation.lbfgs import minimise
 from problems.base import Problem
 from problems.eight_schools import EightSchools
 from problems.mixture import Mixture

@@ -12,10 +12,10 @@ from torch import Generator
 from bench.fitting.target import CountedTarget
 from methods.base import Budget
 from methods.gaussian_vb import GaussianVB
-from methods.parts.families import Family
-from methods.parts.fixed_draws import FixedLoss
-from methods.parts.gaussian import Gaussian
-from methods.parts.sticking import Climb, score
+from methods.parts.gaussians.families import Family
+from methods.parts.gaussians.fixed_draws import FixedLoss
+from methods.parts.gaussians.gaussian import Gaussian
+from methods.parts.gaussians.sticking import Climb, score
 from problems.base import Problem
 from tests.helpers.best_gaussian import PROBLEMS
 from tests.methods.test_gaussian_vb import Normal

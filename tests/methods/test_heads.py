@@ -12,10 +12,10 @@ from torch import Generator, Tensor
 from bench.fitting.target import CountedTarget
 from methods.avb import AVB
 from methods.base import Budget
-from methods.parts.heads import HeadedSampler
-from methods.parts.mixed_contrast import MixedContrast, log_mixture
-from methods.parts.pushforward_mixture import PushforwardMixture
-from methods.parts.several_maps import HeadedGame
+from methods.parts.adversarial.mixed_contrast import MixedContrast, log_mixture
+from methods.parts.adversarial.several_maps import HeadedGame
+from methods.parts.networks.heads import HeadedSampler
+from methods.parts.networks.pushforward_mixture import PushforwardMixture
 from problems.base import Problem
 from problems.mixture import Mixture
 
@@ -117,7 +117,7 @@ def test_gradients_are_those_of_the_objective(
     """Both players' hand-made gradients against autograd through every part, halfway in the
     annealing, with unequal heads and a tight knee.
     """
-    monkeypatch.setattr("methods.parts.game.KNEE", KNEE)
+    monkeypatch.setattr("methods.parts.adversarial.game.KNEE", KNEE)
     problem, method = Mixture(), AVB(**SMALL, informed=informed, scale=1.3, lookahead=0.7)
     game = HeadedGame(method, CountedTarget(problem), Generator().manual_seed(5), 4)
     game.play(0.1)
@@ -189,7 +189,8 @@ def test_equal_generators_give_equal_draws() -> None:
 
 
 def test_modes_apart_are_found_without_a_bridge(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("methods.parts.mixed_contrast.STEP", 0.02)  # the run is that short
+    # the run is that short
+    monkeypatch.setattr("methods.parts.adversarial.mixed_contrast.STEP", 0.02)
     method = AVB(
         iterations=400,
         batch=128,

@@ -12,7 +12,7 @@ from torch import Generator
 from bench.fitting.target import CountedTarget
 from methods.base import Approximation, Budget, Draws
 from methods.iw_vb import ImportanceWeightedVB
-from methods.parts.gaussian import Gaussian
+from methods.parts.gaussians.gaussian import Gaussian
 from problems.base import Problem
 from problems.eight_schools import EightSchools
 from problems.signed_eight_schools import SignedEightSchools

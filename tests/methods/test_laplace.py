@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 from bench.fitting.target import CountedTarget
 from methods.base import Budget
 from methods.laplace import Laplace
-from methods.parts.gaussian import Gaussian
+from methods.parts.gaussians.gaussian import Gaussian
 from problems.base import Problem
 from problems.eight_schools import EightSchoolsCentred
 from problems.mixture import Mixture

@@ -16,8 +16,8 @@ from bench.fitting.target import CountedTarget
 from bench.metrics.draws.chains import ess_mean
 from methods.base import Budget, Draws, NotApplicableError
 from methods.mclmc import MCLMC
-from methods.parts.hmc import Frame
-from methods.parts.microcanonical import Flow, forgetting
+from methods.parts.sampling.hmc import Frame
+from methods.parts.sampling.microcanonical import Flow, forgetting
 from problems.base import Problem
 from problems.gaussian import Isotropic2
 from problems.linear_regression import LinearRegression

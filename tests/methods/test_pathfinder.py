@@ -12,10 +12,10 @@ from torch.distributions import Categorical, MixtureSameFamily, MultivariateNorm
 
 from bench.fitting.target import CountedTarget
 from methods.base import Approximation, Budget, Draws
-from methods.parts.gaussian import Gaussian
-from methods.parts.gaussian_mixture import GaussianMixture
-from methods.parts.inverse_hessian import gaussians
-from methods.parts.psis import evidence, smoothed
+from methods.parts.gaussians.gaussian import Gaussian
+from methods.parts.gaussians.gaussian_mixture import GaussianMixture
+from methods.parts.gaussians.inverse_hessian import gaussians
+from methods.parts.sampling.psis import evidence, smoothed
 from methods.pathfinder import Pathfinder
 from problems.base import Problem
 from problems.eight_schools import EightSchools

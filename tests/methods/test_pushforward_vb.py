@@ -11,8 +11,8 @@ from torch import Generator, Tensor
 
 from bench.fitting.target import CountedTarget
 from methods.base import Budget
-from methods.parts.networks import Sampler, SamplerNetwork
-from methods.parts.volume import gradient
+from methods.parts.networks.sampler import Sampler, SamplerNetwork
+from methods.parts.networks.volume import gradient
 from methods.pushforward_vb import Descent, PushforwardVB
 from problems.base import Exact, Problem
 from problems.mixture import Mixture

@@ -18,7 +18,7 @@ from torch import Generator, Tensor
 from bench.fitting.target import CountedTarget
 from methods.base import Budget
 from methods.gaussian_vb import GaussianVB
-from methods.parts.gaussian import Gaussian
+from methods.parts.gaussians.gaussian import Gaussian
 from problems.base import Problem
 from tests.methods.test_gaussian_vb import Normal
 

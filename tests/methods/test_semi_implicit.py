@@ -13,7 +13,7 @@ from bench.fitting.target import CountedTarget
 from bench.metrics.kl_bounds import KlUpper
 from methods.base import Budget
 from methods.ksivi import KSIVI, discrepancy
-from methods.parts.semi_implicit import Batch, Conditional, Fit, Mixture, SemiImplicitVI
+from methods.parts.networks.semi_implicit import Batch, Conditional, Fit, Mixture, SemiImplicitVI
 from methods.sivi import SIVI, log_mixture
 from methods.uivi import UIVI, NoiseWalk
 from problems.base import Problem

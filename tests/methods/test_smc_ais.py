@@ -14,8 +14,8 @@ from bench.fitting.target import CountedTarget
 from bench.metrics.draws.chains import ess_mean
 from methods.ais import AIS, schedule
 from methods.base import Budget, Draws, Evidence
-from methods.parts.hmc import Frame
-from methods.parts.tempering import Stage, averaged, effective, systematic
+from methods.parts.sampling.hmc import Frame
+from methods.parts.sampling.tempering import Stage, averaged, effective, systematic
 from methods.smc import SMC
 from problems.base import Problem
 from problems.gaussian import Gaussian2

@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 from bench.fitting.target import CountedTarget
 from bench.metrics.mmd import mmd
 from methods.base import Budget
-from methods.parts.networks import SamplerNetwork
+from methods.parts.networks.sampler import SamplerNetwork
 from methods.parts.stein_gradient import score
 from methods.ssge_vi import SSGEVI
 from problems.base import Problem

@@ -21,7 +21,7 @@ from bench.metrics.kl_bounds import KlLower, KlUpper
 from bench.metrics.models import density_model, flow_model, gaussian_mixture, scores
 from bench.metrics.models.scores import bound, walk
 from methods.base import Draws
-from methods.parts import zuko_flow
+from methods.parts.networks import zuko_flow
 from tests.helpers import metric_cases as cases
 from tests.helpers.bracket_maps import average_within
 from tests.helpers.metric_cases import SIGMAS, StandardNormal, compare, found, normal, rng

@@ -17,7 +17,7 @@ from bench.metrics.brackets.preimages import Atlas, Preimages, search
 from bench.metrics.kl import KlQP
 from bench.metrics.kl_bounds import KlLower, KlUpper
 from methods.base import Pushforward
-from methods.parts.pushforward_mixture import PushforwardMixture
+from methods.parts.networks.pushforward_mixture import PushforwardMixture
 from tests.helpers.bracket_maps import Capped, average_within
 from tests.helpers.metric_cases import (
     Affine,

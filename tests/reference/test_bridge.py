@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.reference.bridge import log_z
-from methods.parts.mixtures import Gaussians, fitted
+from methods.parts.gaussians.mixtures import Gaussians, fitted
 from tests.helpers.exact_problems import SIGMAS, assert_mean, seeded
 from tests.helpers.reference_parts import ZEROS, normal
 

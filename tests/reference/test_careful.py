@@ -14,7 +14,7 @@ from bench.reference.careful import CAREFUL, careful
 from bench.reference.health import diverges, trajectories
 from bench.reference.routes import Plan, nuts
 from bench.reference.run import Run
-from methods.parts.adapt import silent
+from methods.parts.sampling.adapt import silent
 from problems.mixture import Mixture
 from tests.helpers.reference_parts import run_of, shorten, walk
 

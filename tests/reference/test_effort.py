@@ -18,8 +18,8 @@ from bench.reference.health import mixing, trajectories
 from bench.reference.limits import below
 from bench.reference.routes import Plan, nuts
 from bench.reference.run import Run
-from methods.parts.adapt import silent
-from methods.parts.hmc import frame_of
+from methods.parts.sampling.adapt import silent
+from methods.parts.sampling.hmc import frame_of
 from problems.base import Problem
 from problems.mixture import Mixture
 from problems.models.pyro_model import PyroModel

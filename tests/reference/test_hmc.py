@@ -14,7 +14,7 @@ from torch import Tensor
 from bench.fitting.target import CountedTarget
 from bench.reference.routes import Energies, Plan, batched
 from bench.reference.run import Run
-from methods.parts.hmc import Frame, Walkers, frame_of, scattered
+from methods.parts.sampling.hmc import Frame, Walkers, frame_of, scattered
 from problems.base import Problem
 from problems.eight_schools import EightSchools
 from problems.mixture import Mixture

@@ -9,7 +9,7 @@ import pytest
 from bench.reference import build, tempered
 from bench.reference.agreement import Sample, shares
 from bench.reference.run import Run
-from methods.parts.adapt import silent
+from methods.parts.sampling.adapt import silent
 from problems.mixture import Mixture
 from tests.helpers.exact_problems import SIGMAS, seeded
 from tests.helpers.reference_parts import building, normal, run_of

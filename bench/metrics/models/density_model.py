@@ -23,7 +23,7 @@ from bench.metrics.draws.samples import constant_coordinates, standardise
 from bench.metrics.models import flow_model, gaussian_mixture
 from bench.metrics.models.held_out import Split
 from bench.metrics.models.scores import bound, scored
-from methods.parts import zuko_flow
+from methods.parts.networks import zuko_flow
 
 COMPONENTS = (1, 2, 4, 8, 16, 32)  # of the mixture, tried in turn
 

@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from bench.metrics.models.network import descend
-from methods.parts.zuko_flow import build
+from methods.parts.networks.zuko_flow import build
 
 TRANSFORMS, HIDDEN, BINS = 3, (64, 64), 8
 BATCH = 512

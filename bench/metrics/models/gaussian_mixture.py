@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Generator, Tensor
 
-from methods.parts.mixtures import Gaussians, fit, fitted
+from methods.parts.gaussians.mixtures import Gaussians, fit, fitted
 
 __all__ = ["Gaussians", "choose", "fit", "fitted"]
 

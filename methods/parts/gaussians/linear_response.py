@@ -19,8 +19,8 @@ import torch
 from torch import Generator, Tensor
 
 from methods.base import Target
-from methods.parts.elbo import Frame, Loss, normals
-from methods.parts.gaussian import Gaussian
+from methods.parts.gaussians.elbo import Frame, Loss, normals
+from methods.parts.gaussians.gaussian import Gaussian
 
 DRAWS = 4096  # at least, and 4 D
 REACH = 1e-3  # of the differences, in units of the frame

@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from methods.base import Pushforward
-from methods.parts.products import affine, product
+from methods.parts.networks.products import affine, product
 
 Shape = tuple[int, ...]
 # of Jacobians made at a time: the product of a batch of [width, width] matrices wants memory

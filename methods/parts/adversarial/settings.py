@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from methods.parts.contrast import Kind
-from methods.parts.discriminator import Activation
+from methods.parts.adversarial.contrast import Kind
+from methods.parts.networks.discriminator import Activation
 
 
 class Settings(Protocol):

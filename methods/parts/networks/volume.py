@@ -16,8 +16,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from methods.parts.networks import Sampler, flat, views
-from methods.parts.products import product
+from methods.parts.networks.products import product
+from methods.parts.networks.sampler import Sampler, flat, views
 
 
 def gradient(

@@ -16,7 +16,7 @@ import torch
 from torch import Generator, Tensor
 
 from methods.base import Approximation
-from methods.parts.contrast import log_normal
+from methods.parts.adversarial.contrast import log_normal
 from methods.parts.optional import library
 
 Kind = Literal[

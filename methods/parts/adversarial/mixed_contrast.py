@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from methods.parts.contrast import MEMORY, REMEDY
+from methods.parts.adversarial.contrast import MEMORY, REMEDY
 
 STEP = 0.003  # by which a head's log share falls for each nat that it is above the others
 SMALLEST = 0.02  # share of a head, as a multiple of an equal one

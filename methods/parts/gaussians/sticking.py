@@ -25,10 +25,10 @@ import torch
 from torch import Generator, Tensor
 
 from methods.base import Budget, Target
-from methods.parts.begin import beginnings, planned
-from methods.parts.families import Covariance, Family
 from methods.parts.finite import sound, whereabouts
-from methods.parts.gaussian import Gaussian
+from methods.parts.gaussians.families import Covariance, Family
+from methods.parts.gaussians.gaussian import Gaussian
+from methods.parts.optimisation.begin import beginnings, planned
 
 SCALE = 0.1  # standard deviations at the start, as in Pyro's guides
 FINAL = 0.01  # share of the step size that is left at the end of its cosine decay

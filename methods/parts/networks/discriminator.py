@@ -13,8 +13,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from methods.parts.networks import Shape, draw, flat, views
-from methods.parts.products import affine, product
+from methods.parts.networks.products import affine, product
+from methods.parts.networks.sampler import Shape, draw, flat, views
 
 Activation = Literal["silu", "leaky-relu"]
 LEAK = 0.2  # slope of a leaky ReLU on the negative side: the authors'

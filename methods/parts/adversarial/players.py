@@ -8,7 +8,7 @@ from typing import Protocol
 from torch import Generator, Tensor
 
 from methods.base import Target
-from methods.parts.contrast import REMEDY
+from methods.parts.adversarial.contrast import REMEDY
 from methods.parts.finite import sound, whereabouts
 
 

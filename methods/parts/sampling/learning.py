@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from methods.parts.fisher import fisher_frame
-from methods.parts.hmc import Walkers, frame_of
-from methods.parts.mixtures import Gaussians, defended, fitted
+from methods.parts.gaussians.mixtures import Gaussians, defended, fitted
+from methods.parts.sampling.fisher import fisher_frame
+from methods.parts.sampling.hmc import Walkers, frame_of
 
 ROUND = 8  # trajectories between two looks while chains arrive
 MOST_ROUNDS = 60  # after which they count as arrived

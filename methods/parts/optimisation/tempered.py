@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from methods.base import Target
-from methods.parts.contrast import log_normal
+from methods.parts.adversarial.contrast import log_normal
 from methods.parts.finite import sound, whereabouts
 
 

@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from methods.parts.gaussian import Gaussian
+from methods.parts.gaussians.gaussian import Gaussian
 
 Covariance = Literal["diagonal", "full", "low-rank"]
 FIRST = 0.1  # standard deviation of the first entries of W: at 0 they would have no slope

@@ -31,9 +31,9 @@ import torch
 from torch import Generator, Tensor
 
 from methods.base import Target
-from methods.parts.hmc import Frame, Moved, Walkers, scattered
-from methods.parts.learning import Learner, Steps, random_count
-from methods.parts.mixtures import Gaussians
+from methods.parts.gaussians.mixtures import Gaussians
+from methods.parts.sampling.hmc import Frame, Moved, Walkers, scattered
+from methods.parts.sampling.learning import Learner, Steps, random_count
 
 RADIUS = 2.0  # the first starts are uniform on (-RADIUS, RADIUS)
 

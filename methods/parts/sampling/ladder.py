@@ -27,8 +27,8 @@ from torch import Generator, Tensor
 
 from methods.base import Evidence, Target
 from methods.parts.finite import sound
-from methods.parts.hmc import Frame, Moved, Walkers, frame_of, scattered
-from methods.parts.learning import Learner, Steps, harmonic, random_count
+from methods.parts.sampling.hmc import Frame, Moved, Walkers, frame_of, scattered
+from methods.parts.sampling.learning import Learner, Steps, harmonic, random_count
 
 WIDER = 2.0  # the width of q, in those of all chains
 ROUNDS, ROUND = 8, 24  # of the warm-up: after each round the temperatures are moved

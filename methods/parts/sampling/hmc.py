@@ -18,7 +18,7 @@ from torch import Generator, Tensor
 
 from methods.base import Target
 from methods.parts.finite import sound
-from methods.parts.mixtures import Gaussians
+from methods.parts.gaussians.mixtures import Gaussians
 
 # nats of energy that a trajectory may gain before it counts as divergent, as in Stan
 DIVERGENT = 1000.0

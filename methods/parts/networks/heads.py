@@ -14,9 +14,9 @@ import torch
 from torch import Generator, Tensor
 
 from methods.base import Pushforward
-from methods.parts.networks import Sampler, SamplerNetwork, Shape, draw, elu, flat, views
-from methods.parts.products import affine, product
-from methods.parts.pushforward_mixture import PushforwardMixture
+from methods.parts.networks.products import affine, product
+from methods.parts.networks.pushforward_mixture import PushforwardMixture
+from methods.parts.networks.sampler import Sampler, SamplerNetwork, Shape, draw, elu, flat, views
 
 # by which the affine maps learn faster than the network: heads part before they bend
 GAIN = 10.0

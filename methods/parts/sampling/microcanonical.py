@@ -18,7 +18,7 @@ import torch
 from torch import Generator, Tensor
 
 from methods.base import Target
-from methods.parts.hmc import DIVERGENT, Frame
+from methods.parts.sampling.hmc import DIVERGENT, Frame
 
 # of a step of the minimal norm scheme: outer and inner turn, in units of the step size
 OUTER = 0.1931833275037836

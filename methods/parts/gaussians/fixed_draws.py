@@ -19,12 +19,12 @@ import torch
 from torch import Generator, Tensor
 
 from methods.base import Target
-from methods.parts.begin import beginnings
-from methods.parts.elbo import normals
-from methods.parts.families import Covariance, Family
-from methods.parts.gaussian import Gaussian
-from methods.parts.laplace import starts
-from methods.parts.lbfgs import minimise
+from methods.parts.gaussians.elbo import normals
+from methods.parts.gaussians.families import Covariance, Family
+from methods.parts.gaussians.gaussian import Gaussian
+from methods.parts.gaussians.laplace import starts
+from methods.parts.optimisation.begin import beginnings
+from methods.parts.optimisation.lbfgs import minimise
 
 GROWTH = 4  # draws of a round, as a multiple of the last one's
 STEPS = 50  # of L-BFGS in one set of units

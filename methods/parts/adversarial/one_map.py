@@ -8,11 +8,11 @@ import torch
 from torch import Generator, Tensor
 
 from methods.base import Target
-from methods.parts.avb_settings import Settings
-from methods.parts.contrast import Contrast, log_normal
-from methods.parts.game import Play
-from methods.parts.networks import Sampler, SamplerNetwork
-from methods.parts.players import Drawn
+from methods.parts.adversarial.contrast import Contrast, log_normal
+from methods.parts.adversarial.game import Play
+from methods.parts.adversarial.players import Drawn
+from methods.parts.adversarial.settings import Settings
+from methods.parts.networks.sampler import Sampler, SamplerNetwork
 
 START = 4096  # draws that measure the untrained sampler
 

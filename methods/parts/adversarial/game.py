@@ -16,11 +16,11 @@ import torch
 from torch import Generator, Tensor
 
 from methods.base import Approximation, Target
-from methods.parts.adam import Adam
-from methods.parts.avb_settings import Settings
-from methods.parts.contrast import MEMORY, log_normal
-from methods.parts.discriminator import Discriminator
-from methods.parts.players import Drawn, Maps, fault
+from methods.parts.adversarial.contrast import MEMORY, log_normal
+from methods.parts.adversarial.players import Drawn, Maps, fault
+from methods.parts.adversarial.settings import Settings
+from methods.parts.networks.discriminator import Discriminator
+from methods.parts.optimisation.adam import Adam
 from methods.parts.record import Recorded
 
 # nats; how far log p - log r may be from its usual level before an informed discriminator is told

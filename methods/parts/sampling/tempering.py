@@ -27,8 +27,8 @@ from torch import Generator, Tensor
 
 from methods.base import Evidence, Target
 from methods.parts.finite import whereabouts
-from methods.parts.gaussian import Gaussian
-from methods.parts.hmc import Frame, Walkers, frame_of
+from methods.parts.gaussians.gaussian import Gaussian
+from methods.parts.sampling.hmc import Frame, Walkers, frame_of
 
 LENGTH = 1.6  # of a trajectory, in standard deviations: a Gaussian forgets after pi / 2
 MOST_STEPS = 48  # leapfrog steps of the mean trajectory

@@ -19,10 +19,10 @@ import torch
 from torch import Generator, Tensor
 
 from methods.base import Budget, Method, SemiImplicit, Target
-from methods.parts.descent import Descent, length
-from methods.parts.networks import Sampler
+from methods.parts.networks.sampler import Sampler
+from methods.parts.optimisation.descent import Descent, length
+from methods.parts.optimisation.tempered import Tempered
 from methods.parts.record import Recorded
-from methods.parts.tempered import Tempered
 from methods.parts.validate import require, trained
 
 NARROW = 0.7  # standard deviation of the Gaussians at the start, as a share of the whole's

@@ -18,7 +18,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from methods.parts.hmc import Frame
+from methods.parts.sampling.hmc import Frame
 
 FEWEST = 2  # points per coordinate; with fewer the frame has no correlations
 PRIOR = 1e-8  # points' worth of the unit matrix that a covariance is mixed with

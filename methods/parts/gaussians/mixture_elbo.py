@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from methods.base import Target
-from methods.parts.gaussian_mixture import GaussianMixture, component_log_probs
+from methods.parts.gaussians.gaussian_mixture import GaussianMixture, component_log_probs
 
 LIGHT = 1e-3  # weight below which the units of a component grow no further
 NEGLIGIBLE = 1e-5  # weight of a component that is left out: it has nothing left to hold it in place

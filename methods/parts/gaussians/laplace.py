@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from methods.base import Target
-from methods.parts.elbo import Frame
-from methods.parts.lbfgs import minimise
+from methods.parts.gaussians.elbo import Frame
+from methods.parts.optimisation.lbfgs import minimise
 
 STEPS = 200  # of the climb, at most
 FLAT = 1e-3  # nats; the climb ends when five steps gain less

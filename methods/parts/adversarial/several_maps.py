@@ -13,12 +13,12 @@ import torch
 from torch import Generator, Tensor
 
 from methods.base import Target
-from methods.parts.avb_settings import Settings
-from methods.parts.game import Play
-from methods.parts.heads import HeadedSampler
-from methods.parts.mixed_contrast import MixedContrast, log_mixture
-from methods.parts.players import Drawn
-from methods.parts.pushforward_mixture import PushforwardMixture
+from methods.parts.adversarial.game import Play
+from methods.parts.adversarial.mixed_contrast import MixedContrast, log_mixture
+from methods.parts.adversarial.players import Drawn
+from methods.parts.adversarial.settings import Settings
+from methods.parts.networks.heads import HeadedSampler
+from methods.parts.networks.pushforward_mixture import PushforwardMixture
 
 START = 4096  # draws that measure each untrained head
 

@@ -1,0 +1,1 @@
+"""The game of Adversarial Variational Bayes: its players, rounds and contrasts."""

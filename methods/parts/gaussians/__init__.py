@@ -1,0 +1,1 @@
+"""Gaussians and their mixtures, and how they are fitted to a density."""

@@ -1,0 +1,1 @@
+"""Networks, and what they make of noise: samplers, discriminators and flows."""

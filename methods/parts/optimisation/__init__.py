@@ -1,0 +1,1 @@
+"""Where a descent begins, how it steps and when it ends."""

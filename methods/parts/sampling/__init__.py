@@ -1,0 +1,1 @@
+"""What moves chains and particles, and how they adapt."""
