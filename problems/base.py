@@ -167,6 +167,13 @@ class StanProgram(ABC):
         or infinite where there are none.
         """
 
+    @property
+    def open(self) -> bool:
+        """Whether draws leave a coordinate open, as a unit vector does: it has as many coordinates
+        as entries, and they may be of any length. ``free`` draws that from its own law.
+        """
+        return False
+
 
 @dataclass(frozen=True, eq=False)
 class GaussianPrior:

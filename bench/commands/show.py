@@ -51,7 +51,7 @@ def print_posteriors(folder: Path) -> None:
     """
     found: Any = registry.load(registry.find("problems", "posteriordb"))
     try:
-        posteriors = found.catalogue(str(folder))
+        posteriors, reasons = found.catalogue(str(folder))
     except ValueError as error:
         raise UserError(f"--posteriordb: {error}") from None
     table = _table(f"posteriors of {folder}")
@@ -63,7 +63,10 @@ def print_posteriors(folder: Path) -> None:
             "with draws" if each.draws else "",
             terminal.words(", ".join(each.keywords)),
         )
-    terminal.console().print(table)
+    console = terminal.console()
+    console.print(table)
+    for reason in reasons:
+        console.print(f"  {terminal.words(reason)}", style="red", soft_wrap=True)
 
 
 def print_traits(wanted: list[str]) -> None:

@@ -54,17 +54,19 @@ class Posteriordb(Problem):
             raise ValueError(f"Posteriordb(posterior={self.posterior!r}): {error}") from None
 
     @classmethod
-    def catalogue(cls, folder: str = "") -> list[Posterior]:
-        """Every posterior of a folder whose files are all there.
+    def catalogue(cls, folder: str = "") -> tuple[list[Posterior], list[str]]:
+        """Every posterior of a folder whose files are all there, and why others cannot be used.
 
         Raises:
             ValueError: if there is no such folder.
         """
-        found = []
+        found, reasons = [], []
         for name in names(folder):
-            with contextlib.suppress(ValueError):  # two of posteriordb's lack their data
+            try:
                 found.append(posterior(folder, name))
-        return found
+            except ValueError as error:  # two of posteriordb's lack their data
+                reasons.append(str(error))
+        return found, reasons
 
     @classmethod
     def every(cls) -> list[dict[str, str]]:
@@ -75,7 +77,7 @@ class Posteriordb(Problem):
             ValueError: if there is no such folder.
         """
         found = []
-        for each in cls.catalogue():
+        for each in cls.catalogue()[0]:
             with contextlib.suppress(ValueError, UncertifiedError):  # what Stan or Stein refuses
                 if each.draws is not None and cls(each.name).truth:
                     found.append({"posterior": each.name})

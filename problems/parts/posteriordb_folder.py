@@ -76,12 +76,12 @@ def posterior(folder: str, name: str) -> Posterior:
         known = names(folder)
         raise ValueError(f"there is no posterior {name!r} among the {len(known)} of {root}.")
     about = _object(file)
-    model, data = str(about.get("model_name", "")), str(about.get("data_name", ""))
+    model, data = _name(about, "model_name", file), _name(about, "data_name", file)
     said, what = (
         _info(root / of / "info" / f"{x}.info.json")
         for of, x in (("models", model), ("data", data))
     )
-    stan = (said.get("model_implementations") or {}).get("stan") or {}
+    stan = _mapping(_mapping(said.get("model_implementations")).get("stan"))
     program = stan.get("model_code") or f"models/stan/{model}.stan"
     table = what.get("data_file") or f"data/data/{data}.json"
     reference = about.get("reference_posterior_name")
@@ -89,24 +89,42 @@ def posterior(folder: str, name: str) -> Posterior:
     info = draws / "info" / f"{reference}.info.json"
     return Posterior(
         name,
-        _there(root / program, name),
-        _there(root / table, name),
+        _there(root / str(program), name),
+        _there(root / str(table), name),
         _found(draws / "draws" / f"{reference}.json") if reference else None,
         _info(info) if reference else {},
         tuple(dict.fromkeys([*_words(about), *_words(said)])),
-        {key: _count(size) for key, size in (about.get("dimensions") or {}).items()},
+        {key: _count(size) for key, size in _mapping(about.get("dimensions")).items()},
     )
+
+
+def _name(about: Mapping[str, Any], key: str, file: Path) -> str:
+    """What a posterior's file says under a key that it must have.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    found = about.get(key)
+    if not isinstance(found, str) or not found:
+        raise ValueError(f"the posterior {file.stem!r}: {file} lacks the key {key!r}.")
+    return found
+
+
+def _mapping(found: Any) -> Mapping[str, Any]:
+    """What is an object in JSON; nothing where it is something else."""
+    return found if isinstance(found, dict) else {}
 
 
 def _words(about: Mapping[str, Any]) -> list[str]:
     """Keywords, be they one or a list."""
     found = about.get("keywords") or []
-    return [found] if isinstance(found, str) else [str(word) for word in found]
+    return [str(word) for word in found] if isinstance(found, list) else [str(found)]
 
 
 def _count(size: Any) -> int:
-    """Entries of a parameter whose size is a number or a list of them."""
-    return math.prod(int(n) for n in size) if isinstance(size, list) else int(size)
+    """Entries of a parameter whose size is a number or a list of them; 1 where it is neither."""
+    sizes = size if isinstance(size, list) else [size]
+    return math.prod(int(n) if isinstance(n, int | float) else 1 for n in sizes)
 
 
 def _info(file: Path) -> dict[str, Any]:
@@ -133,7 +151,7 @@ def text_of(file: Path) -> str:
 def _object(file: Path) -> dict[str, Any]:
     try:
         found = json.loads(text_of(file))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{file} is not JSON: {error}") from None
     if not isinstance(found, dict):
         raise ValueError(f"{file} must hold a JSON object.")

@@ -18,7 +18,7 @@ from torch import Tensor
 from problems.base import StanProgram
 from problems.parts.stan_library import Text, each, library, stanli
 from problems.parts.stan_text import expanded, includes, supports
-from problems.parts.stan_values import columns_of, flat, grouped
+from problems.parts.stan_values import columns_of, flat, grouped, laid_out, with_lengths
 
 SEED = 1  # of random numbers in transformed data, as stanli has it
 DIFFERENCE = 1e-3  # length of the step of second derivatives
@@ -59,9 +59,8 @@ class CompiledProgram(StanProgram):
         self._library = library()
         self._model = self._constructed()
         weakref.finalize(self, self._library.bs_model_destruct, self._model)
-        self.coordinates = tuple(
-            column.label for column in columns_of(self._names("bs_param_unc_names"))
-        )
+        self._free = laid_out(columns_of(self._names("bs_param_unc_names")), self._supports)
+        self.coordinates = tuple(column.label for column in self._free)
         self._parameters = columns_of(self._names("bs_param_names", False, False))
         self._all = columns_of(self._names("bs_param_names", True, False))
         if not self.coordinates:
@@ -118,7 +117,20 @@ class CompiledProgram(StanProgram):
     def free(self, values: Tensor) -> Tensor:
         found = torch.full((len(values), len(self.coordinates)), math.nan, dtype=torch.float64)
         each("bs_param_unconstrain", self._model, values, found, None)
-        return found
+        return with_lengths(found, self._unit_vectors) if self.open else found
+
+    @property
+    def open(self) -> bool:
+        return bool(self._unit_vectors)
+
+    @functools.cached_property
+    def _unit_vectors(self) -> list[list[int]]:
+        """The places of the coordinates of each unit vector."""
+        found: dict[tuple[str, tuple[int, ...]], list[int]] = {}
+        for place, column in enumerate(self._free):
+            if self._supports.get(column.name) == "unit_vector":
+                found.setdefault((column.name, column.index[:-1]), []).append(place)
+        return list(found.values())
 
     def unconstrain(self, values: dict[str, Tensor]) -> Tensor:
         """The way back, from the parameters alone: {name: [n, *shape]} -> [n, D]; NaN or infinite

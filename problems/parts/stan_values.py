@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+# indices of an unconstrained element by its type; one where it is not told
+INSIDE = {"real": 0, "int": 0, "matrix": 2, "sum_to_zero_matrix": 2}
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,49 @@ def settled(kind: str, x: Tensor) -> Tensor:
         if kind == "corr_matrix":
             x = x - torch.diag_embed(x.diagonal(dim1=-2, dim2=-1) - 1)
     return x
+
+
+def laid_out(columns: Sequence[Column], supports: Mapping[str, str]) -> tuple[Column, ...]:
+    """Unconstrained coordinates in the order in which Stan reads them: the elements of an array one
+    after the other, its last index fastest, and the entries of each column by column.
+
+    Stan names them, wrongly, as if arrays were read with their first index fastest.
+
+    Args:
+        columns: as Stan names them; those of a variable stand together.
+        supports: the type of each parameter by its name.
+    """
+
+    def place(column: Column) -> tuple[int, ...]:
+        inside = INSIDE.get(supports.get(column.name, ""), 1)
+        cut = len(column.index) - min(inside, len(column.index))
+        return (first[column.name], *column.index[:cut], *reversed(column.index[cut:]))
+
+    first: dict[str, int] = {}
+    for i, column in enumerate(columns):
+        first.setdefault(column.name, i)
+    return tuple(sorted(columns, key=place))
+
+
+def with_lengths(z: Tensor, vectors: Sequence[Sequence[int]]) -> Tensor:
+    r"""Coordinates of unit vectors that have a length, drawn from its law: [n, D] -> [n, D].
+
+    Stan's density has :math:`-|z|^2 / 2` for such a vector, so that its length is of the law
+    :math:`\chi_K` and independent of all else. The generator is seeded by the rows: the same draws
+    get the same lengths, and others get others.
+
+    Args:
+        z: with vectors of any length.
+        vectors: the places of the K coordinates of each.
+    """
+    digest = hashlib.sha256(z.contiguous().numpy().tobytes()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+    z = z.clone()
+    for places in vectors:
+        noise = torch.randn(len(z), len(places), generator=generator, dtype=z.dtype)
+        length = z[:, places].norm(dim=-1, keepdim=True)
+        z[:, places] *= noise.norm(dim=-1, keepdim=True) / length
+    return z
 
 
 def _places(columns: Sequence[Column]) -> dict[str, tuple[tuple[int, ...], list[int]]]:

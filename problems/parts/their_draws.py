@@ -12,6 +12,7 @@ arXiv:1506.03039.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,7 +25,11 @@ from problems.parts.stan import CompiledProgram
 
 STEPS = 30  # of Newton's method
 STEP = 1e-6  # of finite differences, beside the size of a coordinate
+SETTLED = 1e-12  # of a coordinate: a step after which there is none to take
+CELLS = 2_000_000  # numbers of the matrices that are solved at once
 CLOSE = 1e-6  # relative distance at which a stored value is met: decimals are rounded
+APART = 1e-2  # the same, beside the standard deviation of the draws
+COLUMN = re.compile(r"([A-Za-z]\w*)(?:\[(\d+(?:,\d+)*)\])?")
 BLOCKS = 5  # of a chain, far longer than what its draws remember
 RATE = 1e-6  # chance of refusing draws that are right
 
@@ -33,23 +38,30 @@ class UnusableDrawsError(Exception):
     """Draws that cannot be a truth; the message says why."""
 
 
-def arranged(chains: list[Mapping[str, list[float]]]) -> dict[str, Tensor]:
+def arranged(chains: Any) -> dict[str, Tensor]:
     """Columns ``theta[1]`` of chains as tensors by name: {name: [chains, draws, *shape]}.
 
+    Args:
+        chains: what the file holds: a list of objects, each with a list of numbers for a column.
+
     Raises:
-        UnusableDrawsError: if chains differ in their columns or lengths.
+        UnusableDrawsError: if it is no such list, or chains differ in their columns or lengths.
     """
-    columns = list(chains[0]) if chains else []
-    if not columns or any(list(chain) != columns for chain in chains):
+    if not isinstance(chains, list) or not all(isinstance(chain, dict) for chain in chains):
+        raise UnusableDrawsError("the file holds no list of chains")
+    columns = sorted(chains[0]) if chains else []
+    if not columns or any(sorted(chain) != columns for chain in chains):
         raise UnusableDrawsError("the chains do not have the same columns")
-    table = {c: np.array([chain[c] for chain in chains], dtype=np.float64) for c in columns}
-    if len({values.shape for values in table.values()}) != 1:
-        raise UnusableDrawsError("the chains are not of one length")
+    table = _table_of(chains, columns)
     places: dict[str, dict[tuple[int, ...], str]] = {}
     for column in columns:
-        name, _, rest = column.partition("[")
-        index = tuple(int(i) - 1 for i in rest.rstrip("]").split(",")) if rest else ()
-        places.setdefault(name, {})[index] = column
+        form = COLUMN.fullmatch(column)
+        if form is None:
+            raise UnusableDrawsError(f"{column!r} is no name of a column, such as theta[1]")
+        index = tuple(int(i) - 1 for i in form[2].split(",")) if form[2] else ()
+        if len({len(at) for at in (*places.get(form[1], ()), index)}) > 1 or -1 in index:
+            raise UnusableDrawsError(f"the columns of {form[1]!r} have no shape")
+        places.setdefault(form[1], {})[index] = column
     found = {}
     for name, entries in places.items():
         shape = tuple(max(at) + 1 for at in zip(*entries, strict=True))
@@ -62,12 +74,31 @@ def arranged(chains: list[Mapping[str, list[float]]]) -> dict[str, Tensor]:
     return found
 
 
+def _table_of(chains: list[dict[str, Any]], columns: list[str]) -> dict[str, Any]:
+    """Every column as an array [chains, draws].
+
+    Raises:
+        UnusableDrawsError: if it is no list of numbers, or chains are not of one length.
+    """
+    if not all(isinstance(chain[c], list) for chain in chains for c in columns):
+        raise UnusableDrawsError("the file holds no list of numbers for each column")
+    lengths = sorted({len(chain[c]) for chain in chains for c in columns})
+    if len(lengths) > 1 or not lengths[0]:
+        counts = ", ".join(map(str, lengths))
+        raise UnusableDrawsError(f"the chains are not of one length: there are {counts} draws")
+    try:
+        return {c: np.array([chain[c] for chain in chains], dtype=np.float64) for c in columns}
+    except (TypeError, ValueError):
+        raise UnusableDrawsError("the chains hold something that is no number") from None
+
+
 def unconstrained(program: CompiledProgram, stored: Mapping[str, Tensor]) -> Tensor:
     """Draws in unconstrained coordinates: {name: [n, *shape]} -> [n, D].
 
     Raises:
         UnusableDrawsError: if a parameter is neither stored nor determined by what is.
     """
+    _must_be_whole(program, stored)
     rows = len(next(iter(stored.values())))
     start = program.constrain(torch.zeros(1, len(program.coordinates), dtype=torch.float64))
     missing = [name for name in program.shapes if name not in stored]
@@ -80,10 +111,30 @@ def unconstrained(program: CompiledProgram, stored: Mapping[str, Tensor]) -> Ten
     z = program.unconstrain(values)
     if missing:
         z = _solved(program, z, stored, missing)
-    if not bool(z.isfinite().all()):
-        raise UnusableDrawsError("some draws have no unconstrained coordinates")
+    if bad := int((~z.isfinite().all(-1)).sum()):
+        where = program.coordinates[int((~z.isfinite()).sum(0).argmax())]
+        raise UnusableDrawsError(
+            f"{bad} of {rows} draws have no unconstrained coordinates, at {where}: they lie on the"
+            " edge of their support, or outside"
+        )
     _must_come_back(program, z, stored)
     return z
+
+
+def _must_be_whole(program: CompiledProgram, stored: Mapping[str, Tensor]) -> None:
+    """All entries of a parameter are stored, or none.
+
+    Raises:
+        UnusableDrawsError: where that is not so.
+    """
+    for name, shape in program.shapes.items():
+        if name in stored:
+            found = tuple(stored[name].shape[1:])
+            if found != shape or bool(stored[name].isnan().any()):
+                raise UnusableDrawsError(
+                    f"{name} has the shape {list(shape)} in the program; what is stored of it is"
+                    f" {list(found)}, or lacks entries"
+                )
 
 
 def _solved(
@@ -91,29 +142,49 @@ def _solved(
 ) -> Tensor:
     """Newton's method on the coordinates of parameters that are not stored."""
     free = [i for i, name in enumerate(program.coordinates) if name.split("[")[0] in missing]
-    known = [name for name in program.constrain(z[:1]) if name in stored]
+    made = program.constrain(z[:1])
+    known = [n for n in made if n in stored and made[n].shape[1:] == stored[n].shape[1:]]
     if not known:
         raise UnusableDrawsError(f"{', '.join(missing)} are not stored")
     target = _table(stored, known, len(z))
+    slope, _ = _slopes(program, z[:1], known, free, target[:1])
+    if int(torch.linalg.matrix_rank(slope, rtol=1e-8).min()) < len(free):
+        raise UnusableDrawsError(
+            f"{', '.join(missing)} are not stored, and what is stored does not determine them"
+        )
+    count = max(1, CELLS // (target.shape[1] * len(free)))
+    parts = zip(torch.split(z, count), torch.split(target, count), strict=True)
+    return torch.cat([_newton(program, part, known, free, aim) for part, aim in parts])
+
+
+def _newton(
+    program: CompiledProgram, z: Tensor, known: list[str], free: list[int], target: Tensor
+) -> Tensor:
+    """Rows [n, D] whose quantities ``known`` are those of the target, as near as steps go."""
     for _ in range(STEPS):
-        away = target - _table(program.constrain(z), known, len(z))
+        slope, away = _slopes(program, z, known, free, target)
         if bool((away.abs() <= 1e-12 * target.abs().clamp(min=1.0)).all()):
             break
-        slopes = []
-        for i in free:
-            step = STEP * z[:, i].abs().clamp(min=1.0)
-            ahead = z.clone()
-            ahead[:, i] += step
-            moved = _table(program.constrain(ahead), known, len(z)) - (target - away)
-            slopes.append(moved / step.unsqueeze(-1))
-        slope = torch.stack(slopes, -1)  # [n, stored, free]
-        if int(torch.linalg.matrix_rank(slope[:1], rtol=1e-8).min()) < len(free):
-            raise UnusableDrawsError(
-                f"{', '.join(missing)} are not stored, and what is stored does not determine them"
-            )
+        step = torch.linalg.lstsq(slope, away.unsqueeze(-1)).solution.squeeze(-1)
         z = z.clone()
-        z[:, free] += torch.linalg.lstsq(slope, away.unsqueeze(-1)).solution.squeeze(-1)
+        z[:, free] += step
+        if bool((step.abs() <= SETTLED * z[:, free].abs().clamp(min=1.0)).all()):
+            break
     return z
+
+
+def _slopes(
+    program: CompiledProgram, z: Tensor, known: list[str], free: list[int], target: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Derivatives by the free coordinates, [n, stored, free], and what is missing to the target."""
+    here = _table(program.constrain(z), known, len(z))
+    slopes = []
+    for i in free:
+        step = STEP * z[:, i].abs().clamp(min=1.0)
+        ahead = z.clone()
+        ahead[:, i] += step
+        slopes.append((_table(program.constrain(ahead), known, len(z)) - here) / step.unsqueeze(-1))
+    return torch.stack(slopes, -1), target - here
 
 
 def _table(values: Mapping[str, Tensor], names: list[str], rows: int) -> Tensor:
@@ -121,16 +192,27 @@ def _table(values: Mapping[str, Tensor], names: list[str], rows: int) -> Tensor:
 
 
 def _must_come_back(program: CompiledProgram, z: Tensor, stored: Mapping[str, Tensor]) -> None:
+    """What is stored must be what the program makes of the coordinates, as far as decimals go: a
+    share of a draw's own size, or a small share of how far draws are apart.
+    """
     again = program.constrain(z)
     for name, value in stored.items():
-        if name in again:
-            told = value.reshape(len(z), -1)
-            away = (again[name].reshape(len(z), -1) - told).abs() / told.abs().clamp(min=1.0)
-            if not bool(((away < CLOSE) | told.isnan()).all()):  # entries that are not stored
-                raise UnusableDrawsError(
-                    f"{name} does not come back from unconstrained coordinates: off by"
-                    f" {float(away.max()):.2g}"
-                )
+        if name not in again:
+            continue
+        told, made = value.reshape(len(z), -1), again[name].reshape(len(z), -1)
+        if told.shape != made.shape:
+            raise UnusableDrawsError(
+                f"{name} has the shape {list(again[name].shape[1:])} in the program; what is stored"
+                f" of it is {list(value.shape[1:])}"
+            )
+        allowed = torch.maximum(CLOSE * told.abs().clamp(min=1.0), APART * told.std(0))
+        away = (made - told).abs()
+        if not bool(((away <= allowed) | told.isnan()).all()):  # entries that are not stored
+            worst = float((away / allowed).nan_to_num(0.0).max())
+            raise UnusableDrawsError(
+                f"{name} does not come back from unconstrained coordinates: it is"
+                f" {worst:.2g} times as far off as rounding could bring it"
+            )
 
 
 def stein_fault(program: CompiledProgram, chains: Tensor) -> str:

@@ -123,6 +123,22 @@ def test_random_numbers_in_transformed_data_are_refused(tmp_path: Path) -> None:
         run(StanModel(str(tmp_path / "moving.stan")), StanNUTS(**SHORT))
 
 
+def test_unit_vectors_have_the_lengths_that_their_density_asks_for(tmp_path: Path) -> None:
+    """A direction in space that leans to one side: von Mises and Fisher's law, lengths of chi."""
+    (tmp_path / "lean.stan").write_text(
+        "parameters { unit_vector[3] u; } model { target += 2 * u[1]; }"
+    )
+    problem = StanModel(str(tmp_path / "lean.stan"))
+    found, _ = run(problem, StanNUTS(draws=1000))
+    z = found.chains.flatten(0, 1)
+    away = (z.square().sum(-1).mean() - 3) / (6 / len(z)) ** 0.5  # lengths are drawn anew
+    assert abs(float(away)) < SIGMAS
+    lean = problem.constrain(found.chains)["u"][..., :1]
+    mean = 1 / np.tanh(2) - 1 / 2
+    spread = (1 - mean**2 - 2 * mean / 2) ** 0.5
+    assert abs(float(lean.mean()) - mean) < SIGMAS * spread / float(ess_mean(lean)) ** 0.5
+
+
 def test_no_start_is_said_with_the_field_to_change(tmp_path: Path) -> None:
     (tmp_path / "far.stan").write_text(
         'parameters { real x; } model { if (x < 50) reject("too near"); x ~ normal(60, 1); }'

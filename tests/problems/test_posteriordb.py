@@ -5,7 +5,9 @@ fit the density, parameters that are not stored are solved for, and what does no
 from __future__ import annotations
 
 import json
+import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +40,39 @@ PROGRAMS = {
         parameters { simplex[3] p; }
         model { p ~ dirichlet([2, 3, 4]'); }
     """,
+    "direction": """
+        parameters { array[2] unit_vector[3] u; real k; }
+        model { k ~ normal(0, 1); }
+    """,
+    "shapes": """
+        data { int none; real low; }
+        parameters {
+          array[2, 1] vector<lower=low>[3] a;
+          real<lower=a[1, 1, 1]> above;
+          vector[none] nothing;
+          array[1] real one;
+          matrix[2, 2] grid;
+          sum_to_zero_vector[3] zero;
+          cholesky_factor_corr[2] chol;
+        }
+        transformed parameters { real far = 1000 + one[1]; }
+        model {
+          for (i in 1 : 2) a[i, 1] - low ~ exponential(1);
+          above - a[1, 1, 1] ~ exponential(1);
+          one ~ normal(0, 1);
+          to_vector(grid) ~ normal(0, 1);
+          zero ~ normal(0, 1);
+          chol ~ lkj_corr_cholesky(1);
+        }
+    """,
     "squared": """
         parameters { real a; }
         transformed parameters { real b = a^2; }
         model { a ~ normal(1, 1); }
     """,
 }
-DATA = {"mean": {"n": 4, "y": [0.5, 1.0, 1.5, 2.0]}}
+DATA = {"mean": {"n": 4, "y": [0.5, 1.0, 1.5, 2.0]}, "shapes": {"none": 0, "low": -1.5}}
+USABLE = ("direction", "mean", "noncentred", "shapes", "shares")
 CHAINS, DRAWS = 10, 200
 
 
@@ -60,7 +88,31 @@ def draws_of(model: str) -> dict[str, np.ndarray[Any, Any]]:
         return {"m": m, "s": s, "x": m[..., None] + s[..., None] * random.normal(size=(*shape, 2))}
     if model == "shares":
         return {"p": np.round(random.dirichlet([2, 3, 4], shape), 8)}  # the sum is 1 no more
+    if model == "direction":
+        u = random.normal(size=(*shape, 2, 3))
+        return {"u": u / np.linalg.norm(u, axis=-1, keepdims=True), "k": random.normal(size=shape)}
+    if model == "shapes":
+        return shapes(random, shape)
     return {"b": random.normal(1, 1, shape) ** 2}  # a and -a are alike
+
+
+def shapes(random: Any, shape: tuple[int, int]) -> dict[str, np.ndarray[Any, Any]]:
+    """Draws of arrays of vectors, a matrix, a Cholesky factor and more, with six digits."""
+    a = -1.5 + random.exponential(size=(*shape, 2, 1, 3))
+    rho, zero = random.uniform(-1, 1, shape), random.normal(size=(*shape, 3))
+    one = random.normal(size=(*shape, 1))
+    chol = np.zeros((*shape, 2, 2))
+    chol[..., 0, 0], chol[..., 1, 0], chol[..., 1, 1] = 1, rho, np.sqrt(1 - rho**2)
+    exact = {
+        "a": a,
+        "above": a[..., 0, 0, 0] + random.exponential(size=shape),
+        "one": one,
+        "grid": random.normal(size=(*shape, 2, 2)),
+        "zero": zero - zero.mean(-1, keepdims=True),
+        "chol": chol,
+        "far": 1000 + one[..., 0],
+    }
+    return {k: np.vectorize(lambda x: float(f"{x:.6g}"))(v) for k, v in exact.items()}
 
 
 def columns(values: dict[str, np.ndarray[Any, Any]]) -> list[dict[str, list[float]]]:
@@ -139,8 +191,104 @@ def test_what_the_program_does_not_determine_is_refused(folder: Path) -> None:
         _ = Posteriordb("squared-data", str(folder)).truth
 
 
+def test_few_digits_and_every_shape_come_back(folder: Path) -> None:
+    problem = Posteriordb("shapes-data", str(folder))
+    found, told = problem.constrain(problem.truth.draws), draws_of("shapes")
+    assert problem.dim == 6 + 1 + 0 + 1 + 4 + 2 + 1
+    for name, values in told.items():
+        torch.testing.assert_close(
+            found[name], torch.from_numpy(values).flatten(0, 1), rtol=1e-5, atol=1e-5
+        )
+
+
+def test_unit_vectors_get_lengths_of_their_own_law(folder: Path) -> None:
+    problem = Posteriordb("direction-data", str(folder))
+    draws = problem.truth.draws
+    told = torch.from_numpy(draws_of("direction")["u"]).flatten(0, 1)
+    torch.testing.assert_close(problem.constrain(draws)["u"], told)
+    for u in (draws[:, :3], draws[:, 3:6]):  # three normals: their square is chi-square with three
+        square = u.square().sum(-1)
+        assert abs(float(square.mean()) - 3) < 4 * (6 / len(draws)) ** 0.5
+    again = problem.unconstrain(problem.constrain(draws))
+    assert torch.equal(problem.unconstrain(problem.constrain(draws)), again)
+
+
+def draws_file(folder: Path) -> Path:
+    """Of the model of a mean; what is there is a zip of it."""
+    return folder / "posterior_database" / "reference_posteriors" / "draws" / "draws" / "mean.json"
+
+
+def chains(change: Callable[[int, dict[str, Any]], Any]) -> object:
+    return [change(i, chain) for i, chain in enumerate(columns(draws_of("mean")))]
+
+
+BROKEN_DRAWS = [
+    (chains(lambda i, c: {"mu": c["mu"][: DRAWS - i]}), "not of one length: there are 191, 192"),
+    (chains(lambda i, c: c if i else {}), "do not have the same columns"),
+    (chains(lambda i, c: {"mu[1]": c["mu"], "mu[2]": c["mu"]}), r"mu has the shape \[\].* \[2\]"),
+    (chains(lambda i, c: {**c, "x[a]": c["mu"]}), r"'x\[a\]' is no name of a column"),
+    (chains(lambda i, c: {**c, "x[1]": c["mu"], "x[1,2]": c["mu"]}), "'x' have no shape"),
+    (chains(lambda i, c: {"mu": ["much"] * DRAWS}), "something that is no number"),
+    (chains(lambda i, c: {"mu": 1.0}), "no list of numbers"),
+    ({"mu": [1.0]}, "no list of chains"),
+    ([], "do not have the same columns"),
+]
+
+
+@pytest.mark.parametrize(("content", "words"), BROKEN_DRAWS, ids=[b[1] for b in BROKEN_DRAWS])
+def test_draws_that_cannot_be_read_are_refused_with_the_reason(
+    folder: Path, content: Any, words: str
+) -> None:
+    file = draws_file(folder)
+    whole = file.with_name("mean.json.zip").read_bytes()
+    packed(file, content)
+    try:
+        with pytest.raises(UncertifiedError, match=words):
+            _ = Posteriordb("mean-data", str(folder)).truth
+    finally:
+        file.with_name("mean.json.zip").write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"model_name": None}, "broken.json lacks the key 'model_name'"),
+        ({"data_name": 3}, "broken.json lacks the key 'data_name'"),
+        ({"model_name": "gone"}, "'broken' needs .*gone.stan, which is not there"),
+        ({"data_name": "gone"}, "'broken' needs .*gone.json, which is not there"),
+    ],
+)
+def test_a_posterior_that_lacks_something_is_said_and_the_others_are_listed(
+    folder: Path, change: dict[str, Any], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = folder / "posterior_database" / "posteriors"
+    about = json.loads((place / "mean-data.json").read_text())
+    (place / "broken.json").write_text(json.dumps({**about, **change}))
+    try:
+        print_posteriors(folder)
+        said = capsys.readouterr().out
+        assert re.search(words, said)
+        assert all(f"{model}-data" in said for model in PROGRAMS)
+        with pytest.raises(ValueError, match=words):
+            Posteriordb("broken", str(folder))
+    finally:
+        (place / "broken.json").unlink()
+
+
+def test_a_posterior_of_few_words_is_a_problem_all_the_same(folder: Path) -> None:
+    place = folder / "posterior_database" / "posteriors"
+    about = {"model_name": "mean", "data_name": "mean", "dimensions": {"mu": None, "x": [2, 3]}}
+    (place / "short.json").write_text(json.dumps(about))
+    try:
+        assert posterior(str(folder), "short").dimensions == {"mu": 1, "x": 6}
+        with pytest.raises(UncertifiedError, match="no reference draws of 'short'"):
+            _ = Posteriordb("short", str(folder)).truth
+    finally:
+        (place / "short.json").unlink()
+
+
 def test_draws_of_another_posterior_are_refused(folder: Path) -> None:
-    file = folder / "posterior_database" / "reference_posteriors" / "draws" / "draws" / "mean.json"
+    file = draws_file(folder)
     away = {"mu": draws_of("mean")["mu"] + 0.1}
     whole = file.with_name("mean.json.zip").read_bytes()
     packed(file, columns(away))
@@ -156,7 +304,7 @@ def test_draws_of_another_posterior_are_refused(folder: Path) -> None:
 def test_names_and_folders_that_are_not_there_are_said(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ValueError, match="no posterior 'none' among the 4"):
+    with pytest.raises(ValueError, match="no posterior 'none' among the 6"):
         Posteriordb("none", str(folder))
     with pytest.raises(ValueError, match="is no clone of posteriordb"):
         Posteriordb("mean-data", str(folder / "posterior_database" / "posteriors"))
@@ -196,7 +344,7 @@ def test_the_preset_runs_on_all_that_can_be_used(
     monkeypatch.setenv("POSTBENCH_POSTERIORDB", str(folder))
     cells = expand(read("posteriordb"))
     assert {cell.problem.settings["posterior"] for cell in cells} == {
-        f"{model}-data" for model in ("mean", "noncentred", "shares")
+        f"{model}-data" for model in USABLE
     }
     assert all(cell.budget.seconds is None and cell.budget.gradients for cell in cells)
     monkeypatch.delenv("POSTBENCH_POSTERIORDB")

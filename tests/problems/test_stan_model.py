@@ -183,6 +183,24 @@ def test_every_kind_of_support_goes_both_ways(tmp_path: Path) -> None:
     assert bool(problem.log_density(z).isfinite().all())
 
 
+def test_a_coordinate_of_an_array_has_the_name_of_the_entry_that_it_moves(tmp_path: Path) -> None:
+    entries = "array[2] vector[3] v; array[2, 3] real r; array[3] matrix[2, 2] m; matrix[2, 3] t;"
+    inside = "array[2] ordered[2] o; array[2] cov_matrix[2] c; array[2] unit_vector[2] u;"
+    problem = model(tmp_path, f"parameters {{ {entries} {inside} }} model {{ }}")
+    z = torch.full((problem.dim,), 0.1, dtype=torch.float64)
+    before = problem.constrain(z)
+    for i, label in enumerate(problem.coordinates):
+        after = problem.constrain(z + torch.eye(problem.dim, dtype=torch.float64)[i])
+        moved = {n: x != before[n] for n, x in after.items() if not torch.equal(x, before[n])}
+        name, _, index = label.rstrip("]").partition("[")
+        place = [int(k) - 1 for k in index.split(",")]
+        assert list(moved) == [name], label
+        if name in "ocu":  # an element has coordinates of its own: the one of the first index
+            assert {at[0] for at in moved[name].nonzero().tolist()} == {place[0]}, label
+        else:
+            assert moved[name].nonzero().tolist() == [place], label
+
+
 def test_rounded_values_are_put_back_into_their_support(tmp_path: Path) -> None:
     problem = model(tmp_path, MIXED, '{"K": 3}')
     values = problem.constrain(0.5 * rows(problem, 20))
