@@ -275,6 +275,10 @@ def judge(
     spare_columns: Annotated[
         bool, typer.Option("--spare-columns", help="Pass over columns that no parameter has.")
     ] = False,
+    group: Annotated[
+        str,
+        typer.Option(help="Of a netCDF file with several: the group whose `posterior` is meant."),
+    ] = "",
 ) -> None:
     """Measure draws that another program made as any method is measured, and report on them.
 
@@ -290,6 +294,7 @@ def judge(
         *(tuple(files), problem, name, seconds, gradients, tuple(metric or ()), draws, seed),
         unconstrained=unconstrained,
         spare=spare_columns,
+        group=group,
     )
     if not judge_files(request, into):
         raise typer.Exit(1)
@@ -323,13 +328,20 @@ def report(
 def export(
     folder: Folder,
     to: Annotated[
-        Path, typer.Option(metavar="FILE", help="FILE.csv or FILE.parquet.", show_default=False)
+        Path,
+        typer.Option(
+            metavar="FILE",
+            help="FILE.csv or FILE.parquet: rows; FILE.nc: draws, for ArviZ.",
+            show_default=False,
+        ),
     ],
 ) -> None:
-    """Write the tidy rows of a run: one per cell, checkpoint and metric."""
-    from bench.commands.report import export_rows
+    """Write the tidy rows of a run, one per cell, checkpoint and metric; or, to FILE.nc, the draws
+    of every cell and of the truth.
+    """
+    from bench.commands.export import export_run
 
-    export_rows(folder, to)
+    export_run(folder, to)
 
 
 @app.command()

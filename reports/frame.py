@@ -127,7 +127,8 @@ def export(store: Store, path: Path) -> None:
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise ValueError(
-            f"export(path=...) must end in one of {', '.join(FORMATS)}, got {str(path)!r}."
+            f"export(path=...) must end in one of {', '.join(FORMATS)} for rows or in .nc"
+            f" for draws, got {str(path)!r}."
         )
     frame = load(store)
     whole = frame["status"] == "ok"

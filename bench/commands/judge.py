@@ -17,7 +17,7 @@ from bench.commands.run import STOPPED, conclude, run_cells
 from bench.errors import StoppedError, UserError
 from bench.outside.chains import Judged, expected_header, judged
 from bench.plugins import spec
-from bench.running.collect import describe, finish, measured_by, missing
+from bench.running.collect import describe, finish, measured_by, missing, note_sources
 from bench.running.matrix import Cell, expand
 from bench.running.matrix_file import Matrix, validated
 from bench.store import Lock, Store
@@ -40,6 +40,7 @@ class Request:
         seed: under which they are filed, so that several runs of one sampler can be.
         unconstrained: whether columns are the problem's coordinates.
         spare: whether columns of other names are passed over.
+        group: of a netCDF file, in which its group ``posterior`` lies.
     """
 
     files: tuple[Path, ...]
@@ -52,6 +53,7 @@ class Request:
     seed: int = 0
     unconstrained: bool = False
     spare: bool = False
+    group: str = ""
 
 
 def judge_files(request: Request, into: Path) -> bool:
@@ -76,7 +78,11 @@ def _judge(request: Request, into: Path) -> bool:
     console = terminal.console()
     problem = spec.parse("problems", request.problem)
     found = judged(
-        request.files, problem.build(), unconstrained=request.unconstrained, spare=request.spare
+        request.files,
+        problem.build(),
+        unconstrained=request.unconstrained,
+        spare=request.spare,
+        group=request.group,
     )
     chains, draws, _ = found.chains.shape
     console.print(
@@ -147,6 +153,7 @@ def _note(store: Store, matrix: Matrix, own: Cell, floor: Cell) -> None:
         store.note({"metrics": {**store.info().get("metrics", {}), **measured_by(matrix)}})
         if not _has_floor(store, floor):
             store.keep_judged(floor.key, names[floor.key], floor.seed)
+    note_sources([own], store)
     store.keep_judged(own.key, names[own.key], own.seed)
 
 

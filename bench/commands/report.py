@@ -1,6 +1,4 @@
-"""What `postbench report` and `postbench export` do: the pages and the rows of a run that is on
-disk.
-"""
+"""What `postbench report` does: the pages of a run that is on disk."""
 
 from __future__ import annotations
 
@@ -93,17 +91,6 @@ def _replace_folder(part: Path, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     for file in part.iterdir():
         _replace(file, folder / file.name)
-
-
-def export_rows(folder: Path, to: Path) -> None:
-    """Write the tidy rows of a run."""
-    store = Store(folder, create=False)
-    from reports.frame import export
-
-    if to.is_dir():
-        raise UserError(f"--to {to}: there is a folder of that name; name a file.")
-    to_file(to, lambda part: export(store, part))
-    terminal.console().print(str(to), soft_wrap=True)
 
 
 def to_file(to: Path, write: Callable[[Path], None]) -> None:

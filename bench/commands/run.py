@@ -67,7 +67,7 @@ def _nothing_to_run(folder: Path, matrix: Matrix) -> list[str] | None:
 
 def _run_missing(folder: Path, matrix: Matrix, jobs: int | None, retry: bool) -> list[str]:
     """Expand the matrix and run what is missing; the keys of all its cells."""
-    from bench.running.collect import describe, finish, missing, origins_of, traits_of
+    from bench.running.collect import describe, finish, missing, note_sources, origins_of, traits_of
     from bench.running.matrix import expand, left_out
 
     console, reasons = terminal.console(), left_out(matrix)
@@ -86,6 +86,7 @@ def _run_missing(folder: Path, matrix: Matrix, jobs: int | None, retry: bool) ->
     with Lock(folder):
         store.keep_current({cell.key: (cell.problem.name, cell.method.name) for cell in cells})
         store.note({ORIGINS: origins, TRAITS: traits_of(cells)})
+        note_sources(cells, store)
         remember(folder, matrix, cells, reasons)
         todo = missing(cells, store, retry=retry)
         if not todo:

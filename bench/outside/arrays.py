@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.errors import UserError
+from bench.errors import UserError, unknown
 from bench.outside.series import Series, Values
 from bench.outside.text import split
 
@@ -56,39 +56,95 @@ def read_npz(file: Path) -> list[Series]:
     return _chains(file, arrays, None)
 
 
-def read_netcdf(file: Path) -> list[Series]:
-    """The chains of the group ``posterior`` of a netCDF file as ArviZ writes it.
+def xarray_for(file: Path) -> Any:
+    """The library that reads and writes netCDF, with what is below it.
 
     Raises:
-        UserError: if a library is missing, or the file holds no such group.
+        UserError: if one is missing, with what installs it.
     """
     try:
-        xarray = importlib.import_module("xarray")
         for below in ("h5netcdf", "h5py"):
             importlib.import_module(below)
+        return importlib.import_module("xarray")
     except ImportError:
         raise UserError(
             f"{file}: netCDF needs the libraries xarray, h5netcdf and h5py; pip install"
             " 'postbench[arviz]' brings them."
         ) from None
+
+
+def read_netcdf(file: Path, group: str = "", *, unconstrained: bool = False) -> list[Series]:
+    """The chains of the group ``posterior`` of a netCDF file as ArviZ writes it.
+
+    Args:
+        file: to read.
+        group: the group that ``posterior`` lies in; empty for the root, or for the one place where
+            the file holds draws.
+        unconstrained: whether the group ``unconstrained_posterior`` is taken, where there is one.
+
+    Raises:
+        UserError: if a library is missing, or the file holds no such group.
+    """
+    xarray = xarray_for(file)
+    place = _place(file, group.strip("/"), _groups(file))
+    inside = f"{place}/unconstrained_posterior" if unconstrained else ""
+    if inside.strip("/") not in _groups(file):
+        inside = f"{place}/posterior"
     try:
-        with xarray.open_dataset(file, group="posterior", engine="h5netcdf") as found:
+        with xarray.open_dataset(file, group=inside, engine="h5netcdf") as found:
             posterior = found.load()
     except Exception as error:  # of three libraries
         raise UserError(
-            f"{file} cannot be read as ArviZ's netCDF: its group 'posterior' is expected; {error}."
+            f"{file} cannot be read as ArviZ's netCDF: its group {inside.strip('/')!r} is expected;"
+            f" {error}."
         ) from None
     arrays = {
         str(name): values.transpose("chain", "draw", ...).to_numpy()
         for name, values in posterior.data_vars.items()
         if {"chain", "draw"} <= set(values.dims)
     }
-    return _chains(file, arrays, _diverging(xarray, file))
+    return _chains(file, arrays, _diverging(xarray, file, place))
 
 
-def _diverging(xarray: Any, file: Path) -> Values | None:
+def _groups(file: Path) -> list[str]:
+    """Every group of a netCDF file by its path; none where it cannot be read as one."""
+    found: list[str] = []
     try:
-        with xarray.open_dataset(file, group="sample_stats", engine="h5netcdf") as stats:
+        with importlib.import_module("h5py").File(file, "r") as content:
+            content.visititems(
+                lambda path, node: found.append(path) if hasattr(node, "keys") else None
+            )
+    except OSError:
+        return []
+    return found
+
+
+def _place(file: Path, group: str, groups: list[str]) -> str:
+    """The group whose ``posterior`` is meant; the root where the file does not tell.
+
+    Raises:
+        UserError: if there is no such group, or there are several and none was named.
+    """
+    ends = ("posterior", "unconstrained_posterior")
+    parts = (path.rpartition("/") for path in groups)
+    held = list(dict.fromkeys(place for place, _, name in parts if name in ends))
+    if not group and ("" in held or not held):
+        return ""
+    if not group and len(held) == 1:
+        return held[0]
+    if not group:
+        raise UserError(
+            f"{file} holds draws in {len(held)} groups; name one by --group:"
+            f" {', '.join(map(repr, held[:20]))}{', ...' if len(held) > 20 else ''}."
+        )
+    if group not in held:
+        raise unknown(f"group of draws in {file}", group, held, "")
+    return group
+
+
+def _diverging(xarray: Any, file: Path, place: str) -> Values | None:
+    try:
+        with xarray.open_dataset(file, group=f"{place}/sample_stats", engine="h5netcdf") as stats:
             values = stats["diverging"].transpose("chain", "draw").to_numpy()
     except Exception:  # no such group, or no such figure: nothing is known of divergences
         return None

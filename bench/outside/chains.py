@@ -24,6 +24,7 @@ READERS: dict[str, Callable[[Path], list[Series]]] = {
     ".nc": read_netcdf,
     ".netcdf": read_netcdf,
 }
+NETCDF = (".nc", ".netcdf")
 FEW_DIGITS = 6  # significant digits below which a file has lost precision
 BACK = 1e-6  # relative difference of values that were carried there and back
 
@@ -43,27 +44,43 @@ class Judged:
     divergences: int | None
 
 
-def read(files: Sequence[Path]) -> list[Series]:
+def read(files: Sequence[Path], group: str = "", *, unconstrained: bool = False) -> list[Series]:
     """Every chain of every file, in order.
+
+    Args:
+        files: to read.
+        group: of a netCDF file, in which its group ``posterior`` lies; empty for the root.
+        unconstrained: whether coordinates are wanted, where a file holds both.
 
     Raises:
         UserError: names the file, and the row and column, of what cannot be read.
     """
     found = []
     for file in files:
-        reader = READERS.get(file.suffix.lower())
+        kind = file.suffix.lower()
+        reader = READERS.get(kind)
         if reader is None:
             raise UserError(
                 f"{file}: draws are read from {', '.join(READERS)}; this is none of them."
             )
         if not file.is_file():
             raise UserError(f"There is no file {file}.")
-        found += reader(file)
+        if kind in NETCDF:
+            found += read_netcdf(file, group, unconstrained=unconstrained)
+        elif group:
+            raise UserError(f"--group {group!r}: {file} is no netCDF file, and has no groups.")
+        else:
+            found += reader(file)
     return found
 
 
 def judged(
-    files: Sequence[Path], problem: Problem, *, unconstrained: bool = False, spare: bool = False
+    files: Sequence[Path],
+    problem: Problem,
+    *,
+    unconstrained: bool = False,
+    spare: bool = False,
+    group: str = "",
 ) -> Judged:
     """The draws of some files in the coordinates of a problem.
 
@@ -73,12 +90,13 @@ def judged(
         unconstrained: whether columns are the coordinates themselves, ``z[1]`` and so on or by
             their labels, or in .npz the array ``draws`` [chains, draws, D].
         spare: whether columns of other names are passed over.
+        group: of a netCDF file, in which its group ``posterior`` lies; empty for the root.
 
     Raises:
         UserError: if a column is missing or unknown, a value is not finite or outside its support,
             or chains are not of one length.
     """
-    series = read(files)
+    series = read(files, group, unconstrained=unconstrained)
     _must_be_as_long(series)
     convert = _coordinates if unconstrained else _unconstrained
     chains = torch.stack([convert(each, problem, spare) for each in series])

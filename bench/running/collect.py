@@ -9,6 +9,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
+from pathlib import Path
 
 from bench.fitting.exact import ExactDraws
 from bench.plugins.traits import known
@@ -17,7 +18,7 @@ from bench.provenance import PACKAGES, now, processor, version
 from bench.running.events import Ended, Measured, Started
 from bench.running.executors import Events
 from bench.running.matrix import Cell, Matrix, metrics_of
-from bench.store import CellRecord, Row, Status, Store, label
+from bench.store import SOURCES, CellRecord, Row, Status, Store, label
 
 Listener = Callable[[Cell, "Started | CellRecord", Sequence[Row]], None]
 
@@ -108,6 +109,23 @@ def traits_of(cells: Iterable[Cell]) -> dict[str, list[str]]:
     """
     problems = {label(cell.problem.name, cell.problem_settings): cell for cell in cells}
     return {name: sorted(known(cell.problem)) for name, cell in problems.items()}
+
+
+def note_sources(cells: Iterable[Cell], store: Store) -> None:
+    """Keep how each problem was named, by its label, so that it can be made again: its name with
+    its path, its fields, the folder that paths begin at, and a hash of what decides it.
+    """
+    here = str(Path.cwd())
+    found = {
+        label(cell.problem.name, cell.problem_settings): {
+            "name": cell.problem.entry.name,
+            "fields": dict(cell.problem.settings),
+            "folder": here,
+            "content": cell.problem.content,
+        }
+        for cell in cells
+    }
+    store.note({SOURCES: {**store.info().get(SOURCES, {}), **found}})
 
 
 def describe(matrix: Matrix, store: Store) -> None:

@@ -91,7 +91,7 @@ class Measuring:
         draws, approximation, self.partial = finite(approximation, raw, self.problem.dim)
         truth = _truth(self.problem, len(draws), generator("truth", cell))
         _must_be_a_density(self.problem, truth)
-        self._keep(draws, truth)
+        self._keep(draws, truth, self._own_density(approximation, draws))
         if isinstance(approximation, Draws):  # made while fitting, they cost what fitting cost
             sampling = checkpoint.seconds
         seed = generator("metric", cell).initial_seed()
@@ -118,7 +118,7 @@ class Measuring:
     ) -> Estimate | Skipped | Exception:
         if isinstance(metric, Exception):
             return metric
-        most = None if self.cell.wall is None else max(LEAST, SHARE * self.cell.wall)
+        most = self._most
         try:
             with surroundings.kept(), surroundings.deadline(most), torch.no_grad():
                 found = measured(metric, comparison)
@@ -129,6 +129,23 @@ class Measuring:
         finally:
             harmed = self._restored(comparison)
         return RuntimeError(f"it overwrote {harmed} of the comparison") if harmed else found
+
+    @property
+    def _most(self) -> float | None:
+        """Seconds that one figure may take."""
+        return None if self.cell.wall is None else max(LEAST, SHARE * self.cell.wall)
+
+    def _own_density(self, approximation: Approximation, draws: Tensor) -> Tensor | None:
+        """What an approximation says of its own draws, [n]; None where that is no such table: the
+        metrics that need it say why.
+        """
+        try:
+            with surroundings.kept(), surroundings.deadline(self._most), torch.no_grad():
+                found = approximation.log_prob(draws.clone())
+        except (Exception, SystemExit, surroundings.DeadlineError):
+            return None
+        right = isinstance(found, Tensor) and found.shape == draws.shape[:1]
+        return found.detach().double() if found is not None and right else None
 
     def _restored(self, comparison: Comparison) -> str:
         """Put the draws back that a metric has overwritten, and name them; empty if it has not."""
@@ -172,13 +189,14 @@ class Measuring:
             *(row.draws, row.metric, row.value, row.stderr, row.kind, row.status, row.reason),
         )
 
-    def _keep(self, draws: Tensor, truth: Tensor) -> None:
+    def _keep(self, draws: Tensor, truth: Tensor, log_q: Tensor | None) -> None:
         """Keep the draws; where that fails, the figures are worth as much without them."""
         cell, folder = self.cell, self.folder
         name = f"truth-{label(cell.problem.name, cell.problem_settings)}"
         try:
             labels = self.problem.coordinates
-            failed = folder.save(cell.key, draws.numpy(), labels)
+            own = None if log_q is None else log_q.numpy()
+            failed = folder.save(cell.key, draws.numpy(), labels, log_q=own)
             if not failed and (cell.seed == 0 or folder.found(name) is None):
                 facts = _judge(self.problem.truth, cell.draws)
                 failed = folder.save(name, truth.numpy(), labels, facts)

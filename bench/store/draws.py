@@ -66,9 +66,18 @@ class DrawsFolder:
         draws: NDArray[np.float64],
         coordinates: Sequence[str],
         facts: Mapping[str, Any] | None = None,
+        log_q: NDArray[np.float64] | None = None,
     ) -> str:
         """Keep draws [n, D], and facts about where they come from; the file appears whole or not at
         all.
+
+        Args:
+            name: a cell's key, or ``truth-<problem label>``.
+            draws: [n, D].
+            coordinates: a label for each of the D.
+            facts: plain values by name.
+            log_q: the approximation's own log density at the draws, nats, [n]; None where it has
+                none.
 
         Returns:
             Why they could not be kept; empty where they are.
@@ -81,12 +90,14 @@ class DrawsFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:
-                np.savez_compressed(
-                    file,
-                    draws=_compact(draws),
-                    coordinates=np.array(labels),
-                    facts=np.array(json.dumps(dict(facts or {}))),
-                )
+                arrays: dict[str, Any] = {
+                    "draws": _compact(draws),
+                    "coordinates": np.array(labels),
+                    "facts": np.array(json.dumps(dict(facts or {}))),
+                }
+                if log_q is not None:
+                    arrays["log_q"] = log_q
+                np.savez_compressed(file, **arrays)
             part.replace(path)
         except OSError as error:
             return f"The draws could not be kept in {path}: {error.strerror or error}."
@@ -118,6 +129,18 @@ class DrawsFolder:
         if len(labels) != draws.shape[1]:
             return f"{path} names {len(labels)} coordinates of {draws.shape[1]}."
         return draws.astype(np.float64), labels
+
+    def log_q(self, name: str) -> NDArray[np.float64] | None:
+        """The approximation's own log density at the draws, nats, [n]; None where none was kept."""
+        import numpy as np
+
+        path = self.found(name)
+        try:
+            with path.open("rb") if path else contextlib.nullcontext() as file:
+                found = np.load(file, allow_pickle=False)["log_q"] if file else None
+        except BROKEN:
+            return None
+        return None if found is None or found.ndim != 1 else found.astype(np.float64)
 
     def facts(self, name: str) -> dict[str, Any]:
         """What was kept beside draws; nothing where nothing was, or where it cannot be read."""

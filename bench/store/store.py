@@ -24,6 +24,7 @@ NUMBERS = ("seconds", "value", "stderr")
 JUDGED = "judged"  # the fact of ``info`` that holds the keys of draws that were made elsewhere
 ORIGINS = "settings"  # the fact that says where the settings of each method come from, by its label
 TRAITS = "traits"  # the fact that says what each problem is known for, by its label
+SOURCES = "sources"  # the fact that says how each problem was named, by its label
 CURRENT = "cells"  # the fact of ``info`` that holds the keys of the last matrix
 
 
@@ -190,6 +191,12 @@ class Store:
         log Z is known.
         """
         return self._draws.facts(name)
+
+    def log_q(self, name: str) -> NDArray[np.float64] | None:
+        """The log density that an approximation itself gives its draws, nats, [n]; None where it
+        has none.
+        """
+        return self._draws.log_q(name)
 
     def has_draws(self, name: str) -> bool:
         """Whether draws were kept under that name."""

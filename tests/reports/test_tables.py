@@ -68,7 +68,7 @@ def test_export_keeps_failures_and_their_reasons(store: Store, tmp_path: Path) -
 
 
 def test_export_refuses_what_it_cannot_write(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"\.csv, \.parquet, got .*rows\.xlsx"):
+    with pytest.raises(ValueError, match=r"\.csv, \.parquet for rows .* got .*rows\.xlsx"):
         frame.export(store, tmp_path / "rows.xlsx")
 
 
