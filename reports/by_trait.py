@@ -34,7 +34,11 @@ def by_trait(results: Results) -> Table | None:
         for trait, problems in shared.items()
     ]
     notes = tuple(filter(None, (_words(results, shared, method) for method in methods)))
-    return Table(TITLE, ("Trait", *methods), ("", *[HELP] * len(methods)), tuple(lines), notes)
+    helps = ("", *[HELP] * len(methods))
+    columns = ("Trait", *methods)
+    return Table(
+        *(TITLE, columns, helps, tuple(lines), notes), across="method", keys=tuple(methods)
+    )
 
 
 def _shared(results: Results) -> dict[str, list[str]]:

@@ -13,6 +13,7 @@ from reports import tables
 from reports.by_trait import by_trait
 from reports.glossary import DIAGNOSTICS, Measure, in_order
 from reports.guarded import guarded
+from reports.live import live
 from reports.overview import overview
 from reports.pictures.figures import NOT_DRAWN, pictures
 from reports.pictures.style import Look, Picture, looks, svg
@@ -73,7 +74,9 @@ class Section:
 
 @dataclass(frozen=True, eq=False)
 class Content:
-    """All that either page says, before it is laid out."""
+    """All that either page says, before it is laid out; ``live`` is what the script of the HTML
+    page works with.
+    """
 
     title: str
     description: str
@@ -90,11 +93,33 @@ class Content:
     settings: Table | None
     glossary: Mapping[str, Measure]
     looks: Mapping[str, Look]
+    live: Mapping[str, Any]
 
     @property
     def wide(self) -> bool:
         """Whether there are too many problems for a list of them to be read."""
         return len(self.verdicts) > tables.MANY
+
+    @property
+    def choices(self) -> dict[str, dict[str, str]]:
+        """What a reader may filter by: of each kind of choice, values and how they are called."""
+        known = self.live.get("problems", {}).values()
+        traits = dict.fromkeys(trait for problem in known for trait in problem["traits"])
+        tables = [table for section in self.sections for table in section.tables]
+        headings = {
+            key: column
+            for table in tables
+            if table.across == "metric"
+            for key, column in zip(table.keys, table.columns[1:], strict=True)
+        }
+        found = {
+            "problem": {name: name for name in self.verdicts},
+            "trait": {name: name for name in traits},
+            "method": {name: name for name in self.looks if name != FLOOR},
+            "metric": headings,
+            "kind": {name: name for name in self.live.get("kinds", ())},
+        }
+        return {name: choices for name, choices in found.items() if len(choices) > 1}
 
 
 def content(store: Store, problems: Sequence[str] = (), results: Results | None = None) -> Content:
@@ -105,7 +130,7 @@ def content(store: Store, problems: Sequence[str] = (), results: Results | None 
             raise unknown("problem of this run", problem, results.problems, "")
     panels = sum(len(of) for of in results.cells_of.values())
     drawn = problems or (results.problems if panels <= MOST else [])
-    info = store.info()
+    info, colours = store.info(), looks(results.methods)
     return Content(
         title=str(info.get("title") or "PostBench"),
         description=str(info.get("description") or ""),
@@ -121,7 +146,8 @@ def content(store: Store, problems: Sequence[str] = (), results: Results | None 
         skipped=tables.made(lambda: tables.skipped(results)),
         settings=tables.made(lambda: tables.settings(results)),
         glossary=_glossary(results),
-        looks=looks(results.methods),
+        looks=colours,
+        live=live(store, results, drawn, colours),
     )
 
 

@@ -68,6 +68,8 @@ def entry(results: Results, problem: str, metric: str, method: str) -> Entry:
         ", ".join(text for text, _ in remarks),
         results.verdict(key),
         brief=", ".join(text for text, stays in remarks if stays),
+        order=figure.value,
+        kind=figure.kind,
     )
 
 
@@ -77,7 +79,8 @@ def _cost(results: Results, problem: str, metric: str, method: str) -> Entry:
     values = [found.value for found in results.rows(key) if found.value is not None]
     if figure is None or written is None:
         return Entry(NONE, own=False)
-    return Entry(written(figure.value), numbers.span(min(values), max(values), written))
+    spread = numbers.span(min(values), max(values), written)
+    return Entry(written(figure.value), spread, order=figure.value)
 
 
 def _remarks(

@@ -39,7 +39,13 @@ def overview(results: Results, *, short: bool = False) -> Table:
             "Problem",
             *(floored(method) if method == FLOOR else method for method in methods),
         )
-        return Table(what, columns, ("",) * len(columns), tuple(lines), notes, floor_column=True)
+        return Table(
+            *(what, columns, ("",) * len(columns), tuple(lines), notes),
+            floor_column=True,
+            rows="problem",
+            across="method",
+            keys=tuple(methods),
+        )
     lines = [
         Line(
             method,
@@ -49,7 +55,12 @@ def overview(results: Results, *, short: bool = False) -> Table:
         )
         for method in methods
     ]
-    return Table(what, ("Method", *found), ("", *helps), tuple(lines), notes)
+    return Table(
+        *(what, ("Method", *found), ("", *helps), tuple(lines), notes),
+        rows="method",
+        across="problem",
+        keys=tuple(found),
+    )
 
 
 def _entry_short(results: Results, problem: str, method: str) -> Entry:
@@ -63,7 +74,7 @@ def _entry_short(results: Results, problem: str, method: str) -> Entry:
     said = " to ".join(dict.fromkeys(numbers.plain(end, 2) for end in ends))
     verdict = Verdict() if method == FLOOR else results.verdict(key)
     text = f"{numbers.BOUNDS.get(figure.kind, '')}{said}{' misled' if verdict.fault else ''}"
-    return Entry(text, verdict=verdict)
+    return Entry(text, verdict=verdict, order=figure.value, kind=figure.kind)
 
 
 def _entry_whole(results: Results, problem: str, method: str) -> Entry:

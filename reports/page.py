@@ -25,6 +25,7 @@ from reports.sheet import (
     escaped,
     symbols,
 )
+from reports.vendor import policy, scripts
 from reports.verdict import Verdict
 
 
@@ -89,6 +90,8 @@ def _html(found: Content) -> str:
         meanings=MEANINGS,
         legend=[PLUS_MINUS, LEGEND, FLOORS],
         anchors={section.problem: section.anchor for section in found.sections},
+        policy=policy(),
+        scripts=scripts(),
     )
 
 

@@ -37,6 +37,8 @@ class Entry:
         detail: a smaller remark; brief: the part of it that stays where there is little room.
         verdict: what may be said of the figure.
         own: whether it holds a figure of its own, which no other entry of its row holds.
+        order: the number by which a reader sorts, None where there is none.
+        kind: of the figure; empty for words and costs.
     """
 
     text: str
@@ -44,6 +46,8 @@ class Entry:
     verdict: Verdict = NO_VERDICT
     brief: str = ""
     own: bool = True
+    order: float | None = None
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,10 @@ class Table:
         prose: whether the entries are words, to be read from the left.
         floor_column: whether the yardstick stands in the last column instead of in a row of its
             own.
+        rows: what the labels of its lines name, ``method`` or ``problem``, by which a reader
+            filters; empty for neither.
+        across: what its further columns are, ``metric``, ``method`` or ``problem``, and ``keys``
+            their names; empty for none of these.
     """
 
     title: str
@@ -96,6 +104,9 @@ class Table:
     notes: tuple[str, ...] = ()
     prose: bool = False
     floor_column: bool = False
+    rows: str = ""
+    across: str = ""
+    keys: tuple[str, ...] = ()
 
 
 def symbols(verdict: Verdict) -> list[str]:

@@ -164,7 +164,8 @@ def _telling(table: Table) -> Table:
     columns, helps = (
         (words[0], *(words[i + 1] for i in kept)) for words in (table.columns, table.helps)
     )
-    return replace(table, columns=columns, helps=helps, lines=lines)
+    keys = tuple(table.keys[i] for i in kept)
+    return replace(table, columns=columns, helps=helps, lines=lines, keys=keys)
 
 
 def diagnostics_table(results: Results, problem: str) -> Table | None:
@@ -190,7 +191,8 @@ def diagnostics_table(results: Results, problem: str) -> Table | None:
     columns = ("Method", *(word.heading for word in words))
     helps = ("", *(word.meaning for word in words))
     title = f"What methods say of themselves on {problem}"
-    return Table(title, columns, helps, tuple(lines), (OWN_ACCOUNT,)) if lines else None
+    notes = (OWN_ACCOUNT,)
+    return Table(title, columns, helps, tuple(lines), notes, rows="method") if lines else None
 
 
 def _table(
@@ -207,7 +209,8 @@ def _table(
     columns = ("Method", *(word.heading for word in words))
     helps = ("", *(f"{word.meaning} {word.ranking}".strip() for word in words))
     notes = [*filter(None, [results.no_floor(problem)]), *remarks(results, problem, noted)]
-    return Table(title, columns, helps, tuple(lines), tuple(notes))
+    made_of = title, columns, helps, tuple(lines), tuple(notes)
+    return Table(*made_of, rows="method", across="metric", keys=tuple(metrics))
 
 
 def set_apart(results: Results) -> Table | None:
@@ -232,7 +235,8 @@ def set_apart(results: Results) -> Table | None:
         lines.append(Line(method, f"seed {seed}", tuple(Entry(text) for text in words)))
     columns = ("Method", "Problem", "How it ended", "Figure", "Reason")
     title = "Cells set apart: neither averaged nor ranked"
-    return Table(title, columns, ("",) * 5, tuple(lines), prose=True) if lines else None
+    table = Table(title, columns, ("",) * 5, tuple(lines), prose=True, rows="method")
+    return table if lines else None
 
 
 def _ends(rows: pd.DataFrame) -> list[tuple[float, float] | None]:
@@ -254,11 +258,9 @@ def failures(results: Results) -> Table | None:
         if cell.status not in ("ok", "skipped", *APART)
     ]
     columns = ("Method", "Problem", "How it ended", "Reason")
-    return (
-        Table("Cells that did not end well", columns, ("",) * 4, tuple(lines), prose=True)
-        if lines
-        else None
-    )
+    title = "Cells that did not end well"
+    table = Table(title, columns, ("",) * 4, tuple(lines), prose=True, rows="method")
+    return table if lines else None
 
 
 def skipped(results: Results) -> Table | None:
@@ -275,7 +277,8 @@ def skipped(results: Results) -> Table | None:
     ]
     columns = ("Method", "Problem", "What it lacks")
     title = "Skipped: methods that cannot be run here"
-    return Table(title, columns, ("",) * 3, tuple(lines), prose=True) if lines else None
+    table = Table(title, columns, ("",) * 3, tuple(lines), prose=True, rows="method")
+    return table if lines else None
 
 
 def _problems(results: Results, of: Sequence[str]) -> str:
@@ -291,9 +294,8 @@ def settings(results: Results) -> Table | None:
     }
     lines = [Line(method, "", (Entry(words),)) for method, words in found.items()]
     title = "Settings of the methods"
-    return (
-        Table(title, ("Method", "Settings"), ("", ""), tuple(lines), prose=True) if lines else None
-    )
+    made_of = title, ("Method", "Settings"), ("", ""), tuple(lines)
+    return Table(*made_of, prose=True, rows="method") if lines else None
 
 
 def settings_in_words(results: Results) -> str:
