@@ -290,6 +290,13 @@ class Problem(ABC):
         """A label for each unconstrained coordinate, as plots print it."""
         return tuple(f"z[{i + 1}]" for i in range(self.dim))
 
+    @property
+    def transforms(self) -> Mapping[str, str]:
+        """What each parameter is, and how it gets to its coordinates, in words by its name; empty
+        where a problem leaves that to its prose.
+        """
+        return {}
+
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
         """Named parameters in the model's own units: [..., D] -> {name: [..., *shape]}."""
         return {"z": z}

@@ -243,6 +243,11 @@ def _print_fields(fields: tuple[FieldProse, ...], console: Console) -> None:
 def _print_truth(fact: Facts, console: Console) -> None:
     labels = terminal.words(", ".join(fact.coordinates))
     console.print(Text.assemble(("\ndimension", "bold"), f" {fact.dim}: {labels}"))
+    if fact.transforms:
+        table = _table("parameters")
+        for name, words in fact.transforms.items():
+            table.add_row(terminal.words(name), terminal.words(words))
+        console.print(table)
     if fact.without:
         why = f" none yet. {terminal.words(fact.without)}"
         console.print(Text.assemble(("truth", "bold"), why), soft_wrap=True)  # holds a command

@@ -104,18 +104,34 @@ class Comparison:
         return Generator().manual_seed(self.seed)
 
 
+@dataclass(frozen=True, eq=False)
+class _Interrupted:
+    """In place of what a function would have found."""
+
+    by: BaseException
+
+
 def kept(work: Callable[Concatenate[Comparison, P], T]) -> Callable[Concatenate[Comparison, P], T]:
     """Decorate a function of a comparison: it runs once for each, and all metrics share the
-    result.
+    result. Where a limit of time interrupts it, the others are interrupted at once.
     """
 
     @functools.wraps(work)
     def look_up(comparison: Comparison, /, *args: P.args, **named: P.kwargs) -> T:
         key = (work, args, tuple(sorted(named.items())))
         if key not in comparison.memo:
-            comparison.memo[key] = work(comparison, *args, **named)
-        found: T = comparison.memo[key]
-        return found
+            try:
+                comparison.memo[key] = work(comparison, *args, **named)
+            except Exception:
+                raise
+            except BaseException as interruption:
+                comparison.memo[key] = _Interrupted(interruption)
+                raise
+        found = comparison.memo[key]
+        if isinstance(found, _Interrupted):
+            raise found.by
+        shared: T = found
+        return shared
 
     return look_up
 

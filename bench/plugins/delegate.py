@@ -48,6 +48,10 @@ class Delegate(Problem):
         return self.inner.coordinates
 
     @property
+    def transforms(self) -> Mapping[str, str]:
+        return self.inner.transforms
+
+    @property
     def batched(self) -> bool:
         return self.inner.batched
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ class Facts:
         log_z, log_z_stderr: nats; None where unknown or exact.
         without: why there is no truth, and what makes one.
         traits: that the problem declares.
+        transforms: what each parameter is, and how it gets to its coordinates, by its name.
     """
 
     dim: int
@@ -38,6 +40,7 @@ class Facts:
     log_z_stderr: float | None = None
     without: str = ""
     traits: tuple[str, ...] = ()
+    transforms: Mapping[str, str] = field(default_factory=dict)
 
 
 def shipped(name: str) -> Facts | None:
@@ -55,6 +58,10 @@ def shipped(name: str) -> Facts | None:
 
 def worked_out(problem: Any) -> Facts:
     """The facts of a problem, from itself."""
+    return replace(_of_truth(problem), transforms=dict(problem.transforms))
+
+
+def _of_truth(problem: Any) -> Facts:
     from problems.base import Exact
     from problems.parts.stored import UncertifiedError
 

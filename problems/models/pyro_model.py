@@ -31,6 +31,7 @@ from problems.base import Problem, Reference
 from problems.models.pyro_enumerated import enumerated, log_joint
 from problems.models.pyro_faults import NoPosteriorError
 from problems.models.pyro_walk import Site, Walk
+from problems.models.pyro_words import SUMMED
 from problems.parts.edges import refuse
 from problems.parts.stored import reference
 
@@ -81,6 +82,14 @@ class PyroModel(Problem):
     def summed_out(self) -> tuple[str, ...]:
         """The discrete sample sites, which have no coordinates: the density is their sum."""
         return tuple(self._learnt.discrete)
+
+    @property
+    def transforms(self) -> dict[str, str]:
+        """What each site is, and how it gets to its coordinates, by its name."""
+        return {
+            **{site.name: site.words for site in self.sites},
+            **dict.fromkeys(self.summed_out, SUMMED),
+        }
 
     @functools.cached_property
     def _learnt(self) -> Walk:
@@ -261,9 +270,8 @@ class _Float64(TorchFunctionMode):
         if func == DATA:  # made anew at every access
             return args[0].detach()
         given = dict(kwargs or {})
-        floats = func in FLOATS or (
-            func is torch.full and isinstance(given.get("fill_value", args[-1]), float)
-        )
+        filled = given.get("fill_value", args[-1] if args else None)
+        floats = func in FLOATS or (func is torch.full and isinstance(filled, float))
         if floats and given.get("dtype") is None:
             given["dtype"] = torch.float64
         return func(*args, **given)

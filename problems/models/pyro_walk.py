@@ -24,6 +24,7 @@ from problems.models.pyro_faults import (
     fault,
     log_prob,
 )
+from problems.models.pyro_words import words
 from problems.parts.edges import interior, settled
 
 
@@ -37,12 +38,14 @@ class Site:
         free: shape of its coordinates, [*free].
         prefix: what to call them: the name, ``log name`` where the transform is exp, ``free name``
             for other transforms.
+        words: its distribution, its support, and the transform to that.
     """
 
     name: str
     shape: tuple[int, ...]
     free: tuple[int, ...]
     prefix: str
+    words: str = ""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -173,7 +176,8 @@ class Walk(Messenger):
             u = self._next(free)
             x = transform(u)
         if self._learning:
-            self.sites.append(Site(name, tuple(shape), tuple(u.shape), _prefix(name, transform, u)))
+            called, said = _prefix(name, transform, u), words(message["fn"], transform)
+            self.sites.append(Site(name, tuple(shape), tuple(u.shape), called, said))
         self.log_joint = self.log_joint + transform.log_abs_det_jacobian(u, x).sum()
         self.values[name] = message["value"] = x
         self.free.append(u.reshape(-1))

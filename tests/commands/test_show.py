@@ -13,6 +13,7 @@ import torch
 from rich.console import Console
 
 from bench.commands.reference import Lines
+from bench.commands.show import print_one
 from bench.plugins import facts, registry, spec
 from bench.plugins.built_in import BUILT_IN, GROUPS, Group
 from bench.plugins.prose import REQUIRED, cited, opening, prose, source_of
@@ -221,3 +222,28 @@ def test_a_long_simulation_tells_of_itself_in_a_pipe() -> None:
         "HMC: 100 chains, 25% of this step, about 2 min left in it",
         "NUTS: 4 chains, 0% of this step",
     ]
+
+
+CORRELATED = """
+import pyro
+import pyro.distributions as dist
+import torch
+from problems.models.pyro_model import PyroModel
+
+def model():
+    pyro.sample("root", dist.LKJCholesky(2, 1.0))
+    pyro.sample("y", dist.Normal(0.0, 1.0), obs=torch.tensor(0.3))
+
+def make() -> PyroModel:
+    return PyroModel(model)
+"""
+
+
+def test_the_sites_of_a_pyro_model_are_shown_with_their_transforms(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "correlated.py").write_text(CORRELATED, encoding="utf-8")
+    print_one(f"{tmp_path / 'correlated.py'}:make")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "parameters root LKJCholesky, support CorrCholesky; from its coordinates by" in shown
+    assert "CorrCholeskyTransform; the density is of the Cholesky factor L, not of" in shown

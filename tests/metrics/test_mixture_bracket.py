@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from bench.calibration.fold import Fold
-from bench.metrics.base import Skipped
+from bench.metrics.base import Comparison, Skipped, kept
 from bench.metrics.brackets import mixture
 from bench.metrics.brackets.density import Known, at_draws
+from bench.metrics.brackets.map_draws import known_draws
 from bench.metrics.brackets.preimages import Atlas, Preimages, search
 from bench.metrics.kl import KlQP
 from bench.metrics.kl_bounds import KlLower, KlUpper
@@ -62,6 +63,15 @@ def test_the_divergence_of_a_mixture_of_one_to_one_maps_is_exact() -> None:
     upper = found(KlUpper().measure(comparison))
     assert upper.kind == "upper bound"
     assert 0 < upper.value - found(KlQP().measure(comparison)).value < 0.01
+
+
+def test_where_there_are_many_coordinates_fewer_draws_are_searched() -> None:
+    """A step of the search inverts matrices of as many rows."""
+    for dim, searched in ((2, 80), (30, 80), (60, 20)):
+        q = mixed(Affine(shifted(dim, -0.5)), Affine(shifted(dim, 0.5)))
+        drawn = known_draws(compare(q, StandardNormal(dim)), 20)
+        assert not isinstance(drawn, Skipped)
+        assert len(drawn.lower) == searched
 
 
 def test_the_density_at_the_draws_is_the_sum_of_the_maps() -> None:
@@ -147,3 +157,24 @@ def test_draws_of_a_mixture_are_those_of_its_maps() -> None:
     stderr = draws.std(0) / math.sqrt(len(draws))
     assert ((draws.mean(0) - mean).abs() < 4.5 * stderr).all()
     assert torch.equal(three_gaussians().sample(50, rng(3)), three_gaussians().sample(50, rng(3)))
+
+
+def test_what_a_limit_of_time_interrupts_is_not_begun_again_by_the_next_metric() -> None:
+    class LimitError(BaseException):
+        pass
+
+    begun = []
+
+    @kept
+    def long(comparison: Comparison) -> float:
+        begun.append(1)
+        raise LimitError
+
+    comparison = compare(shifted(2), StandardNormal())
+    for _ in range(2):
+        with pytest.raises(LimitError):
+            long(comparison)
+    assert len(begun) == 1
+    with pytest.raises(LimitError):  # of another comparison nothing is known
+        long(compare(shifted(2), StandardNormal()))
+    assert len(begun) == 2

@@ -163,6 +163,56 @@ def test_labels_say_how_the_site_was_freed() -> None:
     assert labels[-1] == "cells[2,3]"
 
 
+def lkj(law: Any) -> PyroModel:
+    """A scale, a correlation of that law, and a discrete site."""
+
+    def model() -> None:
+        pyro.sample("s", dist.HalfNormal(torch.ones(2)).to_event(1))
+        pyro.sample("u", dist.Uniform(-1.0, 2.0))
+        pyro.sample("x", law(3, 1.5))
+        pyro.sample("k", dist.Bernoulli(0.5))
+        pyro.sample("y", dist.Normal(0.0, 1.0), obs=torch.tensor(0.3))
+
+    return PyroModel(model)
+
+
+def test_every_site_says_its_transform_and_whether_a_factor_or_a_matrix_has_the_density() -> None:
+    said = lkj(dist.LKJCholesky).transforms
+    assert list(said) == ["s", "u", "x", "k"]
+    assert said["s"] == "HalfNormal, support GreaterThanEq; from its coordinates by ExpTransform"
+    assert "SigmoidTransform, then AffineTransform" in said["u"]
+    assert "CorrCholeskyTransform; the density is of the Cholesky factor L, not" in said["x"]
+    assert "summed out" in said["k"]
+    whole = lkj(dist.LKJ).transforms["x"]
+    assert "the inverse of CorrMatrixCholeskyTransform" in whole
+    assert "the density is of the correlation matrix, not of its Cholesky factor" in whole
+    assert MODELS[0].transforms["mu"] == "Normal, support Real; its own coordinates"
+
+
+@pytest.mark.filterwarnings("ignore:.* is run row by row")
+def test_a_correlation_and_its_factor_are_one_law_in_coordinates() -> None:
+    """The density of the matrix and that of the factor differ by a Jacobian, and so do the
+    transforms that lead to them.
+    """
+    factor, matrix = lkj(dist.LKJCholesky), lkj(dist.LKJ)
+    z = rows(factor)
+    apart = factor.log_density(z) - matrix.log_density(z)
+    torch.testing.assert_close(apart, apart[0].expand(6), rtol=0, atol=1e-9)
+    root, whole = factor.constrain(z)["x"], matrix.constrain(z)["x"]
+    torch.testing.assert_close(root @ root.mT, whole)
+    assert factor.coordinates == matrix.coordinates
+
+
+def test_a_model_that_is_run_with_fillings_by_name_is_float64() -> None:
+    def model() -> None:
+        pyro.sample("x", dist.Normal(torch.full(size=(2,), fill_value=0.1), 1.0).to_event(1))
+        pyro.sample("y", dist.Normal(torch.full((), 0.1), 1.0), obs=torch.tensor(0.3))
+
+    z = torch.zeros(1, 2, dtype=torch.float64)
+    exact = -3 * 0.5 * math.log(2 * math.pi) - 0.5 * (0.01 + 0.01 + 0.04)
+    assert float(PyroModel(model).log_density(z)) == pytest.approx(exact, rel=1e-14)
+
+
 def test_a_model_that_branches_is_run_row_by_row_and_the_others_at_once() -> None:
     with pytest.warns(UserWarning, match="torch.vmap stops at the site 'y' or what leads up to it"):
         fresh = [PyroModel(branching, (torch.tensor(0.3),)).batched]

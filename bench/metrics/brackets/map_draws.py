@@ -22,6 +22,10 @@ UNLESS = "Exact if the map is one-to-one: "
 MIXED = 4  # times as many draws bound a mixture over noise, which needs no search
 # times as many draws are searched for several maps, whose parts are known by the search alone
 OF_MAPS = 4
+# coordinates beyond which fewer draws are searched, by the square of how many times more there are:
+# a step of the search inverts matrices of their number
+WIDE = 30
+FEW = 20  # draws that are searched at least
 FEWER = 4  # times fewer draws are searched where noise has to be integrated out
 
 
@@ -167,7 +171,7 @@ def _of_maps(
         return Skipped("Not every map of the mixture has as much noise as there are coordinates.")
     count = max(len(comparison.draws), FEWEST_STARTS)
     many = max(_affordable(comparison, approximation.heads[0]) - count, 1)
-    searched *= OF_MAPS
+    searched = max(int(OF_MAPS * searched * min(1.0, (WIDE / dim) ** 2)), FEW)
     found = mixture.bounds(approximation, (count, many, searched), comparison.generator())
     if found is None:
         return Skipped("A map of the mixture is singular at some draws: it has no density there.")
