@@ -291,7 +291,14 @@ def judge(
     from bench.commands.judge import Request, judge_files
 
     request = Request(
-        *(tuple(files), problem, name, seconds, gradients, tuple(metric or ()), draws, seed),
+        files=tuple(files),
+        problem=problem,
+        name=name,
+        seconds=seconds,
+        gradients=gradients,
+        metrics=tuple(metric or ()),
+        draws=draws,
+        seed=seed,
         unconstrained=unconstrained,
         spare=spare_columns,
         group=group,

@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from bench.checks.finding import expect
-from bench.fitting.fit import COSTS
+from bench.store import COSTS
 
 _BY_IDENTITY: object = object.__eq__
 

@@ -15,14 +15,10 @@ from bench.fitting.judged import Judged
 from bench.fitting.memory import PeakMemory
 from bench.fitting.meter import BudgetSpentError, Meter, OverdueError
 from bench.fitting.target import CountedTarget
+from bench.store import COSTS
 from methods.base import Approximation, Budget, Method
 from problems.base import Problem
 
-# The rows of a checkpoint that are no metrics; no metric may take their names.
-COSTS = (
-    *("fit_seconds", "setup_seconds"),
-    *("gradients", "evaluations", "sampling_seconds", "peak_memory"),
-)
 DECADES = 3  # that checkpoints are spread over
 FIRST = 3  # of them is at 10**FIRST gradients where no budget says how many there will be
 

@@ -8,13 +8,9 @@ from bench.errors import PluginError, UserError
 from bench.plugins import registry, spec
 from bench.plugins.built_in import BUILT_IN, STANDARD
 from bench.plugins.spec import Spec
+from bench.store import COSTS
 
 ALL = "all"  # every metric there is, named as a metric
-# what the worker writes of every checkpoint beside the metrics
-COSTS = (
-    *("fit_seconds", "setup_seconds"),
-    *("gradients", "evaluations", "sampling_seconds", "peak_memory"),
-)
 
 
 def chosen_metrics(named: Sequence[str] | None) -> tuple[tuple[Spec, ...], tuple[str, ...]]:

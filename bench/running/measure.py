@@ -10,14 +10,14 @@ import torch
 from torch import Generator, Tensor
 
 from bench.fitting import surroundings
-from bench.fitting.fit import COSTS, Checkpoint
+from bench.fitting.fit import Checkpoint
 from bench.metrics.base import Comparison, Estimate, Kind, Metric, Skipped
 from bench.metrics.draws.interacting import measured
 from bench.processes.plain import NAME, NotPlainError, count, number, text, worded
 from bench.running.finite import finite
 from bench.running.matrix import Cell
 from bench.seeds import generator_of
-from bench.store import Row, Status, label
+from bench.store import COSTS, Row, Status, label
 from bench.store.draws import DrawsFolder
 from methods.base import Approximation, Draws
 from problems.base import Problem, Reference, Truth

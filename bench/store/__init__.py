@@ -4,12 +4,13 @@ beside it.
 
 from bench.store.database import FILE
 from bench.store.lock import Lock
-from bench.store.records import CellRecord, Row, Status, label
+from bench.store.records import COSTS, CellRecord, Row, Status, label
 from bench.store.store import ORIGINS, SOURCES, TRAITS, Store
 from bench.store.trouble import StoreError, is_file
 from bench.store.values import number, plain
 
 __all__ = [
+    "COSTS",
     "FILE",
     "ORIGINS",
     "SOURCES",

@@ -12,6 +12,11 @@ from typing import Any, Literal
 Status = Literal[
     "ok", "partial", "cut-short", "failed", "timed-out", "crashed", "diverged", "skipped"
 ]
+# The rows of a checkpoint that are no metrics; no metric may take their names.
+COSTS = (
+    *("fit_seconds", "setup_seconds"),
+    *("gradients", "evaluations", "sampling_seconds", "peak_memory"),
+)
 
 
 @dataclass(frozen=True)

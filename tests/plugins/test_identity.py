@@ -13,8 +13,9 @@ import pytest
 from bench.errors import PluginError, UserError
 from bench.plugins import registry, sources, spec
 from bench.plugins.files import load_file
-from bench.running.chosen import COSTS, chosen_metrics
+from bench.running.chosen import chosen_metrics
 from bench.running.matrix import expand, validated
+from bench.store import COSTS
 from tests.helpers.cells import NORMAL, OFFSET, cells, own, run
 from tests.plugins.test_registry import package
 
