@@ -15,6 +15,11 @@ HELP = (
     "on how many problems of that trait no method is shown to be better, or it cannot be told from"
     " the truth; and its distances there, the smallest and the largest"
 )
+LEGEND = (
+    "“2 of 8”: so many problems of that trait on which a method is among the best: no other is"
+    " shown to be better, or it cannot be told from the truth. In brackets: the smallest and the"
+    " largest distance there."
+)
 
 
 def by_trait(results: Results) -> Table | None:
@@ -33,7 +38,7 @@ def by_trait(results: Results) -> Table | None:
         )
         for trait, problems in shared.items()
     ]
-    notes = tuple(filter(None, (_words(results, shared, method) for method in methods)))
+    notes = (LEGEND, *filter(None, (_words(results, shared, method) for method in methods)))
     helps = ("", *[HELP] * len(methods))
     columns = ("Trait", *methods)
     return Table(
@@ -80,16 +85,14 @@ def _one_metric(results: Results, problems: Sequence[str]) -> bool:
 
 
 def _words(results: Results, shared: dict[str, list[str]], method: str) -> str:
-    """The traits on all of whose problems a method is good, and those on none of which it is."""
-    good: list[str] = []
-    poor: list[str] = []
+    """For which traits a method is among the best on all problems, on some, and on none."""
+    on: dict[str, list[str]] = {"all": [], "some": [], "none": []}
     for trait, problems in shared.items():
         met = [problem for problem in problems if method in results.cells_of[problem]]
         count = sum(_good(results, problem, method) for problem in met)
-        if len(met) > 1 and count in (0, len(met)):
-            (good if count else poor).append(trait)
-    parts = [
-        f"among the best on all that are {', '.join(good)}" if good else "",
-        f"on none that are {', '.join(poor)}" if poor else "",
-    ]
-    return f"{method}: {'; '.join(filter(None, parts))}." if good or poor else ""
+        if not met:
+            continue
+        how = "none" if not count else "all" if count == len(met) else "some"
+        on[how].append(f"{trait} ({count} of {len(met)})" if how == "some" else trait)
+    parts = [f"on {how} known as {', '.join(traits)}" for how, traits in on.items() if traits]
+    return f"{method}: among the best {'; '.join(parts)}." if parts else ""

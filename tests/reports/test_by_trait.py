@@ -70,12 +70,11 @@ def test_words_say_where_a_method_is_good_and_where_not(results: Results) -> Non
     assert table is not None
     said = dict(zip(table.columns[1:], table.lines[0].entries, strict=True))
     for method, entry in said.items():
-        words = {
-            "3 of 3": "among the best on all that are curved",
-            "0 of 3": "on none that are curved",
-        }
-        if entry.text in words:
-            assert f"{method}: {words[entry.text]}." in table.notes
+        words = {"3 of 3": "all known as curved", "0 of 3": "none known as curved"}
+        some = f"some known as curved ({entry.text})"
+        assert f"{method}: among the best on {words.get(entry.text, some)}." in table.notes
+    assert "among the best" in table.notes[0]
+    assert len(table.notes) == 1 + len(said)
 
 
 def test_without_shared_traits_or_rivals_there_is_no_table(results: Results) -> None:
