@@ -1,0 +1,1 @@
+"""Data with latent variables: what learners of amortised inference are given."""
