@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import io
 import json
 import os
@@ -358,6 +359,21 @@ def test_a_full_disk_is_one_sentence(
         store.append(CELL, [ROW])
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_folder_on_a_full_disk_is_one_sentence(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "mkdir", fails)
+    with pytest.raises(StoreError, match=r"no room left.*make room"):
+        Store(tmp_path / "run")
+    monkeypatch.setattr(Path, "open", fails)
+    with pytest.raises(StoreError, match=r"no room left.*make room"), Lock(tmp_path):
+        pass
+
+
 def test_a_database_at_its_limit_keeps_what_it_had(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -382,6 +398,7 @@ def test_a_database_at_its_limit_keeps_what_it_had(
 
 # Draws that must come back as they were, to the digits that their spread needs.
 DRAWS = {
+    "over the whole range of doubles": np.array([[-1.5e308, 0.0], [1.5e308, 1.0]] * 4),
     "beyond single precision": np.array([[1e39, 0.0], [-1e300, 1.0], [2e39, 3.0]]),
     "far from zero": 1e8 + 1e-3 * np.random.default_rng(1).normal(size=(50, 2)),
     "constant to rounding": np.column_stack([np.full(50, 1e8), np.arange(50.0)]),
