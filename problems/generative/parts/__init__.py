@@ -1,0 +1,1 @@
+"""What several generative models share: pictures, and the evidence over a latent plane."""
