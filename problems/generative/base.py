@@ -13,6 +13,7 @@ decoder's architecture among its fields; set ``name``; give ``latent_dim``, ``tr
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 import math
 from abc import ABC, abstractmethod
@@ -24,7 +25,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from problems.base import GaussianPrior, Problem, Truth
+from problems.base import Exact, GaussianPrior, Problem, Truth
+from problems.generative.parts.latent_grid import LatentGrid, latent_grid, log_prior
 from problems.parts.stored import UncertifiedError
 
 Activation = Literal["elu", "silu", "relu", "tanh"]
@@ -153,12 +155,22 @@ class LatentPosterior(Problem):
     def dim(self) -> int:
         return self.decoder.latent_dim
 
+    @functools.cached_property
+    def grid(self) -> LatentGrid:
+        """Panels over z, where it has one or two coordinates: log p(x) good to 1e-6."""
+        x = self.x.unsqueeze(0)
+        return latent_grid(lambda z: self.decoder.pairs(x, z), self.dim)
+
     @property
     def truth(self) -> Truth:
-        raise UncertifiedError(
-            f"The posterior of an x of {self.model.name} has no stored truth: it is worked out for"
-            " each decoder, with many x at a time."
-        )
+        """Exact, by quadrature, where z has one or two coordinates."""
+        if self.dim > 2:
+            raise UncertifiedError(
+                f"The posterior of an x of {self.model.name} has no stored truth: z has {self.dim}"
+                " coordinates, and quadrature reaches two."
+            )
+        grid = self.grid
+        return Exact(lambda n, generator: grid.sample(0, n, generator), float(grid.log_evidence[0]))
 
     @property
     def gaussian_prior(self) -> GaussianPrior:
@@ -168,12 +180,6 @@ class LatentPosterior(Problem):
     def log_density(self, z: Tensor) -> Tensor:
         """log p(x, z), nats: [..., L] -> [...]."""
         return self.decoder.log_likelihood(self.x, z) + log_prior(z)
-
-
-def log_prior(z: Tensor) -> Tensor:
-    """log N(z; 0, I), nats: [..., L] -> [...]."""
-    value: Tensor = -0.5 * z.square().sum(-1) - 0.5 * z.shape[-1] * math.log(2 * math.pi)
-    return value
 
 
 class GenerativeModel(ABC):

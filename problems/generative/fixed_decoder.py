@@ -18,6 +18,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from problems.generative.base import BernoulliDecoder, GenerativeModel
+from problems.generative.parts.latent_grid import latent_grid
 from problems.parts.validate import require_finite, require_positive, require_whole
 
 
@@ -61,6 +62,12 @@ class FixedDecoder(GenerativeModel):
     @property
     def test(self) -> Tensor:
         return self._drawn()[self.size :]
+
+    @property
+    def log_likelihood_of_truth(self) -> Tensor:
+        """log p(x) of each test x, nats, [N], good to 1e-6."""
+        decoder, x = self.decoder().at_rest(), self.test.double()
+        return latent_grid(lambda z: decoder.pairs(x, z), 2).log_evidence
 
     def decoder(self, generator: Generator | None = None) -> BernoulliDecoder:
         """The decoder, which needs no randomness and no gradient."""

@@ -12,10 +12,13 @@ import torch
 from torch.distributions import Bernoulli, Normal
 
 from problems.generative.base import GenerativeModel
+from problems.generative.drawn_bits import DrawnBits
 from problems.generative.fixed_decoder import FixedDecoder
 from problems.generative.four_points import FourPoints
 
-every_model = pytest.mark.parametrize("model", [FourPoints(), FixedDecoder()], ids=lambda m: m.name)
+every_model = pytest.mark.parametrize(
+    "model", [FourPoints(), FixedDecoder(), DrawnBits()], ids=lambda m: m.name
+)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -104,6 +107,21 @@ def test_the_data_of_the_fixed_decoder_are_drawn_from_it() -> None:
     expected = weight @ model.decoder().at_rest().mean(z)
     spread = (expected * (1 - expected) / 20_000).sqrt()
     assert ((model.train.double().mean(0) - expected) / spread).abs().max() < 4
+
+
+def test_the_likelihood_of_the_truth_is_the_mean_over_the_prior_and_sums_to_one() -> None:
+    model = FixedDecoder(repeats=1, held=40)
+    bits = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 4)
+    axis = torch.linspace(-8, 8, 801, dtype=torch.float64)
+    z = torch.cartesian_prod(axis, axis)
+    weight = (-0.5 * z.square().sum(-1)).log_softmax(0)
+    everything = (model.decoder().at_rest().pairs(bits, z) + weight.unsqueeze(1)).logsumexp(0)
+    assert abs(float(everything.exp().sum()) - 1) < 1e-9
+    at = (model.test.unsqueeze(1) == bits).all(-1).double().argmax(1)
+    assert (model.log_likelihood_of_truth - everything[at]).abs().max() < 1e-6
+    assert torch.equal(
+        DrawnBits(repeats=1, held=40).log_likelihood_of_truth, model.log_likelihood_of_truth
+    )
 
 
 @pytest.mark.parametrize("field", ["latent", "hidden"])

