@@ -5,13 +5,14 @@ known.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from bench.calibration.fold import Fold
 from bench.metrics.base import Comparison, Skipped, kept
-from bench.metrics.brackets import mixture
+from bench.metrics.brackets import looked, mixture
 from bench.metrics.brackets.density import Known, at_draws
 from bench.metrics.brackets.map_draws import known_draws
 from bench.metrics.brackets.preimages import Atlas, Preimages, search
@@ -119,13 +120,13 @@ def test_the_upper_bound_holds_where_the_search_finds_nothing(
     price.
     """
 
-    def blind(head: Pushforward, points: torch.Tensor, atlas: Atlas) -> Preimages:
+    def blind(head: Pushforward, points: torch.Tensor, atlas: Atlas, *how: int | None) -> Preimages:
         if head is q.heads[1]:
             return Preimages.none(len(points), points.shape[1])
-        return search(head, points, atlas)
+        return search(head, points, atlas, *how)
 
     q = three_gaussians()
-    monkeypatch.setattr(mixture, "search", blind)
+    monkeypatch.setattr(looked, "search", blind)
     bounds = mixture.bounds(q, (2000, 10, 400), rng(2))
     assert bounds is not None
     assert bounds.missed > 100
@@ -178,3 +179,72 @@ def test_what_a_limit_of_time_interrupts_is_not_begun_again_by_the_next_metric()
     with pytest.raises(LimitError):  # of another comparison nothing is known
         long(compare(shifted(2), StandardNormal()))
     assert len(begun) == 2
+
+
+def test_a_sample_that_is_searched_to_the_end_stands_for_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One start overlooks the second map right of 1: its own draws there are all searched on, and
+    what it adds to those of the others is told by some of them.
+    """
+
+    def brief(head: Pushforward, points: torch.Tensor, atlas: Atlas, *how: int | None) -> Preimages:
+        whole = search(head, points, atlas, *how)
+        if head is not q.heads[1] or how == (None, None):
+            return whole
+        lost = points[:, :1] > 1
+        return replace(
+            whole,
+            eps=whole.eps.masked_fill(lost.unsqueeze(-1), torch.nan),
+            log_q=whole.log_q.masked_fill(lost, -torch.inf),
+            sign=whole.sign.masked_fill(lost, 0.0),
+        )
+
+    q = mixed(Fold(2), Affine(scaled(2, 0.8)))
+    monkeypatch.setattr(looked, "search", brief)
+    bounds = mixture.bounds(q, (2000, 10, 3000), rng(4))
+    assert bounds is not None
+    z = bounds.points[-3000:]
+    parts = Fold(2).log_density(z), scaled(2, 0.8).log_prob(z)
+    truth = torch.logaddexp(parts[0] + q.log_weights[0], parts[1] + q.log_weights[1])
+    more = truth - bounds.log_q[-3000:]
+    assert bounds.thorough < 1500
+    assert float((more - bounds.least).mean()) > 0.02  # what one start overlooks, if left alone
+    assert (more - bounds.least > -1e-9).all()
+    assert average_within(more - bounds.lower, 0.0, 0.002)
+    assert average_within(bounds.upper - more, 0.0, 0.02)
+
+
+def test_maps_that_are_faint_at_a_draw_are_not_searched_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def counted(
+        head: Pushforward, points: torch.Tensor, atlas: Atlas, *how: int | None
+    ) -> Preimages:
+        asked.append(len(points))
+        return search(head, points, atlas, *how)
+
+    monkeypatch.setattr(looked, "search", counted)
+    q = mixed(Affine(shifted(2, -20.0)), Affine(shifted(2, 20.0)))
+    bounds = mixture.bounds(q, (2000, 10, 400), rng(5))
+    assert bounds is not None
+    assert not bounds.fault
+    assert sum(asked) == 400 + bounds.thorough
+
+
+def test_bounds_hold_where_a_draw_is_of_a_map_taken_for_faint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With the strongest map searched alone, draws of the others are missed, and named at a
+    price.
+    """
+    monkeypatch.setattr(looked, "FAINT", 0.5)
+    monkeypatch.setattr(looked, "BEYOND", -1e9)
+    bounds = mixture.bounds(three_gaussians(), (2000, 10, 400), rng(6))
+    assert bounds is not None
+    assert bounds.missed > 50
+    more = log_q(bounds.points[-400:]) - bounds.log_q[-400:]
+    assert average_within(more - bounds.lower, 0.0)
+    assert average_within(bounds.upper - more, 0.0)

@@ -74,9 +74,10 @@ def _of_map(comparison: Comparison) -> Known | Skipped:
     log_p, some = log_density_at(comparison, SEARCHED), -len(found.lower)
     if found.kind == "exact" and not found.guessed:
         return Known(found.points, found.log_q, log_p, "exact", found.note)
+    least = found.lower if found.least is None else found.least
     return Known(
         found.points[some:],
-        found.log_q[some:] + found.lower,
+        found.log_q[some:] + least,
         log_p[some:],
         "exact" if found.kind == "exact" else "lower bound",
         found.note,

@@ -38,6 +38,8 @@ class MapDraws:
         points: [n, D]; log_q: log q_1, nats, [n]; of a mixture of maps, a guess at log q.
         lower, upper: bounds on the excess, nats, [m]; lower is -inf where none was found.
         guessed: whether log_q is no more than that, so that only the searched draws tell a density.
+        least: a bound from below at each of the m draws, nats, [m], where ``lower`` is one on
+            average alone.
     """
 
     points: Tensor
@@ -47,6 +49,7 @@ class MapDraws:
     kind: Kind
     note: str
     guessed: bool = False
+    least: Tensor | None = None
 
 
 @kept
@@ -177,13 +180,16 @@ def _of_maps(
         return Skipped("A map of the mixture is singular at some draws: it has no density there.")
     maps = f"of {len(approximation.heads)} maps"
     kind: Kind = "lower bound" if found.fault or found.missed else "exact"
+    end = f"; {found.thorough} were searched to the end."
     note = (
         f"A mixture {maps}: {found.fault or 'all were searched'}; of {searched} draws the search"
-        f" overlooked the noise of {found.missed}."
+        f" overlooked the noise of {found.missed}{end}"
         if kind == "lower bound"
-        else f"{UNLESS}a search found one preimage under each {maps} of each of {searched} draws."
+        else f"{UNLESS}a search of {searched} draws under each {maps}, where it is not faint, found"
+        f" one preimage{end}"
     )
-    return MapDraws(found.points, found.log_q, found.lower, found.upper, kind, note, True)
+    drawn = found.points, found.log_q, found.lower, found.upper
+    return MapDraws(*drawn, kind, note, True, found.least)
 
 
 def _of_mixture(approximation: SemiImplicit, dim: int, n: int, generator: Generator) -> MapDraws:

@@ -6,7 +6,9 @@ r"""The density of a sampler of several maps: what each of them puts at the draw
 
 Each map is searched for the preimages of every draw, as in ``preimages``: what is found bounds log
 q from below. Above, a draw names the map and the noise that it came from, as in ``upper``, where a
-blind guess takes map k with chance w_k.
+blind guess takes map k with chance w_k. Maps that are faint at a point are not searched there;
+which they are is decided by the point alone, so that a draw of such a map counts as missed, and
+both bounds hold. All draws are searched briefly, and a sample of them to the end: see ``looked``.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from bench.metrics.brackets.preimages import Atlas, Preimages, grows, search
+from bench.metrics.brackets.looked import Drawn, Looked, Maps, look
+from bench.metrics.brackets.preimages import Atlas, grows
 from bench.metrics.brackets.pushforward import Branch, branch
 from bench.metrics.brackets.upper import LOCAL, log_chance, shares
 from methods import PushforwardMixture
@@ -26,26 +29,15 @@ MOST = 10.0  # nats that the other maps are guessed to add
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
-    """Draws of a mixture, and what the noise and the map behind each accounts for.
-
-    Args:
-        chosen: the map, [n]; eps: its noise, [n, D]; known: log w_k and all, [n].
-    """
-
-    chosen: Tensor
-    eps: Tensor
-    known: Branch
-
-
-@dataclass(frozen=True, eq=False)
 class Mixed:
     """Bounds in expectation on log q at draws of a mixture of maps.
 
     Args:
         points: z, [n, D]; log_q: a guess that is near it, nats, [n].
-        lower, upper: what log q has above that, at the last m points, nats, [m].
+        lower, upper: what log q has above that on average, by the last m points, nats, [m].
+        least: a bound from below at each of these, nats, [m].
         missed: of how many of those m the search overlooked the noise.
+        thorough: how many of the m were searched to the end.
         fault: what speaks against every map being one-to-one and searched to the end, or nothing.
     """
 
@@ -53,7 +45,9 @@ class Mixed:
     log_q: Tensor
     lower: Tensor
     upper: Tensor
+    least: Tensor
     missed: int
+    thorough: int
     fault: str
 
 
@@ -74,19 +68,20 @@ def bounds(
     known = [atlas.known for atlas in atlases] + [apart.known, behind.known]
     if any(bool((part.sign == 0).any()) for part in known):
         return None
-    found = [
-        search(head, behind.known.points, atlas)
-        for head, atlas in zip(mixture.heads, atlases, strict=True)
-    ]
-    lower, upper, missed = _excess(mixture, atlases, behind, found, generator)
-    guesses = [_guess(mixture, atlases, drawn) for drawn in (apart, behind)]
+    maps = Maps(mixture, atlases)
+    found = look(maps, behind)
+    lower, upper, least = _bounded(maps, behind, found, generator)
+    guesses = [_guess(maps, drawn) for drawn in (apart, behind)]
+    guessed = behind.known.log_q + guesses[1]
     return Mixed(
         torch.cat([apart.known.points, behind.known.points]),
-        torch.cat([apart.known.log_q + guesses[0], behind.known.log_q + guesses[1]]),
-        lower - guesses[1],
-        upper - guesses[1],
-        int(missed.sum()),
-        _fault(mixture, atlases, [apart, behind], found),
+        torch.cat([apart.known.log_q + guesses[0], guessed]),
+        lower - guessed,
+        upper - guessed,
+        least - guessed,
+        int(found.missed.sum()),
+        int((found.weight > 0).sum()),
+        _fault(maps, [apart, behind], found),
     )
 
 
@@ -101,67 +96,59 @@ def _draw(mixture: PushforwardMixture, n: int, generator: Generator) -> Drawn:
     return Drawn(chosen[mixed], eps[mixed], Branch(points[mixed], log_q[mixed], sign[mixed]))
 
 
-def _guess(mixture: PushforwardMixture, atlases: list[Atlas], drawn: Drawn) -> Tensor:
+def _guess(maps: Maps, drawn: Drawn) -> Tensor:
     """About how much the other maps add to log q, [n]: as if each were a Gaussian. It takes most of
     the chance out of an average over few draws, and goes out of the figures by itself.
     """
-    parts = []
-    for weight, atlas in zip(mixture.log_weights, atlases, strict=True):
-        centred = atlas.whiten(drawn.known.points) - atlas.whiten(atlas.known.points).mean(0)
-        parts.append(weight - atlas.log_scale - 0.5 * centred.square().sum(-1))
-    log_joint = torch.stack(parts, 1)
+    log_joint = maps.guess(drawn.known.points)
     own = log_joint.gather(1, drawn.chosen.unsqueeze(1))[:, 0]
     return (log_joint.logsumexp(1) - own).clamp(max=MOST)
 
 
-def _excess(
-    mixture: PushforwardMixture,
-    atlases: list[Atlas],
-    behind: Drawn,
-    found: list[Preimages],
-    generator: Generator,
+def _bounded(
+    maps: Maps, behind: Drawn, found: Looked, generator: Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Bounds on what log q has above what is known, and whether the search overlooked that, [m]."""
-    missed, chance = torch.zeros_like(behind.chosen, dtype=torch.bool), behind.eps.new_zeros(())
-    chance = chance.repeat(len(missed))
-    for k, (head, atlas) in enumerate(zip(mixture.heads, atlases, strict=True)):
-        rows = (behind.chosen == k).nonzero()[:, 0]
-        rows = rows[found[k].column(rows, behind.eps[rows]) < 0]
-        missed[rows] = True
+    """Bounds on log q on average from below and above, and one from below at each draw, [m]."""
+    log_q, some = behind.known.log_q, found.most > -torch.inf
+    doubt = shares(found.missed, (some & found.balanced, some & ~found.balanced))
+    doubt = torch.where(some, doubt, 1.0)
+    chance = _chances(maps, behind, found.missed, generator)
+    least = torch.where(found.missed, torch.logaddexp(found.most, log_q), found.most)
+    named = torch.where(
+        found.missed, log_q - doubt.log() - chance, found.most - torch.log1p(-doubt)
+    )
+    # what the end of the search adds at a sample of the draws stands for the rest of them
+    further = (found.weight - 1) * (found.most - found.brief)
+    further = torch.where(found.weight > 1, further, 0.0)
+    return least + further, named + further, least
+
+
+def _chances(maps: Maps, behind: Drawn, missed: Tensor, generator: Generator) -> Tensor:
+    """Log of the chance that a blind guess names the map and the noise where these were missed,
+    from below, and 0 elsewhere, nats, [m].
+    """
+    chance = behind.eps.new_zeros(len(missed))
+    for k, (head, atlas) in enumerate(zip(maps.mixture.heads, maps.atlases, strict=True)):
+        rows = (missed & (behind.chosen == k)).nonzero()[:, 0]
         if len(rows):
             points = behind.known.points[rows]
             starts = atlas.starts(points, LOCAL)
             named = log_chance(head, points, behind.eps[rows], starts, generator)
-            chance[rows] = mixture.log_weights[k] + named
-    parts = [
-        part.log_density + weight for part, weight in zip(found, mixture.log_weights, strict=True)
-    ]
-    total, log_q = torch.stack(parts).logsumexp(0), behind.known.log_q
-    lower = torch.where(missed, torch.logaddexp(total, log_q), total) - log_q
-    some = total > -torch.inf
-    balanced = torch.stack([part.balanced for part in found]).all(0)
-    kinds = some & balanced, some & ~balanced
-    doubt = torch.where(some, shares(missed, kinds), 1.0)
-    upper = torch.where(missed, -doubt.log() - chance, lower - torch.log1p(-doubt))
-    return lower, upper, missed
+            chance[rows] = maps.mixture.log_weights[k] + named
+    return chance
 
 
-def _fault(
-    mixture: PushforwardMixture,
-    atlases: list[Atlas],
-    drawn: list[Drawn],
-    found: list[Preimages],
-) -> str:
+def _fault(maps: Maps, drawn: list[Drawn], found: Looked) -> str:
     chosen = torch.cat([part.chosen for part in drawn])
     positive = torch.cat([part.known.sign for part in drawn]) > 0
-    for k, head in enumerate(mixture.heads):
+    for k, (head, atlas) in enumerate(zip(maps.mixture.heads, maps.atlases, strict=True)):
         of_map = positive[chosen == k]
         rarer = min(int(of_map.sum()), int((~of_map).sum()))
         if rarer:
             share = rarer / len(of_map)
             return f"map {k + 1} folds: det J has the rarer sign on {share:.2%} of its draws"
-        if int((found[k].count != 1).sum()):
+        if not found.single[k]:
             return f"under map {k + 1} not every draw was found to have one preimage"
-        if not grows(head, atlases[k]):
+        if not grows(head, atlas):
             return f"map {k + 1} does not grow in all directions"
     return ""

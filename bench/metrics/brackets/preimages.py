@@ -158,18 +158,30 @@ class Preimages:
         )
 
 
-def search(approximation: Pushforward, points: Tensor, atlas: Atlas) -> Preimages:
+def search(
+    approximation: Pushforward,
+    points: Tensor,
+    atlas: Atlas,
+    first: int | None = None,
+    rounds: int | None = None,
+) -> Preimages:
     """Look for every preimage of each point, [n, D].
 
     What is found depends on the points and the atlas alone. Every point is given the starts of the
     first round. Further rounds go to points on folds until one brings nothing new, and to points
     whose signs do not balance until they do.
+
+    Args:
+        first: starts of the first round from draws of each sign, ``FIRST`` unless said otherwise.
+        rounds: after it, at most, ``ROUNDS`` unless said otherwise.
     """
+    first = FIRST if first is None else first
+    rounds = ROUNDS if rounds is None else rounds
     found = Preimages.none(len(points), points.shape[1])
-    starts = atlas.starts(points, FIRST + ROUNDS * LATER)
+    starts = atlas.starts(points, first + rounds * LATER)
     rows, spent = torch.arange(len(points)), 0
-    for index in range(1 + ROUNDS):
-        before, until = found.count, spent + atlas.sides * (LATER if index else FIRST)
+    for index in range(1 + rounds):
+        before, until = found.count, spent + atlas.sides * (LATER if index else first)
         for start in starts[rows, spent:until].unbind(1):
             eps, done = solve(approximation, points[rows], start)
             found = found.add(approximation, rows[done], eps[done])
