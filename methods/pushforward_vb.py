@@ -115,7 +115,7 @@ class Descent:
         # a pull to the start that lasted would hold back wide posteriors to the very end
         pull = heat * slope - (1 - heat) ** 3 / method.scale**2 * z
         descent, norm = self._gradient(self.weights, eps, pull, *hidden)
-        if not math.isfinite(float(norm)):
+        if not math.isfinite(float(norm)) or not bool(sound(log_p, slope).any()):
             raise FloatingPointError(self._fault(z, log_p, slope))
         self.adam.step(descent, norm, method.lr * decay)
         self.taken += 1

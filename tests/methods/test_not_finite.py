@@ -12,12 +12,18 @@ from bench.fitting.target import CountedTarget
 from methods.avb import AVB
 from methods.base import Budget, Method
 from methods.batch_and_match import BatchAndMatch
+from methods.batched_hmc import BatchedHMC
 from methods.gaussian_mixture_vb import GaussianMixtureVB
 from methods.gaussian_vb import GaussianVB
 from methods.iw_vb import ImportanceWeightedVB
 from methods.laplace import Laplace
+from methods.mclmc import MCLMC
 from methods.pathfinder import Pathfinder
+from methods.pushforward_vb import PushforwardVB
 from methods.pyro_mcmc import PyroHMC, PyroNUTS
+from methods.sivi import SIVI
+from methods.smc import SMC
+from methods.svgd import SVGD
 from problems.base import Problem
 
 METHODS: list[Method] = [
@@ -33,6 +39,12 @@ METHODS: list[Method] = [
     AVB(iterations=20),
     PyroNUTS(chains=1),
     PyroHMC(chains=1),
+    BatchedHMC(chains=16),
+    MCLMC(chains=16),
+    PushforwardVB(iterations=20),
+    SVGD(particles=50),
+    SIVI(iterations=20),
+    SMC(particles=100),
 ]
 
 
@@ -54,6 +66,13 @@ class Kink(Nowhere):
         return -(z.square().sum(-1) * 0).sqrt()
 
 
+class Void(Nowhere):
+    """Nothing but -inf, without a slope, as data outside their support give."""
+
+    def log_density(self, z: Tensor) -> Tensor:
+        return torch.where(z.sum(-1) > 1e6, 0.0, -torch.inf).double() + 0 * z.sum(-1)
+
+
 every_method = pytest.mark.parametrize("method", METHODS, ids=repr)
 
 
@@ -68,6 +87,17 @@ def test_where_it_is_nan_is_said(method: Method) -> None:
     assert "first at z = [" in said
     assert "sampler_lr" not in said
     assert target.evaluations < 15_000  # it does not search for ever
+
+
+@every_method
+def test_where_it_is_nothing_everywhere_is_said(method: Method) -> None:
+    class Explained(CountedTarget):
+        def explain(self, z: Tensor) -> str:
+            return "the site 'y'"
+
+    with pytest.raises((ValueError, FloatingPointError)) as caught:
+        list(method.run(Explained(Void()), Budget(), Generator().manual_seed(0)))
+    assert "the log density is -inf: the site 'y'" in str(caught.value)
 
 
 @every_method

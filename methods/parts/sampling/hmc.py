@@ -17,7 +17,7 @@ import torch
 from torch import Generator, Tensor
 
 from methods.base import Target
-from methods.parts.finite import sound
+from methods.parts.finite import sound, whereabouts
 from methods.parts.gaussians.mixtures import Gaussians
 
 # nats of energy that a trajectory may gain before it counts as divergent, as in Stan
@@ -185,14 +185,18 @@ def scattered(target: Target, chains: int, radius: float, generator: Generator) 
         z = radius * (
             2 * torch.rand(chains, target.dim, generator=generator, dtype=torch.float64) - 1
         )
-        found.append(z[sound(*target.value_and_grad(z))])
+        value, gradient = target.value_and_grad(z)
+        found.append(z[sound(value, gradient)])
         if sum(map(len, found)) >= chains:
             start = torch.cat(found)[:chains]
             for _ in range(RECORDED):
                 target.value_and_grad(start)
             return Walkers(target, start, generator)
     where = f"{TRIES * chains} points uniform on (-{radius:g}, {radius:g}) in each coordinate"
+    said = ""
+    if not bool(sound(value, gradient).all()):
+        said = f" It is not {whereabouts(target, z, value, gradient)}."
     raise ValueError(
         f"the density is finite at {sum(map(len, found))} of {where}: too few to start {chains}"
-        " chains from."
+        f" chains from.{said}"
     )
