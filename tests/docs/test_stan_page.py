@@ -48,7 +48,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def commands() -> list[str]:
     """The three lines of the page."""
-    (found,) = (block for block in blocks(PAGE, "sh") if "reference build" in block)
+    (found,) = (block for block in blocks(PAGE, "sh") if "reference build trial.stan" in block)
     return found.splitlines()
 
 
