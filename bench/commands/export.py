@@ -225,8 +225,8 @@ def _made_again(store: Store, problem: str, cell: Mapping[str, Any]) -> _Model:
     changed = source.get("content") not in (None, made.content)
     return _Model(
         found,
-        f"{problem}: the model has changed since the run; parameters and log p are those of the"
-        " model as it is now"
+        f"{problem}: the model, or code that reads it, has changed since the run; parameters and"
+        " log p are those of today"
         if changed
         else "",
     )
