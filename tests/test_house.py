@@ -35,10 +35,16 @@ FLOORS = (
 )
 # The types that the harness knows, and the module that reads the references it writes.
 CONTRACT = {"methods", "methods.base", "problems", "problems.base", "problems.parts.stored"}
+CONTRACT |= {"methods.amortised.base", "problems.generative.base"}
 # Parts of samplers that references are made with; they implement no method by themselves.
 FOR_REFERENCES = {f"methods.parts.sampling.{n}" for n in ("hmc", "adapt", "ladder", "learning")}
 # Flows and mixtures, which density models of metrics are made of, too.
 FOR_MODELS = {"methods.parts.networks.zuko_flow", "methods.parts.gaussians.mixtures"}
+# What the evidence of a generative model is made of, and log p(x) bounded by.
+FOR_PAIRS = {
+    "methods.parts.sampling.annealed",
+    "problems.generative.parts.latent_grid",
+}
 FOR_REPORTS = {"bench.store", "bench.errors"}
 MOST_AT_ROOT = 8  # Python files of bench, so that a newcomer sees them all at a glance
 
@@ -91,6 +97,7 @@ def test_imports_go_down_the_stairs(module: str) -> None:
 def test_the_harness_names_no_implementation(module: str) -> None:
     known = CONTRACT | FOR_REFERENCES if names(module, "bench.reference") else CONTRACT
     known = known | FOR_MODELS if names(module, "bench.metrics.models") else known
+    known = known | FOR_PAIRS if names(module, "bench.metrics.amortised") else known
     for name in GRAPH[module]:
         if name.split(".")[0] in ("methods", "problems"):
             assert name in known, f"{module} imports {name}; BUILT_IN names implementations"

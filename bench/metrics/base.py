@@ -136,7 +136,38 @@ def kept(work: Callable[Concatenate[Comparison, P], T]) -> Callable[Concatenate[
     return look_up
 
 
-class Metric(ABC):
+class Figure(ABC):
+    """What a page must know of a figure, by the names that ``Metric`` explains."""
+
+    name: ClassVar[str]
+    unit: ClassVar[str] = ""
+    ideal: ClassVar[float | None] = 0.0
+    heading: ClassVar[str] = ""
+    meaning: ClassVar[str] = "A metric added by a plugin."
+    worse: ClassVar[Worse] = "both"
+    density: ClassVar[bool] = False
+    astray: ClassVar[bool] = False
+    unranked: ClassVar[str] = "the plugin names no ideal value"
+    costly: ClassVar[bool] = False
+
+    @classmethod
+    def described(cls) -> dict[str, str | float | bool | None]:
+        """What a page must know of it: plain values, by name."""
+        named = f"{cls.name}, {cls.unit}" if cls.unit else cls.name
+        ideal = float(cls.ideal) if isinstance(cls.ideal, Real) else None
+        return {
+            "unit": cls.unit,
+            "ideal": ideal,
+            "heading": cls.heading or named,
+            "meaning": cls.meaning,
+            "worse": cls.worse,
+            "density": cls.density,
+            "astray": cls.astray,
+            "unranked": cls.unranked if ideal is None else "",
+        }
+
+
+class Metric(Figure):
     """A figure of quality or of cost. The docstring states its equation, direction, unit and
     source.
 
@@ -172,33 +203,6 @@ class Metric(ABC):
         >>> Furthest().name
         'furthest'
     """
-
-    name: ClassVar[str]
-    unit: ClassVar[str] = ""
-    ideal: ClassVar[float | None] = 0.0
-    heading: ClassVar[str] = ""
-    meaning: ClassVar[str] = "A metric added by a plugin."
-    worse: ClassVar[Worse] = "both"
-    density: ClassVar[bool] = False
-    astray: ClassVar[bool] = False
-    unranked: ClassVar[str] = "the plugin names no ideal value"
-    costly: ClassVar[bool] = False
-
-    @classmethod
-    def described(cls) -> dict[str, str | float | bool | None]:
-        """What a page must know of it: plain values, by name."""
-        named = f"{cls.name}, {cls.unit}" if cls.unit else cls.name
-        ideal = float(cls.ideal) if isinstance(cls.ideal, Real) else None
-        return {
-            "unit": cls.unit,
-            "ideal": ideal,
-            "heading": cls.heading or named,
-            "meaning": cls.meaning,
-            "worse": cls.worse,
-            "density": cls.density,
-            "astray": cls.astray,
-            "unranked": cls.unranked if ideal is None else "",
-        }
 
     @abstractmethod
     def measure(self, comparison: Comparison) -> Estimate | Skipped:

@@ -1,0 +1,157 @@
+"""How far q(z | x) is from the posterior of the learned decoder, and the ELBO that follows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+
+from bench.metrics.amortised.base import PLANE, Pair, PairMetric, mean_over, sampled_over
+from bench.metrics.base import Comparison, Estimate, Kind, Skipped, Worse
+from bench.metrics.brackets.bracket import bracket
+from bench.metrics.kl import KlQP
+
+COUNT = 8  # x whose maps are searched, unless said otherwise
+DRAWS_OF_ONE = 2000  # draws of each of them
+WEAKEST: tuple[Kind, ...] = ("exact", "lower bound", "upper bound", "estimate")
+
+
+@dataclass(frozen=True)
+class _OfSome(PairMetric):
+    """A figure that takes the posteriors of some x one by one where q has no density.
+
+    Args:
+        count: of how many x, evenly spread over the data.
+    """
+
+    count: int = COUNT
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ValueError(f"{type(self).__name__}(count=...) must be at least 1.")
+
+    def some(
+        self, pair: Pair, measure: Callable[[Comparison], Estimate | Skipped], sign: float = 1.0
+    ) -> Estimate | Skipped:
+        """The average over some x of a figure of one posterior, times a sign."""
+        if pair.decoder.latent_dim > PLANE:
+            return Skipped(
+                "q has no density, and the posterior of an x is known where z has one or two"
+                f" coordinates: it has {pair.decoder.latent_dim}."
+            )
+        chosen = torch.linspace(0, len(pair.x) - 1, min(self.count, len(pair.x))).long().tolist()
+        found: list[Estimate] = []
+        for i in chosen:
+            one = measure(pair.at(i, DRAWS_OF_ONE))
+            if isinstance(one, Skipped):
+                return Skipped(f"x number {i}: {one.reason}")
+            found.append(one)
+        values = torch.tensor([one.value for one in found], dtype=torch.float64)
+        errors = torch.tensor([one.stderr for one in found], dtype=torch.float64)
+        kind = max((one.kind for one in found), key=WEAKEST.index)
+        worst = int(values.argmax())
+        note = f"Greatest at x number {chosen[worst]}: {float(values[worst]):.3g}."
+        return sampled_over(sign * values, errors, len(pair.x), kind, note)
+
+
+@dataclass(frozen=True)
+class AmortisedElbo(_OfSome):
+    r"""The evidence lower bound, mean over x, nats per x.
+
+    .. math:: \frac1N \sum_i E_{q(z \mid x_i)}[\log p_\theta(x_i, z) - \log q(z \mid x_i)]
+
+    Where q has a density: Monte Carlo, kind ``exact``. Where q is a map of noise into a plane: on
+    some x, which the note counts, by the search for preimages of ``brackets``: an ``upper bound``
+    on the ELBO where the map may fold; ``elbo_lower`` is the other end. What an adversarial
+    objective says of itself is no ELBO and is not used.
+
+    Args:
+        count: of how many x, where q has no density.
+    """
+
+    name: ClassVar[str] = "elbo"
+    unit: ClassVar[str] = "nats"
+    ideal: ClassVar[float | None] = None
+    heading: ClassVar[str] = "ELBO, nats"
+    meaning: ClassVar[str] = "Evidence lower bound: mean over test data, at most log p(x)."
+    worse: ClassVar[Worse] = "below"
+    unranked: ClassVar[str] = "its ideal is the log likelihood of the law of the data"
+
+    def measure(self, pair: Pair) -> Estimate | Skipped:
+        if pair.log_q is not None:
+            return mean_over(pair.log_joint - pair.log_q, "exact")
+        found = self.some(pair, lambda one: bracket(one, evidence=(0.0, 0.0)).lower, -1.0)
+        return replace(found, kind=_turned(found.kind)) if isinstance(found, Estimate) else found
+
+
+@dataclass(frozen=True)
+class AmortisedElboLower(_OfSome):
+    r"""The lower end of the ELBO's bracket, mean over some x, nats per x; equal to ``elbo`` where q
+    has a density.
+
+    .. math:: \mathrm{ELBO} \ge -E_q[\log q_1 - \log p] - U, \quad U \ge E_q[\log q - \log q_1]
+
+    Kind ``lower bound``; see docs/brackets.md.
+
+    Args:
+        count: of how many x, where q has no density.
+    """
+
+    name: ClassVar[str] = "elbo_lower"
+    unit: ClassVar[str] = "nats"
+    ideal: ClassVar[float | None] = None
+    heading: ClassVar[str] = "ELBO from below, nats"
+    meaning: ClassVar[str] = "A bound from below on the evidence lower bound of a folding map."
+    worse: ClassVar[Worse] = "below"
+    unranked: ClassVar[str] = "its ideal is the log likelihood of the law of the data"
+
+    def measure(self, pair: Pair) -> Estimate | Skipped:
+        if pair.log_q is not None:
+            return mean_over(pair.log_joint - pair.log_q, "exact")
+        found = self.some(pair, lambda one: bracket(one, evidence=(0.0, 0.0)).upper, -1.0)
+        return replace(found, kind=_turned(found.kind)) if isinstance(found, Estimate) else found
+
+
+def _turned(kind: Kind) -> Kind:
+    """The kind of a figure whose sign is turned."""
+    turned: dict[Kind, Kind] = {"lower bound": "upper bound", "upper bound": "lower bound"}
+    return turned.get(kind, kind)
+
+
+@dataclass(frozen=True)
+class PosteriorKl(_OfSome):
+    r"""Mean over x of the KL from q(z | x) to the posterior of the decoder, nats per x; the worst x
+    is named.
+
+    .. math::
+        \frac1N \sum_i KL(q(z \mid x_i) \| p_\theta(z \mid x_i)), \qquad
+        KL = E_q[\log q(z \mid x) - \log p_\theta(x, z)] + \log p_\theta(x)
+
+    Where q has a density: Monte Carlo, with log p(x) by quadrature over a plane, kind ``exact``;
+    beyond the plane log p(x) is bounded from below, and so is this. Where it has none: ``kl_qp`` of
+    some x, whose kind the figure takes. Standard error: of the draws, and of the choice of the x
+    where they are not all.
+
+    Args:
+        count: of how many x, where q has no density.
+    """
+
+    name: ClassVar[str] = "posterior_kl"
+    unit: ClassVar[str] = "nats"
+    heading: ClassVar[str] = "KL(q(z|x)‖p(z|x)), nats"
+    meaning: ClassVar[str] = "How far the encoder is from the posterior of its own decoder."
+    worse: ClassVar[Worse] = "above"
+
+    def measure(self, pair: Pair) -> Estimate | Skipped:
+        if pair.log_q is None:
+            return self.some(pair, KlQP().measure)
+        evidence = pair.evidence
+        found = mean_over(pair.log_q - pair.log_joint + evidence.value.unsqueeze(1), evidence.kind)
+        each = (pair.log_q - pair.log_joint).mean(1) + evidence.value
+        worst = int(each.argmax())
+        note = f"Greatest at x number {worst}: {float(each[worst]):.3g}."
+        stderr = math.hypot(found.stderr, float(evidence.stderr.norm()) / len(pair.x))
+        return replace(found, stderr=stderr, note=note)

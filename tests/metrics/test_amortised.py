@@ -1,0 +1,192 @@
+"""Figures of a learned pair, on a linear-Gaussian model where all of them are in closed form."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+
+from bench.metrics.amortised.aggregate import ActiveUnits, AggregateKl, MutualInformation
+from bench.metrics.amortised.base import Pair
+from bench.metrics.amortised.gap import AmortisationGap
+from bench.metrics.amortised.likelihood import LogLikelihood
+from bench.metrics.amortised.posterior import AmortisedElbo, AmortisedElboLower, PosteriorKl
+from bench.metrics.amortised.reconstruction import ReconstructionError, SquaredError
+from bench.metrics.base import Estimate, Skipped
+from methods.amortised.base import GaussianEncoder, NoiseEncoder
+from methods.parts.sampling.annealed import Annealing
+from problems.generative.linear_gaussian import LinearGaussian
+
+
+@dataclass(frozen=True)
+class ExactEncoder(GaussianEncoder):
+    """The posterior, moved along its first axis by so many of its standard deviations there."""
+
+    model: LinearGaussian
+    moved: float = 0.0
+
+    def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mean, covariance = self.model.exact(x)
+        factor = torch.linalg.cholesky(covariance)
+        return mean + self.moved * factor[:, 0], factor.expand(len(x), *factor.shape)
+
+
+class MapEncoder(NoiseEncoder):
+    """The same law as a map of noise, whose density nobody says."""
+
+    def __init__(self, model: LinearGaussian, moved: float) -> None:
+        self.noise_dim = model.latent
+        self.gain, covariance = model.exact(torch.eye(model.width))
+        self.factor = torch.linalg.cholesky(covariance)
+        self.shift = moved * self.factor[:, 0]
+
+    def forward(self, x: Tensor, eps: Tensor) -> Tensor:
+        return x @ self.gain + self.shift + eps @ self.factor.T
+
+
+MODEL = LinearGaussian(held=40)
+
+
+def pair(moved: float = 0.0, model: LinearGaussian = MODEL, draws: int = 400) -> Pair:
+    decoder = model.decoder(torch.Generator()).at_rest()
+    return Pair(model, decoder, ExactEncoder(model, moved), model.test.double(), 0, draws)
+
+
+def few(one: Pair) -> Pair:
+    return dataclasses.replace(one, x=one.x[:6])
+
+
+def figure(found: Estimate | Skipped) -> Estimate:
+    assert isinstance(found, Estimate), found
+    return found
+
+
+def near(found: Estimate | Skipped, true: float, slack: float = 1e-6) -> None:
+    value = figure(found)
+    assert abs(value.value - true) < 4 * value.stderr + slack, (value, true)
+
+
+def test_the_log_likelihood_is_that_of_algebra() -> None:
+    found = figure(LogLikelihood().measure(pair()))
+    assert found.kind == "exact"
+    assert found.stderr == 0
+    assert abs(found.value - float(MODEL.log_likelihood_of_truth.mean())) < 1e-6
+
+
+def test_beyond_the_plane_it_is_bounded_from_below_by_annealing_from_the_encoder() -> None:
+    model = LinearGaussian(latent=3, held=12)
+    three = dataclasses.replace(
+        pair(0.5, model), annealing=Annealing(chains=32, steps=40, leapfrogs=3)
+    )
+    found = figure(LogLikelihood().measure(three))
+    assert found.kind == "lower bound"
+    near(found, float(model.log_likelihood_of_truth.mean()), 5e-3)
+    assert 0 < found.stderr < 0.05
+    assert figure(PosteriorKl().measure(three)).kind == "lower bound"
+    near(PosteriorKl().measure(three), 0.125, 5e-3)
+
+
+@pytest.mark.parametrize("moved", [0.0, 0.6])
+def test_posterior_kl_and_elbo_of_an_encoder_that_is_off_by_a_known_step(moved: float) -> None:
+    gap = 0.5 * moved**2
+    found = figure(PosteriorKl().measure(pair(moved)))
+    assert found.kind == "exact"
+    near(found, gap)
+    assert "Greatest at x number" in found.note
+    evidence = float(MODEL.log_likelihood_of_truth.mean())
+    near(AmortisedElbo().measure(pair(moved)), evidence - gap)
+    near(AmortisedElboLower().measure(pair(moved)), evidence - gap)
+
+
+def test_a_map_of_noise_is_judged_by_the_search_for_preimages_on_some_x() -> None:
+    one = dataclasses.replace(pair(), encoder=MapEncoder(MODEL, 0.6))
+    found = figure(PosteriorKl(count=3).measure(one))
+    assert found.kind == "exact"  # a linear map does not fold
+    assert "On 3 of 40 x." in found.note
+    near(found, 0.18)
+    upper = figure(AmortisedElbo(count=40).measure(dataclasses.replace(one, x=one.x[:3])))
+    evidence = float(MODEL.log_likelihood_of_truth[:3].mean())
+    near(upper, evidence - 0.18)
+    lower = figure(AmortisedElboLower().measure(dataclasses.replace(one, x=one.x[:3])))
+    assert lower.kind == "lower bound"
+    assert lower.value <= upper.value + 4 * math.hypot(lower.stderr, upper.stderr)
+    assert isinstance(MutualInformation().measure(one), Skipped)
+
+
+def test_reconstruction_is_the_expectation_of_a_quadratic_form() -> None:
+    decoder_noise, x = MODEL.noise, MODEL.test.double()
+    mean, covariance = MODEL.exact(x)
+    weight = MODEL.weight.double()
+    squares = (x - mean @ weight.T).square().sum(1) + (weight @ covariance @ weight.T).trace()
+    near(SquaredError().measure(pair()), float(squares.mean()))
+    constant = MODEL.width * (math.log(decoder_noise) + 0.5 * math.log(2 * math.pi))
+    near(
+        ReconstructionError().measure(pair()),
+        float((0.5 * squares / decoder_noise**2).mean()) + constant,
+    )
+
+
+def test_the_aggregate_of_all_codes_is_held_against_the_prior_by_quadrature() -> None:
+    one = dataclasses.replace(pair(), x=MODEL.test[:5].double())
+    mean, covariance = MODEL.exact(one.x)
+    axis = torch.linspace(-7, 7, 561, dtype=torch.float64)
+    z = torch.cartesian_prod(axis, axis)
+    each = torch.distributions.MultivariateNormal(mean[:, None], covariance).log_prob(z)
+    mixed = each.logsumexp(0) - math.log(5)
+    cell = float(axis[1] - axis[0]) ** 2
+    prior = -0.5 * z.square().sum(1) - math.log(2 * math.pi)
+    found = figure(AggregateKl().measure(one))
+    assert found.kind == "exact"
+    near(found, float((mixed.exp() * (mixed - prior)).sum() * cell), 1e-4)
+    information = float((each.exp() * (each - mixed)).sum() * cell) / 5
+    near(MutualInformation().measure(one), information, 1e-4)
+    unseen = dataclasses.replace(one, encoder=MapEncoder(MODEL, 0.0))
+    guess = figure(AggregateKl().measure(unseen))
+    assert guess.kind == "estimate"
+    assert abs(guess.value - found.value) < 4 * guess.stderr + 0.1
+
+
+@dataclass(frozen=True)
+class Independent(GaussianEncoder):
+    """Means moved, and standard deviations too large by a factor, in independent coordinates."""
+
+    model: LinearGaussian
+    moved: float
+    wide: float
+
+    def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mean, covariance = self.model.exact(x)
+        scale = self.wide / torch.linalg.inv(covariance).diagonal().sqrt()  # 1 is the best
+        return mean + self.moved, scale.diag().expand(len(x), 2, 2)
+
+
+def test_the_amortisation_gap_is_what_the_best_gaussian_of_the_family_gains() -> None:
+    near(AmortisationGap().measure(few(pair())), 0.0, 2e-3)
+    near(AmortisationGap().measure(few(pair(0.6))), 0.18, 2e-3)
+    wide = few(dataclasses.replace(pair(), encoder=Independent(MODEL, 0.2, 1.3)))
+    _, covariance = MODEL.exact(wide.x)
+    precision = torch.linalg.inv(covariance)
+    moved = 0.5 * 0.04 * float(precision.sum())
+    found = figure(AmortisationGap().measure(wide))
+    near(found, moved + 2 * (0.5 * (1.3**2 - 1) - math.log(1.3)), 4e-3)
+    assert found.kind == "lower bound"
+    unknown = dataclasses.replace(pair(), encoder=MapEncoder(MODEL, 0.0))
+    assert isinstance(AmortisationGap().measure(unknown), Skipped)
+
+
+def test_units_are_active_where_their_mean_follows_x() -> None:
+    found = figure(ActiveUnits().measure(pair()))
+    assert found.value == 2
+    idle = dataclasses.replace(MODEL, noise=100.0)
+    assert figure(ActiveUnits().measure(pair(model=idle))).value == 0
+
+
+def test_a_pair_without_data_or_draws_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"Pair\(x=\.\.\.\) must hold one x"):
+        dataclasses.replace(pair(), x=MODEL.test[:0])
+    with pytest.raises(ValueError, match=r"Pair\(draws=\.\.\.\) must be at least 20, got 3"):
+        dataclasses.replace(pair(), draws=3)
