@@ -12,7 +12,10 @@ particles estimates
 
 without bias, were it not for the temperatures and step sizes that all islands share; these depend
 on thousands of particles, and what they add is of the order of 1 / (I N). The standard error is
-taken from the spread of the islands. It says nothing of a mode that no island has found.
+taken from the spread of the islands. It says nothing of a mode that no island has found, nor of the
+neck of a funnel that the moves of no island reach: on funnel and eight-schools-centred log Z came
+out too small by 1 to 19 of its standard errors, with a split R-hat of the islands of 1.009 to 1.03;
+where the error was honest that was 1.006 at most. So do not rely on it where R-hat is near 1.01.
 
 Islands are the chains of the draws. Within one, particles have ancestors in common; resampling
 keeps their order, so that relatives stand side by side and the autocorrelation along a chain, from

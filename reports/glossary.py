@@ -121,6 +121,12 @@ SPARE = ("sd_error", "gradients", "mean_error", "setup_seconds", "fit_seconds")
 ROUTES = ("kl_lower", "kl_upper", "kl_classifier", "kl_knn", "elbo_gap")
 WEIGHTS = ("elbo", "log_z_error", "log_z_error_reverse", "importance_ess", "psis_khat")
 DIAGNOSTICS = {
+    "folded": Measure(
+        "Folded",
+        "Share of the draws of a map at which det J has the rarer sign: above 0 it lays its noise"
+        " over itself, and looks nearer to the truth by neighbours than it is.",
+        None,
+    ),
     "gap": Measure(
         "Gap", "Nats to the nearest best Gaussian, estimated on draws it was not fitted to.", None
     ),

@@ -10,6 +10,7 @@ from pathlib import Path
 from bench.fitting import surroundings
 from bench.fitting.fit import Checkpoint, fit
 from bench.metrics.base import Metric
+from bench.metrics.brackets.folding import folded
 from bench.processes.plain import figures, text, worded
 from bench.processes.wire import Message
 from bench.running.events import Doing, Ended, Event, Measured, packed
@@ -127,6 +128,22 @@ class _Cell:
             left_out = [worded(error)]
         if left_out:
             self._measuring.remark(f"diagnostics left out: {'; '.join(left_out[:5])}")
+        self._fold(approximation)
+
+    def _fold(self, approximation: Approximation) -> None:
+        """Say what a method does not know of its map: whether it folds."""
+        assert self._measuring is not None
+        problem, source = self._measuring.problem, generator("fold", self.cell)
+        try:
+            share = folded(approximation, problem.dim, source)
+        except Exception:  # its metrics say what is wrong with such a map
+            return
+        if share is not None:
+            self._diagnostics = {**self._diagnostics, "folded": share}
+        if share:
+            self._measuring.remark(
+                f"the map folds: det J has the rarer sign on {share:.2%} of its draws"
+            )
 
     def verdict(self) -> tuple[Status, str]:
         """How a cell ended whose method came to its end."""

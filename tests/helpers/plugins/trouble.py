@@ -15,7 +15,14 @@ import torch
 from torch import Generator, Tensor
 
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped
-from methods.base import Approximation, Budget, Method, NotApplicableError, Target
+from methods.base import (
+    Approximation,
+    Budget,
+    Method,
+    NotApplicableError,
+    Pushforward,
+    Target,
+)
 from problems.base import Exact, Problem
 
 
@@ -59,6 +66,29 @@ class Shifted(Approximation):
 
     def log_prob(self, z: Tensor) -> Tensor:
         return -0.5 * ((z - self.shift) ** 2).sum(-1) - 0.5 * self.dimension * math.log(2 * math.pi)
+
+
+@dataclass(frozen=True)
+class Sheet(Pushforward):
+    """z = eps, or laid over itself at 2 in the first coordinate."""
+
+    folds: bool
+    noise_dim: int = 2
+
+    def forward(self, eps: Tensor) -> Tensor:
+        first = eps[:, :1] - self.folds * 0.5 * (eps[:, :1] - 1).clamp(min=0) ** 2
+        return torch.cat([first, eps[:, 1:]], -1)
+
+
+@dataclass(frozen=True)
+class Folding(Method):
+    """Yields a sheet, folded or not."""
+
+    folds: bool = True
+    name: ClassVar[str] = "folding"
+
+    def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Approximation]:
+        yield Sheet(self.folds)
 
 
 @dataclass(frozen=True)
