@@ -31,7 +31,9 @@ def draw(folder: Path, to: Path) -> None:
     """One panel a problem; AVB as curves, the best Gaussians as lines."""
     table = rows(folder)
     problems = [p for p in dict.fromkeys(table["problem"]) if (table["problem"] == p).any()]
-    figure, panels = plt.subplots(1, len(problems), figsize=(5 * len(problems), 4), sharey=True)
+    figure, panels = plt.subplots(
+        1, len(problems), figsize=(max(5 * len(problems), 7), 4), sharey=True
+    )
     for panel, problem in zip([panels] if len(problems) == 1 else panels, problems, strict=True):
         here = table[table["problem"] == problem]
         for width, name in NAMES.items():
@@ -51,12 +53,14 @@ def draw(folder: Path, to: Path) -> None:
                 panel.axhline(
                     best.iloc[0], color="0.4", ls=style, lw=1, label=f"best Gaussian, {covariance}"
                 )
-        panel.set(title=problem, xlabel="iterations", xlim=(20, 12_000), ylim=(LEAST, 6))
+        panel.set(title=problem, xlabel="iterations", xlim=(20, 12_000), ylim=(LEAST, 40))
         panel.set(xscale="log", yscale="log")
     figure.axes[0].set_ylabel("KL(q‖p), nats")
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, fontsize=8, ncols=3, loc="lower center")
-    figure.tight_layout(rect=(0, 0.1, 1, 1))
+    figure.legend(
+        handles, labels, fontsize=8, ncols=3 if len(problems) > 1 else 2, loc="lower center"
+    )
+    figure.tight_layout(rect=(0, 0.1 if len(problems) > 1 else 0.16, 1, 1))
     figure.savefig(to, dpi=150)
 
 
