@@ -26,7 +26,8 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from problems.base import Exact, GaussianPrior, Problem, Truth
-from problems.generative.parts.latent_grid import LatentGrid, latent_grid, log_prior
+from problems.generative.parts.latent_grid import LatentGrid, latent_grid
+from problems.generative.parts.latent_grid import log_prior as log_prior
 from problems.parts.stored import UncertifiedError
 
 Activation = Literal["elu", "silu", "relu", "tanh"]

@@ -53,7 +53,8 @@ class _OfSome(PairMetric):
         errors = torch.tensor([one.stderr for one in found], dtype=torch.float64)
         kind = max((one.kind for one in found), key=WEAKEST.index)
         worst = int(values.argmax())
-        note = f"Greatest at x number {chosen[worst]}: {float(values[worst]):.3g}."
+        side = "Greatest" if sign > 0 else "Least"
+        note = f"{side} at x number {chosen[worst]}: {sign * float(values[worst]):.3g}."
         return sampled_over(sign * values, errors, len(pair.x), kind, note)
 
 
