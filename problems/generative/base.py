@@ -40,10 +40,13 @@ ACTIVATIONS: dict[Activation, type[nn.Module]] = {
 
 
 def perceptron(
-    widths: Sequence[int], generator: Generator, activation: Activation = "elu"
+    widths: Sequence[int],
+    generator: Generator,
+    activation: Activation = "elu",
+    scale: float = 1.0,
 ) -> nn.Sequential:
-    """Layers of these widths, float32, an activation between any two: weights are N(0, 1 / inputs),
-    by the generator alone, and biases zero.
+    """Layers of these widths, float32, an activation between any two: weights are
+    N(0, scale^2 / inputs), by the generator alone, and biases zero.
     """
     layers: list[nn.Module] = []
     for inputs, outputs in itertools.pairwise(widths):
@@ -51,7 +54,7 @@ def perceptron(
         layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)  # type: ignore[no-untyped-call]
         with torch.no_grad():
             weight = torch.randn(outputs, inputs, generator=generator)
-            layer.weight.copy_(weight / math.sqrt(inputs))
+            layer.weight.copy_(scale * weight / math.sqrt(inputs))
             layer.bias.zero_()
         layers += [layer, ACTIVATIONS[activation]()]
     return nn.Sequential(*layers[:-1])

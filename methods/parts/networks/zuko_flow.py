@@ -39,12 +39,14 @@ def build(
     hidden: tuple[int, ...],
     bins: int,
     generator: Generator,
+    context: int = 0,
 ) -> torch.nn.Module:
     """A flow of zuko's, in float32, its first weights by the generator.
 
     Args:
         kind: how one coordinate is moved, and which others decide how.
         transforms: how many in turn; hidden: widths of each one's network; bins: of a spline.
+        context: length of what the flow is told beside the noise.
 
     Raises:
         NotApplicableError: if zuko is not installed.
@@ -58,7 +60,9 @@ def build(
     seed = int(torch.randint(2**31, (1,), generator=generator))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        flow: torch.nn.Module = law(dim, 0, transforms=transforms, hidden_features=hidden, **more)
+        flow: torch.nn.Module = law(
+            dim, context, transforms=transforms, hidden_features=hidden, **more
+        )
     return flow
 
 
