@@ -19,6 +19,7 @@ from torch import Tensor
 from bench.metrics.base import Comparison, Estimate, Metric, Skipped
 from bench.metrics.brackets.map_draws import UNLESS, known_draws, log_density_at
 from bench.metrics.brackets.own import own_at_draws
+from bench.metrics.draws import quasi
 from bench.metrics.draws.monte_carlo import divergence
 
 SEARCHED = 1000  # draws of a map whose preimages are looked for, unless said otherwise
@@ -88,6 +89,9 @@ def bracket(
         known = divergence(
             own.log_q, own.log_p - evidence[0], ("q", "p"), "exact", evidence[1], own.note
         )
+        if own.sets and isinstance(known, Estimate):
+            own_stderr = quasi.stderr(own.log_q - own.log_p)
+            known = replace(known, stderr=math.hypot(own_stderr, evidence[1]))
         return Bracket(known, known)
     drawn = known_draws(comparison, searched)
     if isinstance(drawn, Skipped):

@@ -60,10 +60,13 @@ class Gaussian(Approximation):
         return self.scale_tril if self.scale_tril.dim() == 1 else self.scale_tril.diagonal()
 
     def sample(self, n: int, generator: Generator) -> Tensor:
-        eps = torch.randn(n, len(self.loc), generator=generator, dtype=torch.float64)
-        return self.loc + (
-            eps * self.scale_tril if self.scale_tril.dim() == 1 else eps @ self.scale_tril.T
-        )
+        return self.forward(torch.randn(n, len(self.loc), generator=generator, dtype=torch.float64))
+
+    def forward(self, eps: Tensor) -> Tensor:
+        """Draws made of standard normal numbers: m + L eps, [n, D] -> [n, D]."""
+        if self.scale_tril.dim() == 1:
+            return self.loc + eps * self.scale_tril
+        return self.loc + eps @ self.scale_tril.T
 
     def log_prob(self, z: Tensor) -> Tensor:
         r"""Normalised log density, [..., D] -> [...], nats.
