@@ -13,7 +13,7 @@ from torch import Tensor
 from bench.metrics.amortised.aggregate import ActiveUnits, AggregateKl, MutualInformation
 from bench.metrics.amortised.base import Pair
 from bench.metrics.amortised.gap import AmortisationGap
-from bench.metrics.amortised.likelihood import LogLikelihood
+from bench.metrics.amortised.likelihood import AnnealingGap, LogLikelihood
 from bench.metrics.amortised.posterior import AmortisedElbo, AmortisedElboLower, PosteriorKl
 from bench.metrics.amortised.reconstruction import ReconstructionError, SquaredError
 from bench.metrics.base import Estimate, Skipped
@@ -88,6 +88,20 @@ def test_beyond_the_plane_it_is_bounded_from_below_by_annealing_from_the_encoder
     assert 0 < found.stderr < 0.05
     assert figure(PosteriorKl().measure(three)).kind == "lower bound"
     near(PosteriorKl().measure(three), 0.125, 5e-3)
+
+
+def test_the_gap_of_annealing_closes_with_the_number_of_temperatures() -> None:
+    def gap(steps: int) -> Estimate:
+        annealing = Annealing(chains=32, steps=steps, leapfrogs=3)
+        return figure(
+            AnnealingGap(count=96).measure(dataclasses.replace(pair(), annealing=annealing))
+        )
+
+    hasty, slow = gap(3), gap(100)
+    assert hasty.value > 4 * hasty.stderr
+    assert abs(slow.value) < 4 * slow.stderr + 0.02
+    assert slow.stderr < 0.05
+    assert slow.value < 0.3 * hasty.value
 
 
 @pytest.mark.parametrize("moved", [0.0, 0.6])
