@@ -26,6 +26,8 @@ class Exact:
         sample: independent draws, ``(n, generator) -> [n, D]``, float64.
         log_z: log of the integral of ``exp(log_density)``, nats: the log evidence of a Bayesian
             model.
+        mean, variance: of each coordinate, [D], where mathematics gives them; an audit compares
+            with them in place of draws, whose noise is then no part of it.
 
     Example:
         >>> def sample(n, generator):
@@ -37,6 +39,8 @@ class Exact:
 
     sample: Callable[[int, Generator], Tensor]
     log_z: float
+    mean: Tensor | None = None
+    variance: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,10 @@ class Mixture(Problem):
 
     @property
     def truth(self) -> Exact:
-        return Exact(self._sample, log_z=0.0)
+        between = self.separation * (1 - 2 * self.weight)  # of the two means, along each axis
+        variance = self.scale**2 + self.separation**2 - between**2
+        mean, variances = (torch.full((2,), x, dtype=torch.float64) for x in (between, variance))
+        return Exact(self._sample, 0.0, mean, variances)
 
     @property
     def modes(self) -> Modes:

@@ -163,7 +163,7 @@ def _section(store: Store, results: Results, problem: str) -> Section:
         problem,
         f"problem-{results.problems.index(problem) + 1}",
         tables.said(results, problem),
-        guarded(lambda: judged_by(store, problem), str),
+        guarded(lambda: judged_by(store, results, problem), str),
         tuple(_drawn(found) for found in pictures(store, results, problem)),
         tuple(replace(table, notes=()) for table in shown),
         tuple(dict.fromkeys(note for table in shown for note in table.notes)),

@@ -29,6 +29,8 @@ class Measure:
             where q = p: the row ``exact``, which shows draws and no density, has none, and needs
             none.
         astray: whether an estimate below the noise floor has been misled.
+        resolves: what m draws of the truth leave open is this over sqrt(m), in its unit; "floor"
+            where only the noise floor tells; None where they do not judge it.
         written: how a cost, known without an uncertainty, is written; None for a figure with an
             interval.
     """
@@ -40,6 +42,7 @@ class Measure:
     density: bool = False
     astray: bool = False
     unranked: str = ""
+    resolves: float | str | None = None
     written: Callable[[float], str] | None = None
 
     @property
@@ -167,6 +170,13 @@ DIAGNOSTICS = {
         written=numbers.count,
     ),
 }
+# of the model's own parameters, in its own units
+PARAMETERS = (
+    "mean_error_constrained",
+    "sd_error_constrained",
+    "quantile_error_constrained",
+    "coverage_constrained",
+)
 # the order of what stands in no other group
 FURTHER = ("sliced_wasserstein", "c2st", "ksd", "coverage", "quantile_error", "variance_error")
 # the first that a problem has orders its table and fills its cost curves
@@ -201,23 +211,28 @@ def measure(metric: str, declared: Mapping[str, Any] | None = None) -> Measure:
         density=kept.get("density") is True,
         astray=kept.get("astray") is True,
         unranked=str(kept.get("unranked") or "no ideal value is known"),
+        resolves=kept.get("resolves")
+        if isinstance(kept.get("resolves"), int | float | str)
+        else None,
     )
 
 
 def in_order(metrics: Iterable[str]) -> list[str]:
     """Metrics in the order of the page: the groups one after the other, then all others by name."""
-    groups = (*MAIN, *ROUTES, *WEIGHTS, *FURTHER, *COSTS)
+    groups = (*MAIN, *PARAMETERS, *ROUTES, *WEIGHTS, *FURTHER, *COSTS)
     met = set(metrics)
     return [name for name in dict.fromkeys((*groups, *sorted(met))) if name in met]
 
 
-def more(metrics: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
-    """The metrics beyond the main table, in a fixed order: other routes to the divergence, what
-    weights tell, and all else.
+def more(metrics: Iterable[str]) -> tuple[list[str], ...]:
+    """The metrics beyond the main table, in a fixed order: the model's own parameters, other routes
+    to the divergence, what weights tell, and all else.
     """
     rest = in_order(set(metrics) - set(MAIN))
-    routes, weights = ([name for name in rest if name in names] for names in (ROUTES, WEIGHTS))
-    return routes, weights, [name for name in rest if name not in (*ROUTES, *WEIGHTS)]
+    groups = PARAMETERS, ROUTES, WEIGHTS
+    placed = {name for group in groups for name in group}
+    found = ([name for name in rest if name in group] for group in groups)
+    return *found, [name for name in rest if name not in placed]
 
 
 def divergence(metrics: Iterable[str]) -> str | None:

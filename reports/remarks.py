@@ -75,9 +75,10 @@ def _draws(
     ]
 
 
-def judged_by(store: Store, problem: str) -> str:
-    """That a reference's stored draws stand for the truth, how fine they are, and how well log Z is
-    known; empty where the truth is exact or nothing was kept of it.
+def judged_by(store: Store, results: Results, problem: str) -> str:
+    """That a reference's stored draws stand for the truth, what they can resolve of every metric
+    that they judge, and how well log Z is known; empty where the truth is exact or nothing was kept
+    of it.
     """
     name = f"truth-{problem}"
     kept = store.facts(name)
@@ -92,10 +93,29 @@ def judged_by(store: Store, problem: str) -> str:
         said += (
             f", {numbers.whole(n)} of them{wanted}. No figure can be finer than 1/√{n} ="
             f" {numbers.plain(1 / math.sqrt(n), 2)} standard deviations of the truth"
+            f"{_resolved(results, problem, n)}"
         )
     if isinstance(error, int | float):
         said += f". Its log Z has a standard error of {numbers.plain(error, 2)} nats"
     return f"{said}."
+
+
+def _resolved(results: Results, problem: str, n: int) -> str:
+    """What n draws resolve of each metric that they judge."""
+    words = [results.measure(metric) for metric in in_order(results.metrics(problem))]
+    own = [
+        f"{word.short} {numbers.plain(word.resolves / math.sqrt(n), 2)} {word.unit}".strip()
+        for word in words
+        if isinstance(word.resolves, int | float)
+    ]
+    floored = [word.short for word in words if word.resolves == "floor"]
+    said = f". In one coordinate they resolve: {', '.join(own)}" if own else ""
+    if floored:
+        said += (
+            f". What they resolve of {', '.join(floored)} is what the noise floor reads, one half"
+            " of the reference held against the other"
+        )
+    return said
 
 
 def _listed(methods: Sequence[str], everyone: set[str]) -> str:

@@ -140,7 +140,10 @@ def more_tables(results: Results, problem: str) -> list[Table]:
     """
     found = more(results.metrics(problem))
     asked = more(results.of(problem)["metric"].dropna().unique())
-    titles = "Other routes to the divergence", "Evidence and importance weights", "Further figures"
+    titles = (
+        *("The model's own parameters", "Other routes to the divergence"),
+        *("Evidence and importance weights", "Further figures"),
+    )
     tables = [
         _table(results, problem, f"{title} on {problem}", *parts)
         for title, *parts in zip(titles, found, asked, strict=True)

@@ -19,6 +19,7 @@ from problems.base import Exact, Problem
 P = ParamSpec("P")
 T = TypeVar("T")
 Kind = Literal["exact", "lower bound", "upper bound", "estimate"]
+Resolves = float | Literal["floor"] | None
 Worse = Literal["above", "below", "both"]  # the side of the ideal on which a figure is worse
 
 
@@ -64,6 +65,8 @@ class Comparison:
         approximation: what is judged.
         draws: [n, D] of the approximation, float64, finite.
         truth: [m, D], fresh independent draws of the truth, float64.
+        asked: draws that were asked for, where they are more than are held here: moments and
+            quantiles go through all of them, block by block; None where all are held.
         seed: of the generators that metrics with randomness of their own draw from.
         memo: what functions decorated with ``kept`` have found.
 
@@ -85,6 +88,7 @@ class Comparison:
     draws: Tensor
     truth: Tensor
     seed: int = 0
+    asked: int | None = None
     memo: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -148,6 +152,7 @@ class Figure(ABC):
     density: ClassVar[bool] = False
     astray: ClassVar[bool] = False
     unranked: ClassVar[str] = "the plugin names no ideal value"
+    resolves: ClassVar[Resolves] = None
     costly: ClassVar[bool] = False
 
     @classmethod
@@ -164,6 +169,7 @@ class Figure(ABC):
             "density": cls.density,
             "astray": cls.astray,
             "unranked": cls.unranked if ideal is None else "",
+            "resolves": cls.resolves,
         }
 
 
@@ -187,6 +193,9 @@ class Metric(Figure):
             noise where q = p.
         astray: whether an estimate below the noise floor has been misled.
         unranked: why methods are not ranked by it where it has no ideal.
+        resolves: what m draws of the truth leave open by themselves, in one coordinate of a normal
+            truth, is this over sqrt(m), in its unit; "floor" where only its noise floor tells; None
+            where draws of the truth do not judge it, or its interval says all.
         costly: whether it takes far longer than the fit that it judges may have taken: it is then
             measured at the last checkpoint alone.
 

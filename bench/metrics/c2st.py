@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
+from bench.metrics.base import Comparison, Estimate, Metric, Resolves, Skipped, Worse
 from bench.metrics.draws import chains
 from bench.metrics.draws.copies import counted_once
 from bench.metrics.draws.samples import standardise, thinned, thinned_note
@@ -221,6 +221,7 @@ class C2st(Metric):
     """
 
     name: ClassVar[str] = "c2st"
+    resolves: ClassVar[Resolves] = "floor"
     ideal: ClassVar[float | None] = 0.5
     heading: ClassVar[str] = "C2ST accuracy"
     meaning: ClassVar[str] = (

@@ -21,7 +21,7 @@ from typing import ClassVar
 
 import torch
 
-from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
+from bench.metrics.base import Comparison, Estimate, Metric, Resolves, Skipped, Worse
 from bench.metrics.draws.copies import counted_once
 from bench.metrics.draws.samples import standardise
 from bench.metrics.models.scores import bound, scored
@@ -55,6 +55,7 @@ class KlClassifier(Metric):
     """
 
     name: ClassVar[str] = "kl_classifier"
+    resolves: ClassVar[Resolves] = "floor"
     unit: ClassVar[str] = "nats"
     heading: ClassVar[str] = "KL(q‖p) by a classifier, nats"
     meaning: ClassVar[str] = (

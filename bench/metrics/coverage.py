@@ -4,16 +4,18 @@ the reader's own terms.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
+from bench.metrics.base import Comparison, Estimate, Metric, Resolves, Skipped, Worse
 from bench.metrics.draws.coordinates import effective_at, quantiles, refused, spread, worst
 from bench.metrics.draws.copies import counted_once
+from bench.metrics.draws.stream import Audit, audit
 
 CLAIMS = (0.5, 0.9, 0.95)
 # lower ends, then upper
@@ -33,24 +35,46 @@ def coverage(
     """
     if (refusal := refused(draws, truth)) is not None:
         return refusal
+    return error_of_coverage(draws, truth, effective, names)
+
+
+def error_of_coverage(
+    draws: Tensor,
+    truth: Tensor,
+    effective: Tensor | None,
+    names: Sequence[str],
+    whole: Audit | None = None,
+) -> Estimate:
+    """The same of draws that may be compared.
+
+    Args:
+        whole: what all draws say that were asked for, where they are more than are held.
+    """
     draws, truth = draws.double(), truth.double()
-    dim = draws.shape[1]
+    dim, m = draws.shape[1], float(len(truth))
     claims = torch.tensor(CLAIMS, dtype=torch.float64)[:, None].expand(-1, dim)
-    low, high = quantiles(
-        draws, torch.tensor(ENDS, dtype=torch.float64)[:, None].expand(-1, dim)
-    ).chunk(2)
-    share = torch.stack(
-        [((truth >= a) & (truth <= b)).double().mean(0) for a, b in zip(low, high, strict=True)]
-    )
-    # a share of 0 in m draws is not known to be 0
-    inside = (share * len(truth) + 1) / (len(truth) + 2)
-    stderr = torch.hypot(spread(inside, float(len(truth))), _of_ends(draws, truth, effective))
+    levels = torch.tensor(ENDS, dtype=torch.float64)[:, None].expand(-1, dim)
+    of_ends = _of_ends(draws, truth, effective)
+    if whole is None:
+        low, high = quantiles(draws, levels).chunk(2)
+        share = torch.stack(
+            [((truth >= a) & (truth <= b)).double().mean(0) for a, b in zip(low, high, strict=True)]
+        )
+    else:
+        below, above = whole.truth.share_below(whole.draws.quantiles(levels)).chunk(2)
+        share, m = above - below, float(whole.truth.count)
+        of_ends = of_ends * math.sqrt(len(draws) / whole.draws.count)
+    inside = (share * m + 1) / (m + 2)  # a share of 0 in m draws is not known to be 0
+    stderr = torch.hypot(spread(inside, m), of_ends)
     labels = [
         f"the {claim:.0%} interval of {names[j] if names else f'z[{j + 1}]'}"
         for claim in CLAIMS
         for j in range(dim)
     ]
-    return worst((share - claims).flatten(), stderr.flatten(), labels)
+    found = worst((share - claims).flatten(), stderr.flatten(), labels)
+    if whole is None:
+        return found
+    return replace(found, note=f"{found.note} {whole.note}", draws=whole.draws.count)
 
 
 def _of_ends(draws: Tensor, truth: Tensor, effective: Tensor | None) -> Tensor:
@@ -96,6 +120,7 @@ class Coverage(Metric):
     """
 
     name: ClassVar[str] = "coverage"
+    resolves: ClassVar[Resolves] = 0.5
     heading: ClassVar[str] = "Coverage error"
     meaning: ClassVar[str] = (
         "By how much the central 50, 90 and 95% intervals of q miss that share of p; worst"
@@ -106,6 +131,10 @@ class Coverage(Metric):
     @counted_once
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         effective = effective_at(comparison, torch.tensor(ENDS, dtype=torch.float64))
-        return coverage(
-            comparison.draws, comparison.truth, effective, comparison.problem.coordinates
-        )
+        draws, truth = comparison.draws, comparison.truth
+        names = comparison.problem.coordinates
+        found = coverage(draws, truth, effective, names)
+        whole = audit(comparison)
+        if whole is None or isinstance(found, Skipped):
+            return found
+        return whole.refused or error_of_coverage(draws, truth, effective, names, whole)

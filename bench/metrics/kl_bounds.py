@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bench.metrics.base import Comparison, Estimate, Skipped, Worse
+from bench.metrics.base import Comparison, Estimate, Resolves, Skipped, Worse
 from bench.metrics.brackets.bracket import Searching, bracket
 from bench.metrics.draws.copies import counted_once
 from bench.metrics.draws.monte_carlo import possible
@@ -39,6 +39,7 @@ class KlLower(Searching):
 
     flow_steps: int = 0
     name: ClassVar[str] = "kl_lower"
+    resolves: ClassVar[Resolves] = "floor"
     unit: ClassVar[str] = "nats"
     heading: ClassVar[str] = "KL(q‖p) at least, nats"
     meaning: ClassVar[str] = (

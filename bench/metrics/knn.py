@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse, kept
+from bench.metrics.base import Comparison, Estimate, Metric, Resolves, Skipped, Worse, kept
 from bench.metrics.draws import chains
 from bench.metrics.draws.copies import counted_once
 from bench.metrics.draws.samples import (
@@ -285,6 +285,7 @@ class KlKnn(Metric):
 
     k: int = NEIGHBOURS
     name: ClassVar[str] = "kl_knn"
+    resolves: ClassVar[Resolves] = "floor"
     unit: ClassVar[str] = "nats"
     heading: ClassVar[str] = "KL by neighbours, nats"
     meaning: ClassVar[str] = (

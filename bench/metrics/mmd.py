@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
+from bench.metrics.base import Comparison, Estimate, Metric, Resolves, Skipped, Worse
 from bench.metrics.draws import chains
 from bench.metrics.draws.coordinates import unstretched
 from bench.metrics.draws.copies import counted_once
@@ -197,6 +197,7 @@ class Mmd(Metric):
     """
 
     name: ClassVar[str] = "mmd"
+    resolves: ClassVar[Resolves] = "floor"
     heading: ClassVar[str] = "MMD²"
     meaning: ClassVar[str] = (
         "Squared maximum mean discrepancy: a distance between two distributions by a kernel, 0"

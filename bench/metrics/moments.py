@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
+from bench.metrics.base import Comparison, Estimate, Metric, Resolves, Skipped, Worse
 from bench.metrics.draws import tails
 from bench.metrics.draws.chains import effective, ess_sd
 from bench.metrics.draws.coordinates import refused, worst
 from bench.metrics.draws.copies import counted_once
+from bench.metrics.draws.stream import Moments, audit, held_moments
 from methods.base import Draws
 
 TOO_SHORT = "the interval is too short"
@@ -36,12 +36,7 @@ def mean_error(
     """
     if (refusal := refused(draws, truth) or _missing(truth, moments)) is not None:
         return refusal
-    draws, truth = draws.double(), truth.double()
-    effective = _effective(draws, effective)
-    scale = truth.std(0)
-    error = (draws.mean(0) - truth.mean(0)) / scale
-    stderr = (draws.var(0) / scale.square() / effective + 1 / len(truth)).sqrt()
-    return _worst(error, stderr, names)
+    return error_of_mean(held_moments(draws, effective), held_moments(truth), names)
 
 
 def sd_error(
@@ -62,16 +57,38 @@ def sd_error(
     """
     if (refusal := refused(draws, truth) or _missing(truth, moments)) is not None:
         return refusal
-    draws, truth = draws.double(), truth.double()
-    effective = _effective(draws, effective)
-    ratio = draws.std(0) / truth.std(0)
-    stderr = (
-        ratio * (_log_sd_variance(draws) / effective + _log_sd_variance(truth) / len(truth)).sqrt()
-    )
-    found = _worst(ratio - 1, stderr, names)
+    found = error_of_sd(held_moments(draws, sd_count=effective), held_moments(truth), names)
     if moments is None or moments > 4:
         return found
     return replace(found, note=f"{found.note} The truth has no fourth moment: {TOO_SHORT}.")
+
+
+def error_of_mean(x: Moments, y: Moments, names: Sequence[str]) -> Estimate:
+    """The largest error of a mean by the moments of q and of the truth; see ``MeanError``."""
+    stderr = (x.variance / y.variance / x.count + 1 / y.count).sqrt()
+    return _worst((x.mean - y.mean) / y.variance.sqrt(), stderr, names)
+
+
+def error_of_sd(x: Moments, y: Moments, names: Sequence[str]) -> Estimate:
+    """The largest error of a standard deviation; see ``SdError``."""
+    ratio = (x.variance / y.variance).sqrt()
+    stderr = ratio * (x.log_sd / x.sd_count + y.log_sd / y.sd_count).sqrt()
+    return _worst(ratio - 1, stderr, names)
+
+
+def audited(
+    comparison: Comparison,
+    found: Estimate | Skipped,
+    work: Callable[[Moments, Moments, Sequence[str]], Estimate],
+) -> Estimate | Skipped:
+    """The figure by all draws that were asked for, where they are more than are held."""
+    whole = audit(comparison)
+    if whole is None or isinstance(found, Skipped):
+        return found
+    if whole.refused is not None:
+        return whole.refused
+    better = work(*whole.moments, comparison.problem.coordinates)
+    return replace(better, note=f"{better.note} {whole.moments_note}", draws=whole.draws.count)
 
 
 def _missing(truth: Tensor, moments: float | None) -> Skipped | None:
@@ -80,23 +97,6 @@ def _missing(truth: Tensor, moments: float | None) -> Skipped | None:
     """
     exists = tails.moments(truth, moments)
     return Skipped(tails.without(2, exists)) if exists <= 2 else None
-
-
-def _effective(draws: Tensor, effective: Tensor | None) -> Tensor:
-    return (
-        torch.full((draws.shape[1],), float(len(draws)), dtype=torch.float64)
-        if effective is None
-        else effective
-    )
-
-
-def _log_sd_variance(sample: Tensor) -> Tensor:
-    """Variance of log sd, times the number of draws: (kurtosis - 1) / 4 for each coordinate, [D]; 0
-    where it is constant.
-    """
-    squares = (sample - sample.mean(0)).square()
-    variance = squares.mean(0)
-    return (squares.square().mean(0) / variance.square() - 1).nan_to_num(nan=0.0) / 4
 
 
 def _worst(error: Tensor, stderr: Tensor, names: Sequence[str]) -> Estimate:
@@ -116,6 +116,7 @@ class MeanError(Metric):
     """
 
     name: ClassVar[str] = "mean_error"
+    resolves: ClassVar[Resolves] = 1.0
     unit: ClassVar[str] = "sd"
     heading: ClassVar[str] = "Mean error, sd"
     meaning: ClassVar[str] = (
@@ -126,13 +127,14 @@ class MeanError(Metric):
 
     @counted_once
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
-        return mean_error(
+        found = mean_error(
             comparison.draws,
             comparison.truth,
             effective(comparison),
             comparison.problem.coordinates,
             comparison.problem.moments,
         )
+        return audited(comparison, found, error_of_mean)
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,7 @@ class SdError(Metric):
     """
 
     name: ClassVar[str] = "sd_error"
+    resolves: ClassVar[Resolves] = 0.71  # 1 / sqrt(2)
     unit: ClassVar[str] = "sd"
     heading: ClassVar[str] = "SD error, sd"
     meaning: ClassVar[str] = (
@@ -162,10 +165,11 @@ class SdError(Metric):
             effective = ess_sd(comparison.approximation.chains).clamp(
                 max=float(len(comparison.draws))
             )
-        return sd_error(
+        found = sd_error(
             comparison.draws,
             comparison.truth,
             effective,
             comparison.problem.coordinates,
             comparison.problem.moments,
         )
+        return audited(comparison, found, error_of_sd)

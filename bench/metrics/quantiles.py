@@ -4,6 +4,7 @@ skew.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -11,10 +12,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
+from bench.metrics.base import Comparison, Estimate, Metric, Resolves, Skipped, Worse
 from bench.metrics.draws import tails
 from bench.metrics.draws.coordinates import effective_at, quantiles, refused, spread, worst
 from bench.metrics.draws.copies import counted_once
+from bench.metrics.draws.stream import Audit, audit
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 UNIT = (
@@ -40,20 +42,45 @@ def quantile_error(
     """
     if (refusal := refused(draws, truth)) is not None:
         return refusal
+    heavy = torch.full((truth.shape[1],), tails.moments(truth, moments) <= 2)
+    return error_of_quantiles(draws, truth, effective, names, heavy)
+
+
+def error_of_quantiles(
+    draws: Tensor,
+    truth: Tensor,
+    effective: Tensor | None,
+    names: Sequence[str],
+    heavy: Tensor,
+    whole: Audit | None = None,
+) -> Estimate:
+    """The same of draws that may be compared.
+
+    Args:
+        heavy: columns whose unit is not their sd, [D].
+        whole: what all draws say that were asked for, where they are more than are held.
+    """
     draws, truth = draws.double(), truth.double()
-    dim, heavy = draws.shape[1], tails.moments(truth, moments) <= 2
-    scale = tails.middle_scale(truth) if heavy else truth.std(0)
+    dim = draws.shape[1]
+    scale = torch.where(heavy, tails.middle_scale(truth), truth.std(0))
     levels = torch.tensor(LEVELS, dtype=torch.float64)[:, None].expand(-1, dim)
-    error = (quantiles(draws, levels) - quantiles(truth, levels)) / scale
+    x, y = quantiles(draws, levels), quantiles(truth, levels)
     of_draws = _stderr(draws, levels, float(len(draws)) if effective is None else effective)
     of_truth = _stderr(truth, levels, float(len(truth)))
+    if whole is not None:  # errors fall with the root of the number of draws
+        x, y = whole.draws.quantiles(levels), whole.truth.quantiles(levels)
+        of_draws = of_draws * math.sqrt(len(draws) / whole.draws.count)
+        of_truth = of_truth * math.sqrt(len(truth) / whole.truth.count)
     labels = [
         f"the {level:.0%} quantile of {names[j] if names else f'z[{j + 1}]'}"
         for level in LEVELS
         for j in range(dim)
     ]
-    found = worst(error.flatten(), (torch.hypot(of_draws, of_truth) / scale).flatten(), labels)
-    return replace(found, note=f"{found.note} {UNIT}") if heavy else found
+    stderr = torch.hypot(of_draws, of_truth) / scale
+    found = worst(((x - y) / scale).flatten(), stderr.flatten(), labels)
+    said = [found.note, UNIT if bool(heavy.all()) else "", whole.note if whole else ""]
+    count = whole.draws.count if whole else None
+    return replace(found, note=" ".join(filter(None, said)), draws=count)
 
 
 def _stderr(sample: Tensor, levels: Tensor, effective: Tensor | float) -> Tensor:
@@ -82,6 +109,7 @@ class QuantileError(Metric):
     """
 
     name: ClassVar[str] = "quantile_error"
+    resolves: ClassVar[Resolves] = 2.11  # sqrt(0.05 * 0.95) over the density there
     unit: ClassVar[str] = "sd"
     heading: ClassVar[str] = "Quantile error, sd"
     meaning: ClassVar[str] = (
@@ -93,10 +121,11 @@ class QuantileError(Metric):
     @counted_once
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
         effective = effective_at(comparison, torch.tensor(LEVELS, dtype=torch.float64))
-        return quantile_error(
-            comparison.draws,
-            comparison.truth,
-            effective,
-            comparison.problem.coordinates,
-            comparison.problem.moments,
-        )
+        draws, truth, problem = comparison.draws, comparison.truth, comparison.problem
+        names, moments = problem.coordinates, problem.moments
+        found = quantile_error(draws, truth, effective, names, moments)
+        whole = audit(comparison)
+        if whole is None or isinstance(found, Skipped):
+            return found
+        heavy = torch.full((truth.shape[1],), tails.moments(truth, moments) <= 2)
+        return whole.refused or error_of_quantiles(draws, truth, effective, names, heavy, whole)

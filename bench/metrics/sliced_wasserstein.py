@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
+from bench.metrics.base import Comparison, Estimate, Metric, Resolves, Skipped, Worse
 from bench.metrics.draws import chains, tails
 from bench.metrics.draws.coordinates import effective_at, unstretched
 from bench.metrics.draws.copies import counted_once
@@ -175,6 +175,7 @@ class SlicedWasserstein(Metric):
     """
 
     name: ClassVar[str] = "sliced_wasserstein"
+    resolves: ClassVar[Resolves] = "floor"
     unit: ClassVar[str] = "sd^2"
     heading: ClassVar[str] = "Sliced Wasserstein², sd²"
     meaning: ClassVar[str] = (

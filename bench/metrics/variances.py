@@ -10,10 +10,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from bench.metrics.base import Comparison, Estimate, Metric, Skipped, Worse
+from bench.metrics.base import Comparison, Estimate, Kind, Metric, Resolves, Skipped, Worse
 from bench.metrics.draws import chains, tails
 from bench.metrics.draws.coordinates import refused
 from bench.metrics.draws.copies import counted_once
+from bench.metrics.draws.stream import Audit, audit
 
 
 def variance_error(
@@ -44,6 +45,20 @@ def variance_error(
     return Estimate(float(ratio.mean()) - 1, math.sqrt(variance), "estimate", note)
 
 
+def _audited(whole: Audit, note: str) -> Estimate:
+    """The same of more draws than are held. Where the truth's variances are known its draws have no
+    part in it, neither bias nor noise, so that it is ``exact`` and needs no noise floor.
+    """
+    x, y = whole.moments
+    variance = whole.draws.squares / whole.draws.count
+    if whole.exact is None:
+        variance += whole.truth.squares / whole.truth.count
+    value = float((x.variance / y.variance).mean()) - 1
+    said = f"{note} {whole.moments_note}".strip()
+    kind: Kind = "estimate" if whole.exact is None else "exact"
+    return Estimate(value, math.sqrt(variance), kind, said, whole.draws.count)
+
+
 @dataclass(frozen=True)
 class VarianceError(Metric):
     r"""Relative error of the variances, with its sign, mean over coordinates.
@@ -58,6 +73,7 @@ class VarianceError(Metric):
     """
 
     name: ClassVar[str] = "variance_error"
+    resolves: ClassVar[Resolves] = 1.41  # sqrt(2)
     heading: ClassVar[str] = "Variance error"
     meaning: ClassVar[str] = (
         "Relative error of the posterior variances, mean over coordinates: below 0 where the"
@@ -67,9 +83,13 @@ class VarianceError(Metric):
 
     @counted_once
     def measure(self, comparison: Comparison) -> Estimate | Skipped:
-        return variance_error(
+        found = variance_error(
             comparison.draws,
             comparison.truth,
             memory=chains.memory(comparison),
             moments=comparison.problem.moments,
         )
+        whole = audit(comparison)
+        if whole is None or isinstance(found, Skipped):
+            return found
+        return whole.refused or _audited(whole, found.note)

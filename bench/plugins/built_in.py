@@ -121,6 +121,10 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "log_z_error_reverse": "bench.metrics.evidence:LogZErrorReverse",
         "coverage": "bench.metrics.coverage:Coverage",
         "quantile_error": "bench.metrics.quantiles:QuantileError",
+        "mean_error_constrained": "bench.metrics.own_units:MeanErrorConstrained",
+        "sd_error_constrained": "bench.metrics.own_units:SdErrorConstrained",
+        "quantile_error_constrained": "bench.metrics.own_units:QuantileErrorConstrained",
+        "coverage_constrained": "bench.metrics.own_units:CoverageConstrained",
     },
 }
 

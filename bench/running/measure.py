@@ -6,13 +6,17 @@ import time
 import typing
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from bench.fitting import surroundings
 from bench.fitting.fit import Checkpoint
 from bench.metrics.base import Comparison, Estimate, Kind, Metric, Skipped
 from bench.metrics.draws.interacting import measured
+from bench.metrics.draws.parameters import Named, OwnUnits
+from bench.metrics.draws.stream import HELD
 from bench.processes.plain import NAME, NotPlainError, count, number, text, worded
 from bench.running.finite import finite
 from bench.running.matrix import Cell
@@ -20,7 +24,7 @@ from bench.seeds import generator_of
 from bench.store import COSTS, Row, Status, label
 from bench.store.draws import DrawsFolder
 from methods.base import Approximation, Draws
-from problems.base import Problem, Reference, Truth
+from problems.base import Exact, Problem, Reference, Truth
 
 SHARE, LEAST = 0.25, 5.0  # of the wall limit that one metric may take, and seconds at least
 KINDS = typing.get_args(Kind)
@@ -49,6 +53,7 @@ class Measuring:
         self._found: dict[str, Row] = {}
         self._last: Checkpoint | None = None
         self._comparison: Comparison | None = None
+        self._units: OwnUnits | None = None
         self.remarks: list[str] = []
         self.partial = ""
 
@@ -86,7 +91,8 @@ class Measuring:
             kind = type(approximation).__name__
             raise TypeError(f"run() yielded a {kind}; expected a methods.base.Approximation.")
         started = time.perf_counter()
-        raw = approximation.sample(cell.draws, generator("draws", cell, cell.method.content))
+        most = cell.draws if isinstance(approximation, Draws) else min(cell.draws, HELD)
+        raw = approximation.sample(most, generator("draws", cell, cell.method.content))
         sampling = time.perf_counter() - started
         draws, approximation, self.partial = finite(approximation, raw, self.problem.dim)
         truth = _truth(self.problem, len(draws), generator("truth", cell))
@@ -95,7 +101,9 @@ class Measuring:
         if isinstance(approximation, Draws):  # made while fitting, they cost what fitting cost
             sampling = checkpoint.seconds
         seed = generator("metric", cell).initial_seed()
-        comparison = Comparison(self.problem, approximation, draws, truth, seed)
+        whole = not isinstance(approximation, Draws) and isinstance(self.problem.truth, Exact)
+        asked = cell.draws if whole and cell.draws > HELD else None
+        comparison = Comparison(self.problem, approximation, draws, truth, seed, asked)
         self._pristine = draws.clone(), truth.clone()
         return comparison, sampling * 1000 / len(draws)
 
@@ -157,7 +165,12 @@ class Measuring:
         if harmed:
             draws, truth = (pristine.clone() for pristine in self._pristine)
             self._comparison = Comparison(
-                self.problem, comparison.approximation, draws, truth, comparison.seed
+                self.problem,
+                comparison.approximation,
+                draws,
+                truth,
+                comparison.seed,
+                comparison.asked,
             )
         return " and ".join(harmed)
 
@@ -196,14 +209,31 @@ class Measuring:
         try:
             labels = self.problem.coordinates
             own = None if log_q is None else log_q.numpy()
-            failed = folder.save(cell.key, draws.numpy(), labels, log_q=own)
+            named = self._named(lambda units: units.of(draws.clone()), truth)
+            failed = folder.save(cell.key, draws.numpy(), labels, log_q=own, named=named)
             if not failed and (cell.seed == 0 or folder.found(name) is None):
                 facts = _judge(self.problem.truth, cell.draws)
-                failed = folder.save(name, truth.numpy(), labels, facts)
+                named = self._named(lambda units: units.truth, truth)
+                failed = folder.save(name, truth.numpy(), labels, facts, named=named)
         except Exception as error:
             failed = f"The draws could not be kept: {worded(error)}."
         if failed:
             self.remark(failed)
+
+    def _named(
+        self, work: Callable[[OwnUnits], Named | None], truth: Tensor
+    ) -> tuple[list[str], NDArray[np.float64]] | None:
+        """Draws in the model's own units, for pictures; None where those are the coordinates, or
+        where the model cannot tell.
+        """
+        try:
+            with surroundings.kept(), surroundings.deadline(self._most), torch.no_grad():
+                if self._units is None:  # the truth's draws are the same at every checkpoint
+                    self._units = OwnUnits(self.problem, truth.clone())
+                found = work(self._units)
+        except (Exception, SystemExit, surroundings.DeadlineError):
+            return None
+        return None if found is None else (found[0], found[1].numpy())
 
     def remark(self, text: str) -> None:
         """Note something that the reader must know, once."""

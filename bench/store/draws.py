@@ -67,6 +67,7 @@ class DrawsFolder:
         coordinates: Sequence[str],
         facts: Mapping[str, Any] | None = None,
         log_q: NDArray[np.float64] | None = None,
+        named: tuple[Sequence[str], NDArray[np.float64]] | None = None,
     ) -> str:
         """Keep draws [n, D], and facts about where they come from; the file appears whole or not at
         all.
@@ -78,6 +79,8 @@ class DrawsFolder:
             facts: plain values by name.
             log_q: the approximation's own log density at the draws, nats, [n]; None where it has
                 none.
+            named: the model's own parameters, entry by entry: names of columns and draws, [n, K];
+                None where they are the coordinates.
 
         Returns:
             Why they could not be kept; empty where they are.
@@ -86,7 +89,7 @@ class DrawsFolder:
 
         path = self.file(name)
         part = path.with_name(f".{os.getpid()}-{path.name}")
-        labels = [str(label).encode("utf-8", "backslashreplace").decode() for label in coordinates]
+        labels = _printable(coordinates)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:
@@ -97,6 +100,8 @@ class DrawsFolder:
                 }
                 if log_q is not None:
                     arrays["log_q"] = log_q
+                if named is not None:
+                    arrays |= {"names": np.array(_printable(named[0])), "named": _compact(named[1])}
                 np.savez_compressed(file, **arrays)
             part.replace(path)
         except OSError as error:
@@ -130,6 +135,24 @@ class DrawsFolder:
             return f"{path} names {len(labels)} coordinates of {draws.shape[1]}."
         return draws.astype(np.float64), labels
 
+    def named(self, name: str) -> tuple[NDArray[np.float64], list[str]] | None:
+        """Draws [n, K] of the model's own parameters, and the names of the columns; None where none
+        were kept, as where they are the coordinates.
+        """
+        import numpy as np
+
+        path = self.found(name)
+        if path is None:
+            return None
+        try:
+            with path.open("rb") as file:
+                data = np.load(file, allow_pickle=False)
+                draws, names = data["named"], [str(each) for each in data["names"].flat]
+        except BROKEN:
+            return None
+        sound = draws.ndim == 2 and draws.dtype.kind in "fiu" and draws.shape[1] == len(names)
+        return (draws.astype(np.float64), names) if sound else None
+
     def log_q(self, name: str) -> NDArray[np.float64] | None:
         """The approximation's own log density at the draws, nats, [n]; None where none was kept."""
         import numpy as np
@@ -157,6 +180,10 @@ class DrawsFolder:
 
 def _stem(name: str) -> str:
     return re.sub(r"[^0-9A-Za-z.=_-]+", "-", name)
+
+
+def _printable(labels: Sequence[str]) -> list[str]:
+    return [str(label).encode("utf-8", "backslashreplace").decode() for label in labels]
 
 
 def _compact(draws: NDArray[np.float64]) -> NDArray[np.float32] | NDArray[np.float64]:

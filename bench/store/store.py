@@ -198,6 +198,12 @@ class Store:
         """
         return self._draws.log_q(name)
 
+    def named(self, name: str) -> tuple[NDArray[np.float64], list[str]] | None:
+        """Draws [n, K] in the model's own units, entry by entry, and the names of the columns; None
+        where none were kept, as where the parameters are the coordinates.
+        """
+        return self._draws.named(name)
+
     def has_draws(self, name: str) -> bool:
         """Whether draws were kept under that name."""
         return self._draws.found(name) is not None

@@ -56,6 +56,26 @@ class Elliptical:
         """One component: mean [D], factor [D, D]."""
         return Elliptical(mean.unsqueeze(0), factor.unsqueeze(0), dof=dof)
 
+    @property
+    def mean(self) -> Tensor | None:
+        """Of each coordinate, [D]; None where there is none."""
+        return None if self.dof == 1 else self.weights @ self.means
+
+    @property
+    def variance(self) -> Tensor | None:
+        r"""Of each coordinate, [D]: within the components and between their means; None where there
+        is none.
+
+        .. math:: \sum_k w_k (c\, (S_k S_k^T)_{jj} + m_{kj}^2) - \bar m_j^2,
+            \quad c = \nu / (\nu - 2), \text{ or 1 for Gaussians}
+        """
+        mean = self.mean
+        if mean is None or (self.dof is not None and self.dof <= 2):
+            return None
+        wider = 1.0 if self.dof is None else self.dof / (self.dof - 2)
+        within = wider * self.factors.square().sum(-1)  # [K, D]
+        return self.weights @ (within + (self.means - mean).square())
+
     def log_prob(self, z: Tensor) -> Tensor:
         """Normalised log density: [..., D] -> [...], nats."""
         return self.log_joint(z).logsumexp(-1)
@@ -98,7 +118,7 @@ class EllipticalProblem(Problem):
 
     @property
     def truth(self) -> Exact:
-        return Exact(self.law.sample, log_z=0.0)
+        return Exact(self.law.sample, 0.0, self.law.mean, self.law.variance)
 
     def log_density(self, z: Tensor) -> Tensor:
         return self.law.log_prob(z)

@@ -77,7 +77,8 @@ class LinearGaussian(Problem):
 
     @property
     def truth(self) -> Exact:
-        return Exact(self.model.posterior.sample, self.model.log_evidence)
+        law = self.model.posterior
+        return Exact(law.sample, self.model.log_evidence, law.mean, law.variance)
 
     @property
     def gaussian_prior(self) -> GaussianPrior:

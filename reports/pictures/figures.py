@@ -15,6 +15,7 @@ from reports.pictures.posteriors import (
     Posterior,
     gather,
     marginals,
+    own_units,
     pairs,
     telling_pairs,
 )
@@ -45,7 +46,9 @@ def pictures(store: Store, results: Results, problem: str) -> list[Picture]:
         words = f"{_seed(results, problem)} {_floor(results, problem, posterior)}"
         found: list[Picture] = []
         if isinstance(posterior, Posterior):
+            own = guarded(lambda: own_units(store, problem, posterior), lambda _: None)
             found += _posteriors(posterior, name, problem, words, look)
+            found += _marginals(posterior, own, name, problem, words, look)
         elif posterior:
             found.append(Picture(f"{name}-posteriors", "", NOT_DRAWN, f"{NOT_DRAWN} {posterior}."))
         return [*found, *_costs(results, name, problem, look)]
@@ -77,12 +80,8 @@ def _seed(results: Results, problem: str) -> str:
 def _posteriors(
     posterior: Posterior, name: str, problem: str, seed: str, look: Mapping[str, Look]
 ) -> Iterator[Picture]:
-    methods = ", ".join(method for method in posterior.draws if method != FLOOR) or FLOOR
-    total, varied = len(posterior.coordinates), len(posterior.varied)
-    left = "".join(f" {who}: {why}." for who, why in posterior.absent.items())
-    if varied < total:
-        still = [posterior.coordinates[i] for i in range(total) if i not in posterior.varied]
-        left += f" Constant to rounding, and so without a density: {', '.join(still)}."
+    methods, varied = _methods(posterior), len(posterior.varied)
+    total, left = len(posterior.coordinates), _left(posterior)
     if varied > 1:
         chosen = telling_pairs(posterior)
         which = " and ".join(
@@ -103,23 +102,54 @@ def _posteriors(
             f" coordinates {which}.",
             lambda: pairs(posterior, chosen, look),
         )
-    if not varied:
+
+
+def _marginals(
+    posterior: Posterior,
+    own: Posterior | None,
+    name: str,
+    problem: str,
+    seed: str,
+    look: Mapping[str, Look],
+) -> Iterator[Picture]:
+    """The densities of the model's own parameters, ``own``; of the coordinates where they are the
+    same, or were not kept.
+    """
+    shown = own if own is not None and own.varied else posterior
+    total = len(shown.varied)
+    if not total:
         why = f"{NOT_DRAWN} Every coordinate of the truth is constant to rounding."
         yield Picture(f"{name}-marginals", "", NOT_DRAWN, why)
         return
+    what = "each of the model's parameters, in its own units" if shown is own else "each coordinate"
+    each = "parameters" if shown is own else "coordinates"
     yield _drawn(
         f"{name}-marginals",
-        "The density of each coordinate. Grey: the truth. Lines: the methods. "
+        f"The density of {what}. Grey: the truth. Lines: the methods. "
         + (
-            f"The {COORDINATES} of {total} coordinates where a method is furthest from the truth. "
+            f"The {COORDINATES} of {total} {each} where a method is furthest from the truth. "
             if total > COORDINATES
             else ""
         )
         + seed
-        + left,
-        f"Marginal densities of {methods} over the truth of {problem}.",
-        lambda: marginals(posterior, look),
+        + _left(shown),
+        f"Marginal densities of {_methods(shown)} over the truth of {problem}.",
+        lambda: marginals(shown, look),
     )
+
+
+def _methods(posterior: Posterior) -> str:
+    return ", ".join(method for method in posterior.draws if method != FLOOR) or FLOOR
+
+
+def _left(posterior: Posterior) -> str:
+    """What is not shown, and why."""
+    total, varied = len(posterior.coordinates), posterior.varied
+    left = "".join(f" {who}: {why}." for who, why in posterior.absent.items())
+    still = [posterior.coordinates[i] for i in range(total) if i not in varied]
+    if still:
+        left += f" Constant to rounding, and so without a density: {', '.join(still)}."
+    return left
 
 
 def _costs(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -41,6 +41,7 @@ class Posterior:
         figures: the divergence of the very cell whose draws are shown, as written, for each method
             that has one.
         absent: what must be said of methods whose draws are not shown, or not all of them.
+        cells: the key of the cell whose draws are shown, for each method.
     """
 
     coordinates: Sequence[str]
@@ -48,6 +49,7 @@ class Posterior:
     draws: Mapping[str, Array]
     figures: Mapping[str, str]
     absent: Mapping[str, str]
+    cells: Mapping[str, str]
 
     @property
     def varied(self) -> list[int]:
@@ -72,6 +74,7 @@ def gather(store: Store, results: Results, problem: str) -> Posterior | str:
         return f"of the truth, {why}"
     draws: dict[str, Array] = {}
     figures: dict[str, str] = {}
+    cells: dict[str, str] = {}
     absent = {"the truth": why} if why else {}
     known = results.cells_of[problem]
     for method in ordered(results, problem, known):
@@ -82,13 +85,37 @@ def gather(store: Store, results: Results, problem: str) -> Posterior | str:
         if x.size and x.shape[1] != truth.shape[1]:
             why, x = f"its draws have {x.shape[1]} coordinates, not {truth.shape[1]}", x[:0]
         if x.size:
-            draws[method] = x
+            draws[method], cells[method] = x, middle
             figures |= {method: figure} if figure else {}
         if why:
             absent[method] = why
     if not draws:
         return "; ".join(f"{name}: {why}" for name, why in absent.items())
-    return Posterior(coordinates, truth, draws, figures, absent)
+    return Posterior(coordinates, truth, draws, figures, absent, cells)
+
+
+def own_units(store: Store, problem: str, posterior: Posterior) -> Posterior | None:
+    """The same draws in the model's own units, a column for each entry of each parameter; None
+    where those are the coordinates, or were not kept.
+    """
+    truth = store.named(f"truth-{problem}")
+    if truth is None or not len(whole := _finite(truth[0])):
+        return None
+    draws, absent = {}, dict(posterior.absent)
+    for method, cell in posterior.cells.items():
+        found = store.named(cell)
+        if found is not None and found[1] == truth[1] and len(x := _finite(found[0])):
+            draws[method] = x
+        else:
+            absent[method] = "its draws were not kept in the model's own units"
+    if not draws:
+        return None
+    return replace(posterior, coordinates=truth[1], truth=whole, draws=draws, absent=absent)
+
+
+def _finite(draws: Array) -> Array:
+    found: Array = draws[np.isfinite(draws).all(axis=1)]
+    return found
 
 
 def _middle(results: Results, problem: str, method: str) -> tuple[str, str]:

@@ -64,18 +64,18 @@ def effective_at(comparison: Comparison, levels: Tensor) -> Tensor:
     """Independent draws that the share below each quantile is worth: levels [P] -> [P, D]; n unless
     the draws are chains.
     """
-    draws = comparison.draws
+    q = comparison.approximation
+    return worth(comparison.draws, q.chains if isinstance(q, Draws) else None, levels)
+
+
+def worth(draws: Tensor, chains: Tensor | None, levels: Tensor) -> Tensor:
+    """The same of draws [n, K] that were taken from chains [chains, draws, K], if from any."""
     n, dim = draws.shape
     plain = torch.full((len(levels), dim), float(n), dtype=torch.float64)
-    if (
-        not isinstance(comparison.approximation, Draws)
-        or not bool(torch.isfinite(draws).all())
-        or n == 0
-    ):
+    if chains is None or not bool(torch.isfinite(draws).all()) or n == 0:
         return plain
-    chains = comparison.approximation.chains.double()
     at = quantiles(draws.double(), levels[:, None].expand(-1, dim))
-    below = (chains.unsqueeze(2) <= at).double().flatten(2)  # [chains, draws, P D]
+    below = (chains.double().unsqueeze(2) <= at).double().flatten(2)  # [chains, draws, P D]
     return ess_mean(below).reshape(len(levels), dim).minimum(plain)
 
 

@@ -42,12 +42,27 @@ def tail_index(sample: Tensor) -> tuple[float, float]:
     """
     if len(sample) < FEWEST_DRAWS:
         return math.inf, 0.0
+    index = float(_indices(sample).min())
+    return index, index / math.sqrt(math.isqrt(len(sample)))
+
+
+def heavy(sample: Tensor) -> Tensor:
+    """Which columns of [m, K] show that they have no standard deviation, [K]: the rule of
+    ``moments``, column by column.
+    """
+    if len(sample) < FEWEST_DRAWS:
+        return torch.zeros(sample.shape[1], dtype=torch.bool)
+    index = _indices(sample)
+    return index * (1 + ERRORS / math.sqrt(math.isqrt(len(sample)))) < 2.0
+
+
+def _indices(sample: Tensor) -> Tensor:
+    """Hill's index of each column of [m, D], [D]."""
     k = math.isqrt(len(sample))
     away = (sample.double() - sample.double().median(0).values).abs()
     top = away.topk(k + 1, dim=0).values
     shape = (top[:-1].log() - top[-1].log()).mean(0).nan_to_num(nan=0.0)
-    index = 1 / max(float(shape.max()), 1e-300)
-    return index, index / math.sqrt(k)
+    return 1 / shape.clamp(min=1e-300)
 
 
 def without(order: int, exists: float) -> str:
