@@ -53,6 +53,7 @@ class Job:
         number: of the job, counted by the pool.
         pipe: where its messages are read.
         due: the time on the monotonic clock when it is ended, None for never.
+        cut: whether its messages end in the middle of one.
     """
 
     number: int
@@ -63,6 +64,13 @@ class Job:
     why: str = ""
     overdue: bool = False
     process: int | None = None
+    cut: bool = False
+
+    @property
+    def ended(self) -> Gone:
+        """How it ended. Half a message is its own fault, unless it was cut off with the server."""
+        why = CUT if self.cut and self.why != LOST else self.why
+        return Gone(why, self.overdue, why == LOST, self.process)
 
     def dismiss(self) -> None:
         """It has said all it had to say, and may tidy up for a moment."""
@@ -130,7 +138,7 @@ class Pool:
             if job.why and not job.open:
                 del self._jobs[job.number]
                 os.close(job.pipe)
-                yield job, Gone(job.why, job.overdue, job.why == LOST, job.process)
+                yield job, job.ended
 
     def _patience(self) -> float:
         dues = [job.due for job in self._jobs.values() if job.due is not None]
@@ -170,10 +178,8 @@ class Pool:
 
     def _close(self, job: Job) -> None:
         """The far end of its pipe is closed: it has ended, or can say nothing any more."""
-        job.open = False
-        if job.reader.midway and job.why != LOST:  # the server's end cut it off, not the job
-            self._fail(job, "it ended in the middle of a report")
-        elif not job.why:
+        job.open, job.cut = False, job.reader.midway
+        if not job.why:  # the server will say how it ended, unless it has ended itself
             job.due = min(job.due or float("inf"), time.monotonic() + TIDY)
 
     def _fail(self, job: Job, why: str) -> None:
@@ -259,6 +265,7 @@ class Pool:
 
 
 LOST = "the fork server ended"
+CUT = "it ended in the middle of a report"
 MUTE = "it closed the descriptor that it reports through"
 
 

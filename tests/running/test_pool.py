@@ -27,8 +27,9 @@ def stop_midway(send: Callable[[dict[str, Any]], None]) -> None:
     time.sleep(600)
 
 
+@pytest.mark.parametrize("heard_first", ["the server", "the job"])
 def test_a_job_in_the_middle_of_a_report_is_lost_with_the_server(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    heard_first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "its_pool.py").write_text(Path(__file__).read_text())
     monkeypatch.syspath_prepend(tmp_path)
@@ -41,6 +42,8 @@ def test_a_job_in_the_middle_of_a_report_is_lost_with_the_server(
         hang_up = select.poll()
         hang_up.register(job.pipe, 0)
         hang_up.poll()  # the job has ended too, before the runner has heard of the server's end
+        if heard_first == "the job":  # its end comes between two looks at the server
+            said += pool._messages(job)
         while not isinstance(said[-1], Gone):
             said += [what for _, what in pool.events()]
     assert (said[-1].lost, said[-1].why) == (True, LOST)
