@@ -332,6 +332,54 @@ def report(
 
 
 @app.command()
+def compare(
+    old: Annotated[
+        Path, typer.Argument(metavar="OLD", help="The folder of a run.", show_default=False)
+    ],
+    new: Annotated[
+        Path,
+        typer.Argument(
+            metavar="NEW", help="The folder of the run to hold against it.", show_default=False
+        ),
+    ],
+    fail_if_worse: Annotated[
+        str | None,
+        typer.Option(
+            metavar="5%",
+            help=(
+                "A gate: exit status 1 if any metric is worse by more than that, 3 if that cannot"
+                " be told. Costs take part where --metric names them."
+            ),
+        ),
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", help="Metric or cost to compare; repeat for more. Default: all."),
+    ] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="OLD=NEW",
+            help="A method under another name in the new run: avb=avb:steps=2; repeat for more.",
+        ),
+    ] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page.")] = None,
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="The same text.")] = None,
+    json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The same for programs.")
+    ] = None,
+) -> None:
+    """Compare two runs: what is better, worse or the same, by how much, and how sure that is."""
+    from bench.commands.compare import compare_runs
+
+    pages = {"html": html, "markdown": markdown, "json": json}
+    status = compare_runs((old, new), fail_if_worse, metric or [], names or [], pages)
+    if status:
+        raise typer.Exit(status)
+
+
+@app.command()
 def export(
     folder: Folder,
     to: Annotated[

@@ -67,7 +67,7 @@ def better(
     common = [seed for seed in low if seed in high]
     if shared and len(common) >= PAIRED:
         pairs = _scaled(*({seed: of[seed] for seed in common} for of in (low, high)))
-        seen = _paired([b - a for a, b in zip(pairs[0].values, pairs[1].values, strict=True)])
+        seen = paired([b - a for a, b in zip(pairs[0].values, pairs[1].values, strict=True)])
     if first.unruly or second.unruly or blind:
         return seen
     supposed = _normal(gap, noise + first.supposed + second.supposed)
@@ -121,7 +121,12 @@ def _seen(gap: float, first: _Sample, second: _Sample) -> float:
     return _tail(gap / math.sqrt(variance), freedom)
 
 
-def _paired(differences: Sequence[float]) -> float:
+def paired(differences: Sequence[float]) -> float:
+    """One-sided p-value of Student's paired test against "their mean is not above zero"; 1 of a
+    single difference, which shows nothing of its own spread.
+    """
+    if len(differences) < 2:
+        return 1.0
     k, mean = len(differences), sum(differences) / len(differences)
     variance = sum((d - mean) ** 2 for d in differences) / (k - 1) / k
     return _tail(mean / math.sqrt(variance), k - 1) if variance > 0 else float(mean <= 0)

@@ -1,0 +1,1 @@
+"""Two runs held against each other: what became better, worse, or stayed the same."""
