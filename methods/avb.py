@@ -113,6 +113,28 @@ class AVB(Method):
     source: ClassVar[str] = "L. Mescheder, S. Nowozin, A. Geiger, 2017, arXiv:1701.04722"
 
     def __post_init__(self) -> None:
+        self._check_networks()
+        require(self, "batch", self.batch >= 2, "be at least 2")
+        require(
+            self,
+            "heads",
+            self.heads in (None, 1) or (self.heads > 1 and self._can_have(self.heads)),
+            "be 1, or None, but with skip, contrast 'full' and no noise_dim: then it may be more,"
+            " and divide both batches into parts of at least 2",
+        )
+        for field in ("iterations", "steps", "discriminator_batch", "width", "every"):
+            require(self, field, getattr(self, field) >= 1, "be at least 1")
+        for field in ("sampler_lr", "discriminator_lr", "clip", "scale"):
+            require(self, field, 0 < getattr(self, field) < math.inf, "be positive and finite")
+        for field in ("sampler_beta1", "discriminator_beta1", "average"):
+            require(self, field, 0 <= getattr(self, field) < 1, "lie in [0, 1)")
+        require(self, "lookahead", 0 <= self.lookahead < math.inf, "be finite and not negative")
+        require(self, "final_lr", 0 <= self.final_lr <= 1, "lie in [0, 1]")
+        fits = self.anneal is None or 0 <= self.anneal <= 1
+        require(self, "anneal", fits, "lie in [0, 1], or be None")
+
+    def _check_networks(self) -> None:
+        """Raise where a setting of the networks cannot be."""
         require(
             self,
             "contrast",
@@ -137,25 +159,7 @@ class AVB(Method):
             self.activation in ("silu", "leaky-relu"),
             "be 'silu' or 'leaky-relu'",
         )
-        require(self, "batch", self.batch >= 2, "be at least 2")
-        require(
-            self,
-            "heads",
-            self.heads in (None, 1) or (self.heads > 1 and self._can_have(self.heads)),
-            "be 1, or None, but with skip, contrast 'full' and no noise_dim: then it may be more,"
-            " and divide both batches into parts of at least 2",
-        )
         require(self, "blocks", self.blocks >= 0, "not be negative")
-        for field in ("iterations", "steps", "discriminator_batch", "width", "every"):
-            require(self, field, getattr(self, field) >= 1, "be at least 1")
-        for field in ("sampler_lr", "discriminator_lr", "clip", "scale"):
-            require(self, field, 0 < getattr(self, field) < math.inf, "be positive and finite")
-        for field in ("sampler_beta1", "discriminator_beta1", "average"):
-            require(self, field, 0 <= getattr(self, field) < 1, "lie in [0, 1)")
-        require(self, "lookahead", 0 <= self.lookahead < math.inf, "be finite and not negative")
-        require(self, "final_lr", 0 <= self.final_lr <= 1, "lie in [0, 1]")
-        fits = self.anneal is None or 0 <= self.anneal <= 1
-        require(self, "anneal", fits, "lie in [0, 1], or be None")
 
     def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Approximation]:
         game: Play = (

@@ -79,6 +79,48 @@ def from_function(make: Callable[..., Any]) -> type[Problem]:
         TypeError: if a parameter has no annotation, or the function cannot be called by name; on
             making an instance, if the function returns no ``Problem``.
     """
+
+    def settle(self: Any) -> None:
+        made = make(**{field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
+        if not isinstance(made, Problem):
+            raise TypeError(
+                f"{make.__name__}() returned a {type(made).__name__}; expected an instance of"
+                " problems.base.Problem."
+            )
+        object.__setattr__(self, "_made", made)
+        object.__setattr__(made, "made_by", self)  # the command that builds its reference names it
+
+    body = {
+        "__post_init__": settle,
+        "inner": property(lambda self: self._made),
+        "name": make.__name__,
+        "traits": property(lambda self: self._made.traits),
+        "__doc__": make.__doc__,
+    }
+    cls = dataclasses.make_dataclass(
+        make.__name__, _fields(make), bases=(Delegate,), namespace=body, frozen=True
+    )
+    cls.__module__ = make.__module__
+    return cls
+
+
+def bound(cls: type[Problem], file: str) -> type[Problem]:
+    """A class of problems that read a ``file`` with that file settled: it is no field any more, and
+    names the class.
+    """
+    settled = dataclasses.field(default=file, init=False)
+    body = {"name": Path(file).stem, "__doc__": cls.__doc__, "__module__": cls.__module__}
+    return dataclasses.make_dataclass(
+        cls.__name__, [("file", str, settled)], bases=(cls,), namespace=body, frozen=True
+    )
+
+
+def _fields(make: Callable[..., Any]) -> list[Any]:
+    """The parameters of a function as ``dataclasses.make_dataclass`` takes fields.
+
+    Raises:
+        TypeError: if one has no annotation, or cannot be given by name.
+    """
     hints = typing.get_type_hints(make)
     fields: list[Any] = []
     for name, parameter in inspect.signature(make).parameters.items():
@@ -101,37 +143,4 @@ def from_function(make: Callable[..., Any]) -> type[Problem]:
             if default is dataclasses.MISSING
             else (name, hints[name], dataclasses.field(default=default))
         )
-
-    def settle(self: Any) -> None:
-        made = make(**{field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
-        if not isinstance(made, Problem):
-            raise TypeError(
-                f"{make.__name__}() returned a {type(made).__name__}; expected an instance of"
-                " problems.base.Problem."
-            )
-        object.__setattr__(self, "_made", made)
-        object.__setattr__(made, "made_by", self)  # the command that builds its reference names it
-
-    body = {
-        "__post_init__": settle,
-        "inner": property(lambda self: self._made),
-        "name": make.__name__,
-        "traits": property(lambda self: self._made.traits),
-        "__doc__": make.__doc__,
-    }
-    cls = dataclasses.make_dataclass(
-        make.__name__, fields, bases=(Delegate,), namespace=body, frozen=True
-    )
-    cls.__module__ = make.__module__
-    return cls
-
-
-def bound(cls: type[Problem], file: str) -> type[Problem]:
-    """A class of problems that read a ``file`` with that file settled: it is no field any more, and
-    names the class.
-    """
-    settled = dataclasses.field(default=file, init=False)
-    body = {"name": Path(file).stem, "__doc__": cls.__doc__, "__module__": cls.__module__}
-    return dataclasses.make_dataclass(
-        cls.__name__, [("file", str, settled)], bases=(cls,), namespace=body, frozen=True
-    )
+    return fields

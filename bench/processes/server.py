@@ -28,10 +28,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bench.processes import limits, wire
-from bench.processes.pages import keep_pages
+from bench.processes.pages import join_pages, keep_pages
 from bench.processes.plain import worded
 
 ROUNDS = 1000  # of ending what others left behind, a millisecond each
+MANY = 30  # jobs after which joining the pages of this process is worth its time
 HIGH = 900  # the descriptor that a job reports through: out of the way of the first few
 
 
@@ -81,6 +82,7 @@ class _Server:
         self.control = control
         self.process = os.getpid()
         self.jobs: dict[int, int] = {}
+        self.forks = 0
         self.woken, self.wake = os.pipe()
         os.set_blocking(self.wake, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -113,6 +115,9 @@ class _Server:
             self._kill(order)
             return
         (out,) = descriptors
+        self.forks += 1
+        if self.forks == MANY:
+            join_pages()
         process = os.fork()
         if process == 0:
             self._become(order, out)

@@ -178,7 +178,7 @@ class LatentPosterior(Problem):
 
     @property
     def gaussian_prior(self) -> GaussianPrior:
-        """N(0, I)."""
+        """The prior of the latent variable z, N(0, I)."""
         return GaussianPrior.independent((0.0,) * self.dim, (1.0,) * self.dim)
 
     def log_density(self, z: Tensor) -> Tensor:
@@ -218,7 +218,7 @@ class GenerativeModel(ABC):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one x."""
+        """The shape of one x, without the number of them."""
         return tuple(self.test.shape[1:])
 
     @property

@@ -36,7 +36,7 @@ class BinaryImages(GenerativeModel):
     @property
     @abstractmethod
     def images(self) -> Images:
-        """The pictures, split."""
+        """The pictures of the data set, split into those to learn from and those to judge by."""
 
     @property
     def latent_dim(self) -> int:

@@ -72,21 +72,13 @@ def costs(results: Results, problem: str, looks: Mapping[str, Look]) -> Costs | 
         if line > bottom:
             axes.axhspan(bottom / 10, line, color=TRUTH[0], linewidth=0)
         for method in methods:
-            _curve(
-                axes,
-                points[points["method"] == method],
-                column,
-                looks[method],
-                results,
-                (problem, metric, method),
-            )
+            its = points[points["method"] == method]
+            _curve(axes, its, column, looks[method], results, (problem, metric, method))
         highest = max(float(points["shown"].max()), float(points["shown_upper"].max()), bottom)
-        axes.set(xscale="log", yscale="log", ylim=(bottom / 1.2, highest * 1.6))
         apart = column == "seconds" and SETUP in results.metrics(problem)
+        _scale(axes, (bottom / 1.2, highest * 1.6))
         axes.set_xlabel(f"{title}, set-up left out" if apart else title)
         _label(axes.xaxis, written)
-        axes.grid(True)
-        axes.tick_params(which="minor", length=0)
     _label(figure.axes[0].yaxis, lambda value: numbers.plain(value, 1))
     figure.axes[0].set_ylabel(results.measure(metric).heading)
     legend.draw(figure)
@@ -97,6 +89,13 @@ def costs(results: Results, problem: str, looks: Mapping[str, Look]) -> Costs | 
         absent,
         _words(results, problem, floor, line > bottom),
     )
+
+
+def _scale(axes: Axes, shown: tuple[float, float]) -> None:
+    """Both axes of a panel are logarithmic, and the quality axis shows this range."""
+    axes.set(xscale="log", yscale="log", ylim=shown)
+    axes.grid(True)
+    axes.tick_params(which="minor", length=0)
 
 
 def _words(results: Results, problem: str, floor: Interval | None, drawn: bool) -> str:

@@ -89,19 +89,24 @@ def _posteriors(
         )
         yield _drawn(
             f"{name}-posteriors",
-            f"Each method over the truth. {SHARES} "
-            "Coloured lines enclose the same shares of the method's draws; points are draws. "
-            + (
-                f"Of the {total} coordinates, pairs in which the methods differ most from the"
-                " truth. "
-                if total > 2
-                else ""
-            )
-            + f"{seed} The number under a name is that seed's, with its own 95% interval.{left}",
+            _caption(total, seed, left),
             f"Draws and contours of {methods} over the true posterior of {problem}, in the"
             f" coordinates {which}.",
             lambda: pairs(posterior, chosen, look),
         )
+
+
+def _caption(total: int, seed: str, left: str) -> str:
+    """What the picture of pairs shows of so many coordinates, of which seed, and what it leaves
+    out.
+    """
+    some = "Of the {} coordinates, pairs in which the methods differ most from the truth. "
+    return (
+        f"Each method over the truth. {SHARES} "
+        "Coloured lines enclose the same shares of the method's draws; points are draws. "
+        + (some.format(total) if total > 2 else "")
+        + f"{seed} The number under a name is that seed's, with its own 95% interval.{left}"
+    )
 
 
 def _marginals(

@@ -5,6 +5,7 @@ for the system; what measuring has freed is not charged to it.
 from __future__ import annotations
 
 import resource
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 import torch
 
 from bench.fitting.memory import PeakMemory
-from bench.processes.pages import give_back_pages, keep_pages
+from bench.processes.pages import give_back_pages, join_pages, keep_pages
 from bench.running.executors import Isolated
 
 ROUNDS, ROWS = 20, 2**23  # tensors of 64 MiB, 16,384 pages each
@@ -60,3 +61,36 @@ def test_a_c_library_without_the_knobs_is_left_alone(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("bench.processes.pages._libc", lambda: None)
     assert not keep_pages()
     give_back_pages()
+
+
+JOIN = """
+import re
+from pathlib import Path
+from bench.processes.pages import LARGE, join_pages
+
+def large():
+    said = Path("/proc/self/smaps_rollup").read_text(encoding="ascii")
+    return int(re.search(r"AnonHugePages: *(\\d+)", said)[1]) * 1024
+
+parts = [bytes([i % 256]) * 100_000 for i in range(1_000)]
+before = large()
+joined = join_pages()
+assert all(set(part) == {i % 256} for i, part in enumerate(parts))
+print(joined, large() - before)
+"""
+
+
+@glibc
+def test_pages_are_joined_with_what_they_hold() -> None:
+    code = [sys.executable, "-c", JOIN]
+    done = subprocess.run(code, capture_output=True, text=True, check=True, timeout=60)
+    joined, large = (int(word) for word in done.stdout.split())
+    if not joined:
+        pytest.skip("this system does not join pages when asked to")
+    assert joined >= 50_000_000
+    assert large >= 50_000_000
+
+
+def test_where_pages_cannot_be_joined_nothing_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.processes.pages._libc", lambda: None)
+    assert join_pages() == 0
