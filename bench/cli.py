@@ -380,6 +380,33 @@ def compare(
 
 
 @app.command()
+def power(
+    folder: Folder,
+    problem: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--problem", help="One of the run; repeat for more. Default: all."),
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option("-m", "--method", help="The two methods to tell apart: -m A -m B."),
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option("--metric", help="Default: the divergence of each problem.")
+    ] = None,
+    difference: Annotated[
+        str, typer.Option(metavar="SHARE", help="To be shown, of the figure of the first method.")
+    ] = "10%",
+    chance: Annotated[
+        str, typer.Option(metavar="SHARE", help="Of showing a difference that is there.")
+    ] = "80%",
+) -> None:
+    """From a pilot run, say how many seeds and draws show a given difference of two methods."""
+    from bench.commands.power import show_power
+
+    show_power(folder, problem or [], method or [], metric, difference, chance)
+
+
+@app.command()
 def export(
     folder: Folder,
     to: Annotated[

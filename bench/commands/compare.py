@@ -109,11 +109,11 @@ def _names(pairs: Sequence[str]) -> dict[str, str]:
             raise UserError(
                 f"--map must be OLD=NEW, two methods as tables call them, got {pair!r}."
             )
-        found[_label(old)] = _label(new)
+        found[as_label(old)] = as_label(new)
     return found
 
 
-def _label(name: str) -> str:
+def as_label(name: str) -> str:
     """``avb:steps=2,batch=8`` as tables call it: ``avb steps=2 batch=8``."""
     head, _, fields = name.partition(":")
     return " ".join([head, *fields.split(",")]) if fields else head
