@@ -268,6 +268,8 @@ def test_the_folder_of_sockets_has_a_short_name(
     import tempfile
 
     monkeypatch.setattr(tempfile, "tempdir", None)
-    monkeypatch.setenv("TMPDIR", str(tmp_path / ("a" * 92)))
+    long = tmp_path / ("a" * 92)
+    long.mkdir()  # one that is not there would not be used anyway
+    monkeypatch.setenv("TMPDIR", str(long))
     plainly.shorten_temporary_folder()
     assert len(tempfile.gettempdir()) <= plainly.LONGEST_FOLDER
