@@ -194,8 +194,9 @@ def _lead(results: Results) -> str:
     ended = Counter(cell.status for cell in cells)
     rest = ", ".join(f"{n} {status}" for status, n in ended.most_common() if status != "ok")
     rivals = len([method for method in results.methods if method != FLOOR])
+    floor = " and the noise floor" if FLOOR in results.methods else ""  # its cells are counted too
     return (
-        f"{_counted(len(results.problems), 'problem')}, {_counted(rivals, 'method')},"
+        f"{_counted(len(results.problems), 'problem')}, {_counted(rivals, 'method')}{floor},"
         f" {_counted(len({cell.seed for cell in cells}), 'seed')}: {ended['ok']} of"
         f" {_counted(len(cells), 'cell')} ended well"
         + (f"; {rest}." if rest else ".")
