@@ -407,6 +407,23 @@ def power(
 
 
 @app.command()
+def merge(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Folders of runs.", show_default=False)
+    ],
+    into: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where they become one.", show_default=False)
+    ],
+) -> None:
+    """Merge runs of several machines into one: cells, draws and logs; a cell that has different
+    figures in two of them is named, and nothing is written.
+    """
+    from bench.commands.merge import merge_runs
+
+    merge_runs(folders, into)
+
+
+@app.command()
 def export(
     folder: Folder,
     to: Annotated[
