@@ -11,6 +11,7 @@ from bench.fitting.fit import Checkpoint, fit, marks
 from bench.fitting.target import WARM_UP, CountedTarget
 from methods.base import Budget, Method
 from problems.base import Exact, Problem, Reference
+from tests.helpers.plugins.faults import Column
 from tests.helpers.plugins.trouble import (
     Compiled,
     Normal,
@@ -226,3 +227,10 @@ def test_stored_draws_are_never_held_against_themselves() -> None:
     assert theirs.shape == ours.shape == (10, 2)
     assert not set(theirs[:, 0].tolist()) & set(ours[:, 0].tolist())
     assert len(floor.sample(99, seeded())) == 10
+
+
+@pytest.mark.parametrize("ask", ["value_and_grad", "log_density"])
+def test_a_density_in_a_column_is_refused_while_fitting(ask: str) -> None:
+    target = CountedTarget(Column())
+    with pytest.raises(ValueError, match=r"returned shape \[3, 1\] for points \[3, 2\]"):
+        getattr(target, ask)(torch.zeros(3, 2, dtype=torch.float64))
