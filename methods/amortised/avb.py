@@ -101,7 +101,7 @@ class AmortisedAVB(Learner):
 
 
 class _Game:
-    """Both players."""
+    """The two players of AVB over data: encoder with decoder, and discriminator."""
 
     def __init__(self, method: AmortisedAVB, model: TrainingData, generator: Generator) -> None:
         self.method, self.model, self.generator = method, model, generator

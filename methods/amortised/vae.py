@@ -110,7 +110,7 @@ class Moments(nn.Module):
         self.register_buffer("place", place)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Means and factors."""
+        """Means and Cholesky factors of q(z|x) for each row of x."""
         parts = self.network(x.flatten(1))
         loc, log_scale = parts[:, : self.latent_dim], parts[:, self.latent_dim :]
         factor = torch.diag_embed(log_scale[:, : self.latent_dim].exp())

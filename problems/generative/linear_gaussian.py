@@ -92,7 +92,7 @@ class LinearGaussian(GenerativeModel):
 
     @property
     def weight(self) -> Tensor:
-        """W, [K, L], float32."""
+        """The weights W of the decoder, which carry z to the mean of x, [K, L], float32."""
         generator = torch.Generator().manual_seed(self.draw)
         return torch.randn(self.width, self.latent, generator=generator)
 

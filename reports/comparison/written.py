@@ -83,7 +83,7 @@ def _not_compared(left_out: Sequence[LeftOut]) -> Sheet:
 
 
 def markdown(found: Comparison) -> str:
-    """The comparison as Markdown."""
+    """The comparison of two runs as a page in Markdown."""
     parts = [
         "# Comparison of two runs",
         escaped(f"{found.old} → {found.new}"),
