@@ -49,8 +49,9 @@ def _parts(transform: Any) -> list[Any]:
 
 
 def _step(transform: Any) -> str:
-    inner = getattr(transform, "_inv", None)
-    inverse = _name(transform) == "InverseTransform" and inner is not None
+    inner = getattr(transform, "_inv", None)  # of an inverse the transform itself, else a reference
+    # not by the name of the class, which zuko changes
+    inverse = isinstance(inner, transforms.Transform)
     return f"the inverse of {_name(inner)}" if inverse else _name(transform)
 
 
