@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -136,6 +137,17 @@ class Hill(Problem):
     def _sample(self, n: int, generator: Generator) -> Tensor:
         noise = torch.randn(n, self.dims, generator=generator, dtype=torch.float64)
         return _shape(self.dims).loc + noise @ _shape(self.dims).root.T
+
+
+@dataclass(frozen=True, eq=False)
+class HillInUnits(Hill):
+    """The same hill of a model whose first parameter is a scale: its coordinate is a logarithm."""
+
+    def constrain(self, z: Tensor) -> dict[str, Tensor]:
+        return {"scale": z[..., 0].exp(), "place": z[..., 1:]}
+
+    def unconstrain(self, values: Mapping[str, Tensor]) -> Tensor:
+        return torch.cat([values["scale"].log().unsqueeze(-1), values["place"]], -1)
 
 
 @dataclass(frozen=True, eq=False)

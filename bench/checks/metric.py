@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from bench.checks.finding import Check, Finding, InapplicableError, expect, findings, once
-from bench.checks.hill import Hill, HillItself
+from bench.checks.hill import Hill, HillInUnits, HillItself
 from bench.checks.settings import must_be_frozen, must_be_unchanged, must_have_a_name, snapshot
 from bench.checks.statistics import SIGMAS
 from bench.checks.trial import generator
@@ -46,8 +46,17 @@ class MetricLab:
         self.fields = snapshot(metric)
 
     def measure(self) -> Iterator[tuple[str, Comparison, Estimate | Skipped]]:
-        """Each kind of approximation in words, the comparison, and what came of it."""
-        hill = Hill(2)
+        """Each kind of approximation in words, the comparison, and what came of it.
+
+        A metric of a model's own units has nothing to say where these are the coordinates: what is
+        skipped on every approximation is tried where one parameter is a scale.
+        """
+        found = list(self._measured(Hill(2)))
+        if all(isinstance(result, Skipped) for _, _, result in found):
+            found = list(self._measured(HillInUnits(2)))
+        yield from found
+
+    def _measured(self, hill: Hill) -> Iterator[tuple[str, Comparison, Estimate | Skipped]]:
         for words, approximation in _approximations(hill):
             draws, truth = approximation.sample(N, generator(1)), hill.truth.sample(N, generator(2))
             comparison = Comparison(hill, approximation, draws, truth, seed=3)
