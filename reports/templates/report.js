@@ -121,8 +121,9 @@
   const charts = [];
   const CURVES =
     "Lower and further left is better. Each line is one seed of a method, its last point the" +
-    " largest; a bar spans two bounds; grey is the noise floor of estimates. Point at a line for" +
-    " its figure, or click on it for all that is known of its cell.";
+    " largest; a bar spans two bounds; grey is the noise floor of estimates. What reads 0 or less has" +
+    " no place on a logarithmic axis. Point at a line for its figure, or click on it for all that" +
+    " is known of its cell.";
   const COSTS = { gradients: [2, "Gradient evaluations"], seconds: [3, "Fitting time, seconds"] };
   const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
   const dark = matchMedia("(prefers-color-scheme: dark)");
