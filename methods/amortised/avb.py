@@ -77,7 +77,7 @@ class AmortisedAVB(Learner):
     clip: float = 100.0
     average: float = 0.99
     every: int = 50
-    name: ClassVar[str] = "avb-amortised"
+    name: ClassVar[str] = "avb"
     source: ClassVar[str] = "L. Mescheder, S. Nowozin, A. Geiger, 2017, arXiv:1701.04722"
 
     def __post_init__(self) -> None:

@@ -83,17 +83,17 @@ class ExactPosterior(Learner):
             coordinates.
     """
 
-    name: ClassVar[str] = "exact-posterior"
+    name: ClassVar[str] = "exact"
 
     def run(self, model: TrainingData, budget: Budget, generator: Generator) -> Iterator[Learned]:
         decoder = model.decoder(generator)
         if decoder.learned:
             raise NotApplicableError(
-                "exact-posterior needs a decoder that is given; this one is to be learned."
+                "exact needs a decoder that is given; this one is to be learned."
             )
         if model.latent_dim > PLANE:
             raise NotApplicableError(
-                f"exact-posterior integrates over one or two coordinates; z has {model.latent_dim}."
+                f"exact integrates over one or two coordinates; z has {model.latent_dim}."
             )
         still = decoder.at_rest()
         yield Learned(still, GridEncoder(still))
