@@ -105,6 +105,14 @@ def run(
     retry: Annotated[
         bool, typer.Option("--retry", help="Run again the cells that did not end well.")
     ] = False,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="published | FILE",
+            help="Run the methods of -m alone, on the published problems, and show them among the"
+            " published rows.",
+        ),
+    ] = None,
 ) -> None:
     """Run a matrix of problems, methods and seeds, measure each cell against the truth, and write
     the report.
@@ -113,7 +121,8 @@ def run(
 
     Examples: `postbench run` · `postbench run smoke` ·
     `postbench run -p eight-schools -m avb:contrast=full -m pyro-nuts` ·
-    `postbench run -p ring-2d -m mine.py:Mine -m exact` · `postbench run study.toml --out study`
+    `postbench run -p ring-2d -m mine.py:Mine -m exact` · `postbench run study.toml --out study` ·
+    `postbench run -m mine.py:Mine --against published`
     """
     from bench.commands.run import run_matrix
 
@@ -127,8 +136,41 @@ def run(
         "truth": truth,
         "tuned": tuned or None,
     }
-    if not run_matrix(source, {**matrix, "budget": budget}, jobs, out, retry):
+    rows = None
+    if against is not None:
+        from bench.commands.published import Against
+
+        rows = Against(against, problem or [], method or [], source)
+        matrix |= {"problems": None, "methods": None}
+    if not run_matrix(source, {**matrix, "budget": budget}, jobs, out, retry, rows):
         raise typer.Exit(1)
+
+
+@app.command()
+def published(
+    source: Annotated[
+        str, typer.Argument(metavar="[published | FILE]", help="A .parquet file of your own.")
+    ] = "published",
+    make: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write such a file from the folder of a run instead."),
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where --make writes; default: that of the suite."),
+    ] = None,
+) -> None:
+    """List the results that ship with the suite: problems, methods, seeds, when and with which
+    versions they were made; those are marked stale whose code has changed since.
+
+    `postbench run -m mine.py:Mine --against published` shows a method among them.
+    """
+    from bench.commands.published import publish, show_published
+
+    if make is None:
+        show_published(source)
+    else:
+        publish(make, to)
 
 
 @app.command()

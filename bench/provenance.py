@@ -3,6 +3,8 @@
 import functools
 import hashlib
 import platform
+import shutil
+import subprocess
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib import metadata
@@ -25,6 +27,29 @@ PACKAGES = ("torch", "pyro-ppl", "numpy", "scipy", "arviz-stats")
 def now() -> str:
     """The time as the store keeps it, such as ``2026-01-31 09:05 UTC``."""
     return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def commit() -> str:
+    """The commit of the suite's own code, ``and changes`` where it is not as committed; empty where
+    it is not run from a clone.
+    """
+    root, git = Path(__file__).parents[1], shutil.which("git")
+    if git is None or not (root / ".git").exists():
+        return ""
+    try:
+        said = [
+            subprocess.run(
+                [git, "-C", str(root), *words],
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=5,
+            ).stdout.strip()
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        ]
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return f"{said[0]} and changes" if said[1] else said[0]
 
 
 def processor() -> str:

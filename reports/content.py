@@ -201,6 +201,7 @@ def _lead(results: Results) -> str:
         f" {_counted(len(cells), 'cell')} ended well"
         + (f"; {rest}." if rest else ".")
         + (f" {CLOCKED}" if results.clocked else "")
+        + (f" {results.note}" if results.note else "")
     )
 
 
@@ -215,6 +216,7 @@ def _facts(info: Mapping[str, Any]) -> dict[str, str]:
         "started": "Started",
         "finished": "Last cell ended",
         "version": "PostBench",
+        "commit": "Commit",
     }
     names |= {
         "python": "Python",

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.store import ORIGINS, TRAITS, Store
+from bench.store import NOTE, ORIGINS, TRAITS, Store
 from reports.brackets import bracketed
 from reports.comparing import ROUNDING
 from reports.frame import cells_of, diagnostics, joined, latest
@@ -47,6 +47,8 @@ class Results:
         origins: where the settings of each method come from, by its label, as far as the run kept
             them.
         traits: what each problem is known for, by its label, as far as the run kept it.
+        published: of published cells, by key, why they are stale; empty where they are not.
+        note: what a reader must know of published cells.
         clocked: whether any cell was planned by seconds, so that figures depend on the machine.
     """
 
@@ -58,6 +60,8 @@ class Results:
     clocked: bool = False
     origins: Mapping[str, str] = field(default_factory=dict)
     traits: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    published: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
 
     @functools.cached_property
     def cells(self) -> list[End]:
@@ -192,6 +196,14 @@ class Results:
         ]
         return max(proven, key=lambda bound: bound.low, default=None)
 
+    def published_as(self, problem: str, method: str) -> str:
+        """``published``, and whether it is stale, of a method whose cells there are; empty of a
+        run's own.
+        """
+        keys = [cell.key for cell in self.cells_of[problem].get(method, ())]
+        known = [self.published[key] for key in keys if key in self.published]
+        return "" if not known else "published, stale" if any(known) else "published"
+
     def r_hat(self, problem: str, method: str) -> float | None:
         """The largest split R-hat that a method reports there, None where it reports none."""
         found = [cell.get("r_hat") for cell in self.diagnostics.get((problem, method), ())]
@@ -278,6 +290,8 @@ def summarise(store: Store) -> Results:
         clocked=any(cell["budget"].get("seconds") for cell in cells),
         origins=origins if isinstance(origins, Mapping) else {},
         traits=traits if isinstance(traits, Mapping) else {},
+        published=store.published(),
+        note=str(info.get(NOTE, "")) if store.published() else "",
     )
 
 

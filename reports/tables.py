@@ -55,7 +55,8 @@ def terminal(store: Store, results: Results | None = None) -> RenderableType:
     parts += [as_rich(found) for found in ended if found]
     words = guarded(lambda: settings_in_words(results), str)
     told = Text(" ".join(filter(None, [PLUS_MINUS, LEGEND, FLOORS, words])), "dim")
-    return Group(*parts, told, *map(Text, whole.notes))
+    note = [Text(results.note, "yellow")] if results.note else []
+    return Group(*parts, told, *map(Text, whole.notes), *note)
 
 
 def wide(results: Results) -> bool:
@@ -206,7 +207,8 @@ def _table(
     for method in ordered(results, problem, dict.fromkeys([*here, FLOOR])):
         counted, ended = seeds(here[method]) if method in here else ("not run", "")
         entries = tuple(entry(results, problem, metric, method) for metric in metrics)
-        detail = "; ".join(filter(None, [counted, ended]))
+        known = results.published_as(problem, method)
+        detail = "; ".join(filter(None, [counted, ended, known]))
         lines.append(Line(method, detail, entries, method == FLOOR, counted if ended else ""))
     words = [results.measure(metric) for metric in metrics]
     columns = ("Method", *(word.heading for word in words))

@@ -27,7 +27,7 @@ FLOORS = (
     ("bench.processes",),
     ("bench.plugins", "bench.fitting", "bench.metrics", "bench.outside"),
     ("bench.running", "bench.checks", "bench.calibration"),
-    ("bench.reference", "bench.tuning"),
+    ("bench.reference", "bench.tuning", "bench.published"),
     ("reports",),
     ("bench.commands",),
     ("bench.cli",),

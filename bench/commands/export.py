@@ -83,8 +83,12 @@ class _Gathered:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.notes: list[str] = []
-        shown = store.shown()
-        cells = [cell for cell in store.cells() if shown is None or cell["key"] in shown]
+        shown, published = store.shown(), store.published()  # of which there are no draws
+        cells = [
+            cell
+            for cell in store.cells()
+            if (shown is None or cell["key"] in shown) and cell["key"] not in published
+        ]
         self._cells: dict[str, dict[str, dict[int, dict[str, Any]]]] = {}
         for cell in cells:  # of one problem, method and seed the one that ended last
             problem = label(cell["problem"], cell["problem_settings"])

@@ -19,6 +19,7 @@ from bench.running.remembered import remember, remembered
 from bench.store import FILE, ORIGINS, TRAITS, Lock, Store, is_file
 
 if TYPE_CHECKING:  # a run that has nothing to do waits for none of them
+    from bench.commands.published import Against
     from bench.running.forecast import Forecast
     from bench.running.matrix import Cell
 
@@ -27,9 +28,22 @@ SOUND = ("ok", "partial", "cut-short")  # the ends of cells that have figures
 
 
 def run_matrix(
-    source: str, changes: Mapping[str, Any], jobs: int | None, out: Path | None, retry: bool
+    source: str,
+    changes: Mapping[str, Any],
+    jobs: int | None,
+    out: Path | None,
+    retry: bool,
+    against: Against | None = None,
 ) -> bool:
     """Run what is missing of a matrix, then print the table and the path of the report.
+
+    Args:
+        source: a preset or a file; not read where ``against`` says what is run.
+        changes: what the command line says instead.
+        jobs: cells side by side; None for one a core.
+        out: where results go; None for a folder by the matrix's title.
+        retry: whether cells that did not end well run again.
+        against: published results that are shown beside those of the run.
 
     Returns:
         Whether any cell has figures, and the report could be written.
@@ -38,11 +52,13 @@ def run_matrix(
         StoppedError: on Ctrl-C.
     """
     try:
-        matrix = overridden(read(source), changes)
+        matrix = overridden(read(source) if against is None else against.matrix(), changes)
         folder = out or Path("results") / matrix.title
         keys = None if retry else _nothing_to_run(folder, matrix)
         if keys is None:
             keys = _run_missing(folder, matrix, jobs, retry)
+        if against is not None:
+            against.place(folder)
         return conclude(folder, keys)
     except KeyboardInterrupt:
         raise StoppedError(STOPPED) from None
@@ -69,6 +85,7 @@ def _run_missing(folder: Path, matrix: Matrix, jobs: int | None, retry: bool) ->
     """Expand the matrix and run what is missing; the keys of all its cells."""
     from bench.running.collect import describe, finish, missing, note_sources, origins_of, traits_of
     from bench.running.matrix import expand, left_out
+    from bench.running.recipe import note_recipe
 
     console, reasons = terminal.console(), left_out(matrix)
     cells = expand(matrix)
@@ -87,6 +104,7 @@ def _run_missing(folder: Path, matrix: Matrix, jobs: int | None, retry: bool) ->
         store.keep_current({cell.key: (cell.problem.name, cell.method.name) for cell in cells})
         store.note({ORIGINS: origins, TRAITS: traits_of(cells)})
         note_sources(cells, store)
+        note_recipe(matrix, cells, store)
         remember(folder, matrix, cells, reasons)
         todo = missing(cells, store, retry=retry)
         if not todo:

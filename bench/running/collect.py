@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.fitting.exact import ExactDraws
 from bench.plugins.traits import known
 from bench.processes.plain import worded
-from bench.provenance import PACKAGES, now, processor, version
+from bench.provenance import PACKAGES, commit, now, processor, version
 from bench.running.events import Ended, Measured, Started
 from bench.running.executors import Events
 from bench.running.matrix import Cell, Matrix, metrics_of
@@ -136,6 +136,7 @@ def describe(matrix: Matrix, store: Store) -> None:
             "description": matrix.description,
             "command": " ".join(["postbench", *sys.argv[1:]]),
             "version": version(),
+            "commit": commit(),
             "started": store.info().get("started", now()),
             "python": platform.python_version(),
             "platform": f"{platform.system()} {platform.machine()}",

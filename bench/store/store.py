@@ -26,6 +26,9 @@ ORIGINS = "settings"  # the fact that says where the settings of each method com
 TRAITS = "traits"  # the fact that says what each problem is known for, by its label
 SOURCES = "sources"  # the fact that says how each problem was named, by its label
 CURRENT = "cells"  # the fact of ``info`` that holds the keys of the last matrix
+PUBLISHED = "published"  # the fact that says of each published cell, by its key, why it is stale
+NOTE = "published_note"  # the fact that says what a reader must know of published cells
+PUBLISHED_AS = "published_as"  # the fact that tells one set of published cells from another
 
 
 class Store:
@@ -170,12 +173,28 @@ class Store:
         found = self.info().get(JUDGED)
         return found if isinstance(found, Mapping) else {}
 
+    def keep_published(self, cells: Mapping[str, str], note: str, token: str) -> None:
+        """Note the published cells that are shown beside those of the matrix; earlier ones are
+        shown no more.
+
+        Args:
+            cells: by key, why each is stale, empty where it is not.
+            note: what a reader must know of them.
+            token: by which this set of cells is told from another.
+        """
+        self.note({PUBLISHED: dict(cells), NOTE: note, PUBLISHED_AS: token})
+
+    def published(self) -> Mapping[str, str]:
+        """Why each published cell is stale, empty where it is not, by its key."""
+        found = self.info().get(PUBLISHED)
+        return found if isinstance(found, Mapping) else {}
+
     def shown(self) -> set[str] | None:
-        """The keys of the cells to show: those of the matrix that was run last, and those of draws
-        that were made elsewhere; None, for all, where no run noted its own.
+        """The keys of the cells to show: those of the matrix that was run last, those of draws that
+        were made elsewhere, and published ones; None, for all, where no run noted its own.
         """
         current = self.current()
-        return None if current is None else current | set(self._judged())
+        return None if current is None else current | set(self._judged()) | set(self.published())
 
     def save_draws(self, name: str, draws: NDArray[np.float64], coordinates: Sequence[str]) -> str:
         """Keep draws [n, D] under a cell's key or ``truth-<problem label>``; the file appears whole

@@ -1,0 +1,168 @@
+"""What `postbench published` does, and what `run --against` adds to a run: results that ship are
+listed, made, and put beside one's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from bench.commands import terminal
+from bench.commands.report import to_file
+from bench.errors import UserError, unknown
+from bench.plugins import spec
+from bench.running.matrix_file import Matrix, validated
+from bench.store import Lock, Store, label
+
+if TYPE_CHECKING:
+    from bench.published.archive import Published
+
+PUBLISHED = "published"  # the word that stands for the file of the suite
+TITLE = "against-published"
+USUAL = "quick"  # what `run` runs where nothing is named
+
+
+def publish(folder: Path, to: Path | None) -> None:
+    """Write the file of published results from the folder of a run."""
+    from bench.published import archive
+
+    path, store = to or archive.SHIPPED, Store(folder, create=False)
+    count: list[int] = []
+    to_file(path, lambda part: count.append(archive.write(store, part)))
+    size = path.stat().st_size
+    terminal.console().print(f"{path}: {count[0]} cells, {size:,} bytes.", soft_wrap=True)
+
+
+def show_published(source: str) -> None:
+    """Print what was published: methods, problems, seeds, when and with what, and what is stale."""
+    from bench.published.beside import stale
+
+    found = _read(source)
+    old, console = stale(found), terminal.console()
+    info = found.info
+    console.print(Text(f"{info.get('title')}: {info.get('description')}", style="bold"))
+    for name in ("finished", "version", "commit", "processor", "python"):
+        console.print(f"{name}: {terminal.words(info.get(name, ''))}", soft_wrap=True)
+    packages = info.get("packages", {})
+    console.print(f"packages: {', '.join(f'{k} {v}' for k, v in packages.items())}", soft_wrap=True)
+    problems = list(dict.fromkeys(_problem(cell) for cell in found.cells))
+    console.print(f"problems: {', '.join(problems)}", soft_wrap=True)
+    console.print(_table(found, old))
+    if old:
+        console.print(
+            f"Stale are {len(old)} of {len(found.cells)} cells: code that makes their figures has"
+            " changed since, perhaps without changing them. A key is made of all code of a room,"
+            " so that a change of one method marks them all. The figures are right of that code.",
+            soft_wrap=True,
+        )
+        for reason, count in _counted(old).items():
+            console.print(f"  {count} cells: {terminal.words(reason)}", soft_wrap=True)
+
+
+def _table(found: Published, old: Mapping[str, str]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in ("Method", "Problems", "Seeds", "Skipped", "Not ended well", "Stale"):
+        table.add_column(column, justify="left" if column == "Method" else "right")
+    methods: dict[str, list[Mapping[str, Any]]] = {}
+    for cell in found.cells:
+        methods.setdefault(label(cell["method"], cell["settings"]), []).append(cell)
+    for method, cells in methods.items():
+        skipped = sum(cell["status"] == "skipped" for cell in cells)
+        ill = sum(cell["status"] not in ("ok", "skipped") for cell in cells)
+        aged = sum(cell["key"] in old for cell in cells)
+        table.add_row(
+            Text(terminal.visible(method)),
+            str(len({_problem(cell) for cell in cells if cell["status"] != "skipped"})),
+            str(len({cell["seed"] for cell in cells})),
+            *(str(count) if count else "" for count in (skipped, ill)),
+            "" if not aged else "all" if aged == len(cells) else f"{aged} of {len(cells)}",
+        )
+    return table
+
+
+def _counted(old: Mapping[str, str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for reason in old.values():
+        found[reason] = found.get(reason, 0) + 1
+    return found
+
+
+def _problem(cell: Mapping[str, Any]) -> str:
+    return label(cell["problem"], cell["problem_settings"])
+
+
+def _read(source: str) -> Published:
+    from bench.published.archive import SHIPPED, read
+
+    if source == PUBLISHED:
+        return read(SHIPPED)
+    if not source.endswith(".parquet"):
+        raise UserError(
+            f"--against must be {PUBLISHED} or a .parquet file that `postbench published --make`"
+            f" wrote, got {source!r}."
+        )
+    return read(Path(source))
+
+
+class Against:
+    """Published results, and the part of them that a run is held against.
+
+    Args:
+        source: ``published``, or the path of such a file.
+        problems: as typed; none for all that were published.
+        methods: as typed: those to run.
+        preset: as typed; the problems are those that were published, so that none belongs here.
+
+    Raises:
+        UserError: if there are no methods, or a problem was not published.
+    """
+
+    def __init__(
+        self, source: str, problems: Sequence[str], methods: Sequence[str], preset: str = USUAL
+    ) -> None:
+        if preset != USUAL:
+            raise UserError(
+                f"--against takes problems and settings from the published results: leave out"
+                f" {preset!r}, or name problems by -p."
+            )
+        if not methods:
+            raise UserError("--against needs the method that is to be run: -m mine.py:Mine.")
+        self.published, self._methods = _read(source), list(methods)
+        kept = self.published.recipe["problems"]
+        wanted = [spec.parse("problems", name) for name in problems]
+        labels = [label(found.name, found.settings) for found in wanted] or list(kept)
+        for name in labels:
+            if name not in kept:
+                raise unknown(
+                    "published problem", name, kept, "`postbench published` shows what there is."
+                )
+        self.problems = labels
+
+    def matrix(self) -> Matrix:
+        """The matrix that was published, with these problems and methods in place of its own."""
+        kept, recipe = self.published.recipe["problems"], self.published.recipe
+        return validated(
+            {
+                **recipe["matrix"],
+                "title": TITLE,
+                "description": f"{', '.join(self._methods)} among published results.",
+                "problems": [
+                    {"name": kept[name]["name"], "fields": kept[name]["fields"]}
+                    for name in self.problems
+                ],
+                "methods": self._methods,
+                "tuned": False,
+            },
+            where="published results",
+        )
+
+    def place(self, folder: Path) -> None:
+        """Put the published cells beside those of the run."""
+        from bench.published.beside import place
+
+        with Lock(folder):
+            place(Store(folder), self.published, self.problems)

@@ -1,0 +1,107 @@
+"""What the keys of a run's cells are made of, kept in its store so that they can be made again: a
+key that comes out otherwise is of code that has changed since.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from bench.errors import UserError
+from bench.plugins import spec
+from bench.plugins.built_in import Group
+from bench.plugins.spec import Spec
+from bench.provenance import version
+from bench.running.matrix import Cell, Matrix
+from bench.store import Store, label
+from methods.base import Budget
+
+RECIPE = "recipe"  # the fact of a store
+
+
+def note_recipe(matrix: Matrix, cells: Sequence[Cell], store: Store) -> None:
+    """Keep what the keys of a matrix are made of: names, fields and content of all plugins, by the
+    labels that the store has them by.
+    """
+    store.note(
+        {
+            RECIPE: {
+                "matrix": matrix.model_dump(mode="json"),
+                "version": version(),
+                "metrics": [_parts(of) for of in (cells[0].metrics if cells else ())],
+                "problems": {
+                    label(cell.problem.name, cell.problem_settings): _parts(cell.problem)
+                    for cell in cells
+                },
+                "methods": {
+                    label(cell.method.name, cell.method.described): _parts(cell.method)
+                    for cell in cells
+                },
+            }
+        }
+    )
+
+
+def _parts(of: Spec) -> dict[str, Any]:
+    return {"name": of.entry.name, "fields": dict(of.settings), "content": of.content}
+
+
+class Today:
+    """The plugins of a recipe as they are now, each made once.
+
+    Args:
+        recipe: as ``note_recipe`` kept it.
+    """
+
+    def __init__(self, recipe: Mapping[str, Any]) -> None:
+        self._recipe = recipe
+        self._made: Callable[[Group, str], Spec] = functools.cache(self._make)
+        self._metrics = functools.cache(self._all_metrics)
+
+    def changed(self, cell: Mapping[str, Any]) -> tuple[str, ...]:
+        """What of a cell's key is otherwise now: ``problem``, ``method``, ``metrics``, ``version``,
+        or ``missing`` and why, where it cannot be made here; empty where the key is the same.
+
+        Args:
+            cell: with the fields of ``CellRecord``.
+
+        Raises:
+            KeyError: if the recipe does not hold the cell.
+        """
+        problem = label(cell["problem"], cell["problem_settings"])
+        method = label(cell["method"], cell["settings"])
+        try:
+            found = self._made("problems", problem), self._made("methods", method), self._metrics()
+        except UserError as error:
+            return "missing", str(error)
+        if self._key(cell, *found) == cell["key"]:
+            return ()
+        kept = self._recipe
+        now = {
+            "problem": found[0].content == kept["problems"][problem]["content"],
+            "method": found[1].content == kept["methods"][method]["content"],
+            "metrics": [m.content for m in found[2]] == [m["content"] for m in kept["metrics"]],
+            "version": kept["version"] == version(),
+        }
+        return tuple(name for name, same in now.items() if not same) or ("other",)
+
+    def _key(
+        self, cell: Mapping[str, Any], problem: Spec, method: Spec, metrics: tuple[Spec, ...]
+    ) -> str:
+        budget, draws = Budget(**cell["budget"]), int(self._recipe["matrix"]["draws"])
+        seal = ""
+        if self._recipe["matrix"]["truth"] == "reference":
+            from bench.plugins.referenced import key
+
+            seal = key(problem.build())
+        return Cell(problem, method, metrics, cell["seed"], draws, budget, None, 0.0, seal).key
+
+    def _make(self, group: Group, name: str) -> Spec:
+        parts = self._recipe[group][name]
+        return spec.make(group, parts["name"], parts["fields"])
+
+    def _all_metrics(self) -> tuple[Spec, ...]:
+        return tuple(
+            spec.make("metrics", of["name"], of["fields"]) for of in self._recipe["metrics"]
+        )
