@@ -366,11 +366,19 @@ def report(
             help="A problem to draw, as the report calls it; repeat for more. Default: all.",
         ),
     ] = None,
+    latex: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The tables for a paper: booktabs, every figure with its interval."
+        ),
+    ] = None,
 ) -> None:
-    """Write the comparison report of a run, as one self-contained HTML file and as Markdown."""
+    """Write the comparison report of a run, as one self-contained HTML file and as Markdown; or its
+    tables in LaTeX.
+    """
     from bench.commands.report import write_report
 
-    write_report(folder, html, markdown, problem or [])
+    write_report(folder, html, markdown, problem or [], latex)
 
 
 @app.command()

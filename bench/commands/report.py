@@ -18,16 +18,43 @@ if TYPE_CHECKING:
 
 
 def write_report(
-    folder: Path, html: Path | None, markdown: Path | None, problems: Sequence[str] = ()
+    folder: Path,
+    html: Path | None,
+    markdown: Path | None,
+    problems: Sequence[str] = (),
+    tables: Path | None = None,
 ) -> None:
-    """Write the report of a finished or unfinished run, and print where it is."""
+    """Write the report of a finished or unfinished run, and print where it is.
+
+    Args:
+        folder: of the run.
+        html, markdown: where to; where no file is named, both go to the folder of the run.
+        problems: those to draw; none for all.
+        tables: a file for the tables in LaTeX.
+    """
     store = Store(folder, create=False)
-    if html is None and markdown is None:
+    if html is None and markdown is None and tables is None:
         html, markdown = folder / "report.html", folder / "report.md"
-    write_pages(store, html, markdown, problems)
-    for path in (html, markdown):
+    if html is not None or markdown is not None:
+        write_pages(store, html, markdown, problems)
+    if tables is not None:
+        _write_tables(store, tables, problems)
+    for path in (html, markdown, tables):
         if path is not None:
             terminal.console().print(str(path), soft_wrap=True)
+
+
+def _write_tables(store: Store, path: Path, problems: Sequence[str]) -> None:
+    from reports.latex import latex
+
+    if path.is_dir():
+        raise UserError(f"--latex {path}: there is a folder of that name; name a file.")
+    text = latex(store, problems)
+    to_file(path, lambda part: _put(part, text))
+
+
+def _put(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
 def write_pages(
