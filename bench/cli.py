@@ -431,10 +431,17 @@ def compare(
 
 @app.command()
 def power(
-    folder: Folder,
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[DIR]",
+            help="The folder of a run that is the pilot. Default: one is run.",
+            show_default=False,
+        ),
+    ] = None,
     problem: Annotated[
         list[str] | None,
-        typer.Option("-p", "--problem", help="One of the run; repeat for more. Default: all."),
+        typer.Option("-p", "--problem", help="Repeat for more. Default: all of the run."),
     ] = None,
     method: Annotated[
         list[str] | None,
@@ -449,11 +456,31 @@ def power(
     chance: Annotated[
         str, typer.Option(metavar="SHARE", help="Of showing a difference that is there.")
     ] = "80%",
+    seeds: Annotated[
+        int | None, typer.Option(help="Of a pilot that is run; default: 5.", min=2)
+    ] = None,
+    gradients: Annotated[
+        int | None, typer.Option(help="Gradient evaluations per cell of the pilot.")
+    ] = None,
+    draws: Annotated[int | None, typer.Option(help="Draws that its metrics compare.")] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(help="Its cells side by side; default: one per core. 0: here.", min=0),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where it goes; default: results/pilot.")
+    ] = None,
 ) -> None:
-    """From a pilot run, say how many seeds and draws show a given difference of two methods."""
-    from bench.commands.power import show_power
+    """Say how many seeds and draws show a given difference of two methods, from a pilot run: that
+    of a folder, or one that is run now.
 
-    show_power(folder, problem or [], method or [], metric, difference, chance)
+    Examples: `postbench power -p eight-schools -m laplace -m gaussian-vb` ·
+    `postbench power results/quick -m avb -m gaussian-vb --difference 5%`
+    """
+    from bench.commands.power import Pilot, show_power
+
+    pilot = Pilot(seeds, gradients, draws, jobs, out)
+    show_power(folder, problem or [], method or [], metric, difference, chance, pilot)
 
 
 @app.command()

@@ -13,6 +13,8 @@ from rich.text import Text
 from bench.commands import terminal
 from bench.commands.report import to_file
 from bench.errors import UserError
+from bench.plugins.built_in import is_program
+from bench.plugins.spec import name_of
 from bench.store import Store
 
 if TYPE_CHECKING:
@@ -114,9 +116,13 @@ def _names(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def as_label(name: str) -> str:
-    """``avb:steps=2,batch=8`` as tables call it: ``avb steps=2 batch=8``."""
-    head, _, fields = name.partition(":")
-    return " ".join([head, *fields.split(",")]) if fields else head
+    """``avb:steps=2,batch=8`` as tables call it: ``avb steps=2 batch=8``; of a file without the
+    way to it: ``mine.py:Mine``.
+    """
+    head = name_of(name)
+    fields = name[len(head) + 1 :]
+    shown = Path(head).name if ".py:" in head or is_program(head) else head
+    return " ".join([shown, *fields.split(",")]) if fields else shown
 
 
 def _write(path: Path, text: str) -> None:

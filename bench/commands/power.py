@@ -1,28 +1,97 @@
-"""What `postbench power` does: from a pilot run, the seeds and draws that show a difference."""
+"""What `postbench power` does: from a pilot run, which it makes where there is none, the seeds and
+draws that show a difference.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.commands.compare import as_label, share, show
-from bench.errors import UserError
-from bench.store import Store
+from bench.commands.run import STOPPED, run_missing
+from bench.errors import StoppedError, UserError
+from bench.running.matrix_file import Matrix, validated
+from bench.store import COSTS, Store
 
 if TYPE_CHECKING:
     from reports.comparison.power import Plan
 
+SEEDS = 5  # of a pilot: its spread is then known within a factor of two, four times of five
+DIVERGENCE = ("kl_qp", "kl_upper")  # what a pilot measures where no metric is named
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """A pilot that is still to be run; what is None is as a matrix has it.
+
+    Args:
+        seeds, gradients, draws: as of a matrix.
+        jobs: cells side by side; None for one a core.
+        out: where it goes; None for ``results/pilot``.
+    """
+
+    seeds: int | None = None
+    gradients: int | None = None
+    draws: int | None = None
+    jobs: int | None = None
+    out: Path | None = None
+
+    def run(self, problems: Sequence[str], methods: Sequence[str], metric: str | None) -> Path:
+        """Run what is missing of it; the folder of its results.
+
+        Raises:
+            UserError: if there is no problem, or a name is wrong.
+            StoppedError: on Ctrl-C.
+        """
+        matrix = self.matrix(problems, methods, metric)
+        folder = self.out or Path("results") / matrix.title
+        try:
+            run_missing(folder, matrix, self.jobs, retry=False)
+        except KeyboardInterrupt:
+            raise StoppedError(STOPPED) from None
+        return folder
+
+    def matrix(self, problems: Sequence[str], methods: Sequence[str], metric: str | None) -> Matrix:
+        """The two methods on the problems, measured by little more than is asked for.
+
+        Raises:
+            UserError: if there is no problem.
+        """
+        if not problems:
+            raise UserError(
+                "power needs the folder of a run, or problems to run a pilot on: -p PROBLEM."
+            )
+        measured = [metric] if metric is not None and metric not in COSTS else list(DIVERGENCE)
+        content = {
+            "title": "pilot",
+            "description": "A few seeds, from which the seeds of a comparison are planned.",
+            "problems": list(problems),
+            "methods": list(methods),
+            "metrics": measured,
+            "seeds": self.seeds or SEEDS,
+            "budget": {"checkpoints": 1, "gradients": self.gradients},
+        }
+        return validated(content | ({"draws": self.draws} if self.draws else {}), where="power")
+
 
 def show_power(
-    folder: Path,
+    folder: Path | None,
     problems: Sequence[str],
     methods: Sequence[str],
     metric: str | None,
     difference: str,
     chance: str,
+    pilot: Pilot = Pilot(),
 ) -> None:
     """Print how many seeds show a difference of that share, for every problem of a pilot.
+
+    Args:
+        folder: of a run that is the pilot; None to run one.
+        problems, methods, metric: as typed.
+        difference, chance: shares, as typed.
+        pilot: how it is run where there is none.
 
     Raises:
         UserError: if there are not two methods, or the pilot does not hold what is needed.
@@ -40,10 +109,16 @@ def show_power(
             f"--difference must be above 0 and --chance between 0 and 1, got {difference} and"
             f" {chance}."
         )
+    if folder is not None and pilot != Pilot():
+        raise UserError(
+            f"{folder} is the pilot; --seeds, --gradients, --draws, --jobs and --out are of one"
+            " that is still to be run: leave them out, or the folder."
+        )
+    place = pilot.run(problems, methods, metric) if folder is None else folder
     first, second = map(as_label, methods)
-    pilot = summarise(Store(folder, create=False))
+    results = summarise(Store(place, create=False))
     labels = [as_label(name) for name in problems]
-    found = plans(pilot, (first, second), labels, metric, wanted, sure)
+    found = plans(results, (first, second), labels, metric, wanted, sure)
     show(
         Sheet(
             f"Seeds that show a difference of {100 * wanted:.3g}%: {first} and {second}",

@@ -56,7 +56,7 @@ def run_matrix(
         folder = out or Path("results") / matrix.title
         keys = None if retry else _nothing_to_run(folder, matrix)
         if keys is None:
-            keys = _run_missing(folder, matrix, jobs, retry)
+            keys = run_missing(folder, matrix, jobs, retry)
         if against is not None:
             against.place(folder)
         return conclude(folder, keys)
@@ -81,8 +81,8 @@ def _nothing_to_run(folder: Path, matrix: Matrix) -> list[str] | None:
     return keys
 
 
-def _run_missing(folder: Path, matrix: Matrix, jobs: int | None, retry: bool) -> list[str]:
-    """Expand the matrix and run what is missing; the keys of all its cells."""
+def run_missing(folder: Path, matrix: Matrix, jobs: int | None, retry: bool) -> list[str]:
+    """Expand the matrix and run what is missing, without a report; the keys of all its cells."""
     from bench.running.collect import describe, finish, missing, note_sources, origins_of, traits_of
     from bench.running.matrix import expand, left_out
     from bench.running.recipe import note_recipe

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.commands.power import show_power
+from bench.commands.compare import as_label
+from bench.commands.power import Pilot, show_power
 from bench.errors import UserError
 from reports.comparison.power import CHANCE, plans, power, seeds_for
 from reports.ranking import RATE
 from reports.results import summarise
+from tests.helpers.cells import NORMAL, own
 from tests.helpers.two_runs import InMemory, Law, drawn, on_disk
 
 
@@ -56,3 +58,42 @@ def test_the_command_prints_the_plan_and_refuses_what_it_cannot_use(
     for methods, share in ((["avb"], "10%"), (["avb", "nuts"], "10%"), (["avb", "avb"], "0%")):
         with pytest.raises(UserError):
             show_power(tmp_path, [], methods, None, share, "80%")
+
+
+def test_without_a_folder_a_pilot_is_run_first_and_a_larger_one_continues_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    methods = [f"{own('Walk')}:steps=3", own("Walk")]
+    asked = [NORMAL], methods, "mean_error", "50%", "80%"
+    show_power(None, *asked, Pilot(seeds=3, draws=100, jobs=0))
+    out = capsys.readouterr().out
+    assert "6 cells to run" in out
+    assert "Seeds that show a difference of 50%: trouble.py:Walk steps=3" in out
+    assert "The pilot had 100 draws" in out
+    show_power(None, *asked, Pilot(seeds=4, draws=100, jobs=0))
+    assert "6 of 8 cells are done already" in capsys.readouterr().out
+    assert Path("results/pilot/results.sqlite").is_file()
+
+
+def test_a_pilot_needs_a_problem_and_a_folder_takes_no_settings(tmp_path: Path) -> None:
+    methods = ["laplace", "gaussian-vb"]
+    with pytest.raises(UserError, match="-p PROBLEM"):
+        show_power(None, [], methods, None, "10%", "80%")
+    with pytest.raises(UserError, match="is the pilot"):
+        show_power(tmp_path, [], methods, None, "10%", "80%", Pilot(seeds=3))
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("avb:steps=2,batch=8", "avb steps=2 batch=8"),
+        ("avb", "avb"),
+        ("there/mine.py:Mine", "mine.py:Mine"),
+        ("mine.py:Mine:lr=0.1", "mine.py:Mine lr=0.1"),
+        ("there/model.stan:data=a.json", "model.stan data=a.json"),
+    ],
+)
+def test_a_name_as_typed_is_found_under_its_label(typed: str, shown: str) -> None:
+    assert as_label(typed) == shown
