@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jinja2
@@ -19,6 +19,8 @@ from reports.comparison.pairs import LeftOut
 from reports.glossary import COSTS as WRITTEN
 from reports.intervals import Figure
 from reports.sheet import escaped
+
+VERDICT = "Verdict"  # the heading of what a comparison comes to
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def sheets(found: Comparison, *, brief: bool = False) -> list[Sheet]:
     tables = [
         Sheet(
             "Old and new",
-            ("Problem", "Method", "Metric", "Old", "New", "New − old", "New / old", "Verdict"),
+            ("Problem", "Method", "Metric", "Old", "New", "New − old", "New / old", VERDICT),
             [_line(of) for of in lines if not (brief and of.word == "same")],
             "Distances from the ideal of each metric, and costs: less is better. "
             + (f"The {found.counts.get('same', 0)} that are the same are left out. " * brief)
@@ -103,7 +105,20 @@ def html(found: Comparison) -> str:
         loader=jinja2.PackageLoader("reports"), autoescape=True, undefined=jinja2.StrictUndefined
     )
     template = environment.get_template("compare.html")
-    return template.render(found=found, lead=lead(found), sheets=sheets(found))
+    return template.render(
+        found=found, lead=lead(found), sheets=list(map(_for_page, sheets(found)))
+    )
+
+
+def _for_page(sheet: Sheet) -> Sheet:
+    """With the verdict beside the names, where a narrow window shows it."""
+    if sheet.columns[-1] != VERDICT:
+        return sheet
+    columns, *lines = (
+        [*line[: sheet.names], line[-1], *line[sheet.names : -1]]
+        for line in (sheet.columns, *sheet.lines)
+    )
+    return replace(sheet, columns=columns, lines=lines)
 
 
 def as_json(found: Comparison) -> str:

@@ -5,7 +5,6 @@ script it says the same.
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,24 +12,19 @@ from typing import Any
 import pytest
 
 from reports import page
+from tests.helpers.browser import CHROMIUM, launched, violations, watched
 from tests.helpers.synthetic_store import build
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs postbench[browser]")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs its audit")
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
-)
+pytest.importorskip("playwright.sync_api", reason="needs postbench[browser]")
+pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs its audit")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs Chromium, of the system's packages")
-QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking")
 PROBLEM = "eight-schools"
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as found:
-        opened = found.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+    with launched() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
@@ -46,15 +40,8 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def shown(browser: Any, path: Path) -> Iterator[Any]:
     """The page in a window; nothing may be said in its console, and nothing be asked of a net."""
-    opened, said, asked = browser.new_page(viewport={"width": 1400, "height": 900}), [], []
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    opened.on("request", lambda request: asked.append(request.url))
-    opened.goto(path.as_uri())
-    yield opened
-    opened.close()
-    assert said == []
-    assert [url for url in asked if not url.startswith(("data:", "file:"))] == []
+    with watched(browser, path) as opened:
+        yield opened
 
 
 def names(shown: Any, table: str) -> list[str]:
@@ -134,22 +121,11 @@ def test_curves_answer_to_the_pointer_and_change_their_cost(shown: Any) -> None:
 def test_the_page_is_accessible_in_both_themes(
     browser: Any, path: Path, scheme: str, width: int
 ) -> None:
-    opened = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    opened.goto(path.as_uri())
-    found = [
-        *axe.Axe().run(opened).response["violations"],
-        *_with_a_cell_open(opened, axe.Axe()),
-    ]
-    across = opened.evaluate("document.documentElement.scrollWidth")
-    opened.close()
-    assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
-    assert across <= width
-
-
-def _with_a_cell_open(opened: Any, audit: Any) -> list[Any]:
-    opened.locator("section.problem tbody th button").first.click()
-    found: list[Any] = audit.run(opened).response["violations"]
-    return found
+    with watched(browser, path, width, scheme) as opened:
+        assert violations(opened) == []
+        opened.locator("section.problem tbody th button").first.click()
+        assert violations(opened) == []
+        assert opened.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_without_a_script_everything_is_there_but_what_moves(browser: Any, path: Path) -> None:
