@@ -59,8 +59,9 @@ def test_the_verdict_is_in_sight_without_scrolling(browser: Any, path: Path, wid
         assert table.locator("thead th").nth(3).inner_text() == "Verdict"
         verdicts = table.locator("tbody tr td:nth-child(4)")
         assert verdicts.all_inner_texts().count("worse") == 6
+        region = opened.locator(".scroll").first.bounding_box()
         for box in (verdicts.nth(i).bounding_box() for i in range(verdicts.count())):
-            assert box["x"] + 60 <= width  # room for the word
+            assert box["x"] + 70 <= region["x"] + region["width"]  # room for the word
 
 
 def test_the_last_column_of_a_narrow_window_is_reached_by_the_keyboard(
