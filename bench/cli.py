@@ -372,13 +372,19 @@ def report(
             metavar="FILE", help="The tables for a paper: booktabs, every figure with its interval."
         ),
     ] = None,
+    pdf: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The page as Chromium prints it; needs postbench[browser]."
+        ),
+    ] = None,
 ) -> None:
     """Write the comparison report of a run, as one self-contained HTML file and as Markdown; or its
-    tables in LaTeX.
+    tables in LaTeX, or the page as PDF.
     """
     from bench.commands.report import write_report
 
-    write_report(folder, html, markdown, problem or [], latex)
+    write_report(folder, html, markdown, problem or [], latex, pdf)
 
 
 @app.command()

@@ -96,7 +96,7 @@ def note(published: Published, ratio: float, old: int, count: int) -> str:
     """What a reader must know of the published rows."""
     info = published.info
     said = (
-        f"Rows named {MARK} were measured on another machine ({_where(info)}). Their"
+        f"Rows named {MARK}… were measured on another machine ({_where(info)}). Their"
         " gradients carry over. Their seconds do not: they are multiplied by"
         f" {ratio:.2f}, what a fixed piece of work in torch takes here against there, and are a"
         " rough guide."

@@ -178,7 +178,7 @@ def test_one_command_shows_a_method_of_one_s_own_among_published_rows(
     assert status == 0, text
     assert re.search(r"trouble\.py:Walk steps=7.*\n(.*\n)*.*exact \(noise floor\)", text), text
     assert "published:trouble.py:Walk" in text
-    assert "Rows named published: were measured on another machine" in " ".join(text.split())
+    assert "Rows named published:… were measured on another machine" in " ".join(text.split())
     page = (tmp_path / "results" / "against-published" / "report.html").read_text()
     assert "2 seeds; published" in page
     again, second = say(*command, "--seeds", "1")
