@@ -382,9 +382,14 @@ def report(
     """Write the comparison report of a run, as one self-contained HTML file and as Markdown; or its
     tables in LaTeX, or the page as PDF.
     """
-    from bench.commands.report import write_report
+    if pdf is None or any((html, markdown, latex)):
+        from bench.commands.report import write_report
 
-    write_report(folder, html, markdown, problem or [], latex, pdf)
+        write_report(folder, html, markdown, problem or [], latex)
+    if pdf is not None:
+        from bench.commands.pdf import write_pdf
+
+        write_pdf(folder, pdf, problem or [])
 
 
 @app.command()

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.commands import terminal
 from bench.commands.report import to_file, write_pages
 from bench.errors import UserError
 from bench.store import Store
@@ -15,11 +16,11 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 
 
-def write_pdf(store: Store, path: Path, problems: Sequence[str]) -> None:
-    """Print the page of a run to a PDF, as a browser prints it.
+def write_pdf(folder: Path, path: Path, problems: Sequence[str]) -> None:
+    """Print the page of a run to a PDF, as a browser prints it, and say where it is.
 
     Args:
-        store: of the run.
+        folder: of the run.
         path: where to.
         problems: those to draw; none for all.
 
@@ -40,9 +41,9 @@ def write_pdf(store: Store, path: Path, problems: Sequence[str]) -> None:
             "--pdf needs Chromium, of the system's packages (`apt-get install chromium`); or print"
             " report.html from any browser."
         )
-    with tempfile.TemporaryDirectory(prefix="postbench-") as folder:
-        html = Path(folder) / "report.html"
-        write_pages(store, html, None, problems)
+    with tempfile.TemporaryDirectory(prefix="postbench-") as place:
+        html = Path(place) / "report.html"
+        write_pages(Store(folder, create=False), html, None, problems)
 
         def printed(part: Path) -> None:
             with sync_playwright() as found:
@@ -57,3 +58,4 @@ def write_pdf(store: Store, path: Path, problems: Sequence[str]) -> None:
         except Error as error:
             first = str(error).partition("\n")[0]
             raise UserError(f"--pdf: {browser} did not print the page ({first}).") from None
+    terminal.console().print(str(path), soft_wrap=True)

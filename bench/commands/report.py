@@ -23,7 +23,6 @@ def write_report(
     markdown: Path | None,
     problems: Sequence[str] = (),
     tables: Path | None = None,
-    printed: Path | None = None,
 ) -> None:
     """Write the report of a finished or unfinished run, and print where it is.
 
@@ -31,20 +30,16 @@ def write_report(
         folder: of the run.
         html, markdown: where to; where no file is named, both go to the folder of the run.
         problems: those to draw; none for all.
-        tables: a file for the tables in LaTeX; printed: one for the page as PDF.
+        tables: a file for the tables in LaTeX.
     """
     store = Store(folder, create=False)
-    if not any((html, markdown, tables, printed)):
+    if not any((html, markdown, tables)):
         html, markdown = folder / "report.html", folder / "report.md"
     if html is not None or markdown is not None:
         write_pages(store, html, markdown, problems)
     if tables is not None:
         _write_tables(store, tables, problems)
-    if printed is not None:
-        from bench.commands.pdf import write_pdf
-
-        write_pdf(store, printed, problems)
-    for path in (html, markdown, tables, printed):
+    for path in (html, markdown, tables):
         if path is not None:
             terminal.console().print(str(path), soft_wrap=True)
 
