@@ -1,6 +1,4 @@
-"""Where cells run: in this process, or each in one of its own that can hang, crash or be killed
-without harm.
-"""
+"""Cells in processes of their own, which can hang, crash or be killed without harm."""
 
 from __future__ import annotations
 
@@ -14,25 +12,8 @@ from typing import Any
 from bench.processes.pool import Gone, Job, Pool
 from bench.processes.wire import JunkError, Message
 from bench.running.events import Doing, Ended, Event, Started, unpacked
+from bench.running.executors.inline import Events
 from bench.running.matrix import Cell
-
-Events = Iterator[tuple[Cell, Event | Started]]
-
-
-def inline(cells: Sequence[Cell], folder: Path) -> Events:
-    """One after the other in this process: no isolation and no limits, but a debugger can
-    step in.
-    """
-    from bench.running.worker import work
-
-    folder = folder.absolute()  # whatever a plugin makes of the current directory
-    for cell in cells:
-        yield cell, Started()
-        events: list[Event] = []
-        work(cell, folder, events.append)
-        for event in events:
-            yield cell, event
-
 
 LOG = 2**20  # bytes of what a cell printed that are kept
 
