@@ -1,5 +1,5 @@
-"""Two rows of one quantity made one: a lower bound on KL(q||p) joined with the upper bound that
-stands in the same cell.
+"""Two rows of one quantity made one: a lower bound joined with the upper bound that stands in the
+same cell.
 """
 
 from __future__ import annotations
@@ -10,21 +10,38 @@ import pandas as pd
 from reports.intervals import BRACKET
 
 LOWER, UPPER, WHOLE = "kl_lower", "kl_upper", "kl_qp"
-PAIRED = (WHOLE, "elbo_gap")  # metrics that are KL(q||p), and may be bounds from below
+# metrics that may be bounds from below, and those that bound the same quantity from above
+PAIRED = {
+    WHOLE: UPPER,
+    "elbo_gap": UPPER,
+    "posterior_kl": "posterior_kl_upper",
+    "mean_elbo": "mean_elbo_upper",
+}
+
+# bounds, and the metric that says all that they say where it is known
+WHOLES = {
+    LOWER: WHOLE,
+    UPPER: WHOLE,
+    "posterior_kl_upper": "posterior_kl",
+    "mean_elbo_upper": "mean_elbo",
+}
 
 
 def bracketed(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows of ``frame.load`` with ``upper`` and ``upper_stderr``: the other end, where a row is
     a bracket.
 
-    A row of ``PAIRED`` of kind ``lower bound`` becomes ``between bounds`` where ``kl_upper`` has a
-    finite value at the same checkpoint of the same cell. Its ``value`` stays the lower end.
+    A row of ``PAIRED`` of kind ``lower bound`` becomes ``between bounds`` where its upper bound has
+    a finite value at the same checkpoint of the same cell. Its ``value`` stays the lower end.
     """
-    tops = frame[(frame["metric"] == UPPER) & np.isfinite(frame["value"])]
-    tops = tops[["key", "checkpoint", "value", "stderr"]].rename(
-        columns={"value": "upper", "stderr": "upper_stderr"}
+    tops = frame[frame["metric"].isin(PAIRED.values()) & np.isfinite(frame["value"])]
+    tops = tops[["key", "checkpoint", "metric", "value", "stderr"]].rename(
+        columns={"metric": "top", "value": "upper", "stderr": "upper_stderr"}
     )
-    joined = frame.merge(tops, how="left", on=["key", "checkpoint"], validate="many_to_one")
+    topped = frame.assign(top=frame["metric"].map(PAIRED))
+    joined = topped.merge(
+        tops, how="left", on=["key", "checkpoint", "top"], validate="many_to_one"
+    ).drop(columns="top")
     open_above = (
         joined["metric"].isin(PAIRED)
         & (joined["kind"] == "lower bound")

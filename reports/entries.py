@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 from reports import numbers
-from reports.brackets import LOWER, UPPER, WHOLE
+from reports.brackets import LOWER, WHOLES
 from reports.comparing import ROUNDING
 from reports.intervals import BRACKET, Figure
 from reports.readings import FLOOR, End
@@ -61,7 +61,7 @@ def entry(results: Results, problem: str, metric: str, method: str) -> Entry:
         absent = dict.fromkeys(found.status for found in results.rows(key))
         return Entry(NONE, ", ".join(absent), own=False)
     if _told(results, problem, metric, method, figure):
-        return Entry(f"as {results.measure(WHOLE).short}", own=False)
+        return Entry(f"as {results.measure(WHOLES[metric]).short}", own=False)
     remarks = _remarks(results, problem, metric, method, figure)
     return Entry(
         shown(figure, rounds=words.rounds),
@@ -151,13 +151,13 @@ def _floor(results: Results, problem: str, metric: str) -> Entry:
 
 
 def _told(results: Results, problem: str, metric: str, method: str, figure: Figure) -> bool:
-    """Whether a bound says no more than KL(q||p) itself does, in whose entry it stands."""
-    whole = results.figures.get((problem, WHOLE, method))
-    if whole is None or metric not in (LOWER, UPPER):
+    """Whether a bound says no more than the quantity itself does, in whose entry it stands."""
+    whole = results.figures.get((problem, WHOLES.get(metric, ""), method))
+    if whole is None:
         return False
-    if metric == UPPER and whole.kind == BRACKET:
+    if metric != LOWER and whole.kind == BRACKET:
         return True
-    known = {LOWER: ("exact", BRACKET, "lower bound"), UPPER: ("exact",)}[metric]
+    known = ("exact", BRACKET, "lower bound") if metric == LOWER else ("exact",)
     return whole.kind in known and figure.value <= whole.value + whole.half_width
 
 

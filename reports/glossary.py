@@ -31,6 +31,7 @@ class Measure:
         astray: whether an estimate below the noise floor has been misled.
         resolves: what m draws of the truth leave open is this over sqrt(m), in its unit; "floor"
             where only the noise floor tells; None where they do not judge it.
+        target: what it is a distance from, in words.
         written: how a cost, known without an uncertainty, is written; None for a figure with an
             interval.
     """
@@ -44,6 +45,7 @@ class Measure:
     unranked: str = ""
     resolves: float | str | None = None
     written: Callable[[float], str] | None = None
+    target: str = "the truth"
 
     @property
     def short(self) -> str:
@@ -112,15 +114,24 @@ MAIN = (
     "sd_error",
     "mmd",
     "mode_balance",
+    # of generative models: the paper's table, and what it says of each x
+    *("log_likelihood", "likelihood_gap", "reconstruction_error", "mean_elbo"),
+    *("aggregate_kl", "posterior_kl"),
     "fit_seconds",
     "setup_seconds",
     "gradients",
     "peak_memory",
 )
 # beside a distance, what fits into a terminal
-BRIEF = ("mean_error", "sd_error", "fit_seconds", "setup_seconds", "gradients")
+BRIEF = (
+    *("mean_error", "sd_error", "log_likelihood", "mean_elbo", "aggregate_kl"),
+    *("fit_seconds", "setup_seconds", "gradients"),
+)
 # of those, what goes first where it does not
-SPARE = ("sd_error", "gradients", "mean_error", "setup_seconds", "fit_seconds")
+SPARE = (
+    *("sd_error", "gradients", "mean_error", "mean_elbo", "aggregate_kl", "log_likelihood"),
+    *("setup_seconds", "fit_seconds"),
+)
 ROUTES = ("kl_lower", "kl_upper", "kl_classifier", "kl_knn", "elbo_gap")
 WEIGHTS = ("elbo", "log_z_error", "log_z_error_reverse", "importance_ess", "psis_khat")
 DIAGNOSTICS = {
@@ -177,14 +188,22 @@ PARAMETERS = (
     "quantile_error_constrained",
     "coverage_constrained",
 )
+# of generative models, beside the paper's table
+CODES = (
+    *("negative_log_likelihood", "mean_elbo_upper", "posterior_kl_upper", "amortisation_gap"),
+    *("mutual_information", "active_units", "squared_error", "annealing_gap"),
+)
 # the order of what stands in no other group
 FURTHER = ("sliced_wasserstein", "c2st", "ksd", "coverage", "quantile_error", "variance_error")
 # the first that a problem has orders its table and fills its cost curves
-DIVERGENCES = ("kl_qp", "kl_knn", "mmd", "kl_pq")
+DIVERGENCES = (
+    *("kl_qp", "kl_knn", "mmd", "kl_pq"),
+    *("likelihood_gap", "negative_log_likelihood", "posterior_kl"),  # of generative models
+)
 # surely below zero they show that a density or log Z is wrong
-NEVER_NEGATIVE = ("kl_qp", "kl_pq", "kl_upper", "elbo_gap")
+NEVER_NEGATIVE = ("kl_qp", "kl_pq", "kl_upper", "elbo_gap", "posterior_kl")
 # where they are no estimates they rest on draws of q alone, which methods do not share
-OWN_DRAWS = ("kl_qp", "kl_lower")
+OWN_DRAWS = ("kl_qp", "kl_lower", "posterior_kl")
 
 
 def measure(metric: str, declared: Mapping[str, Any] | None = None) -> Measure:
@@ -214,22 +233,23 @@ def measure(metric: str, declared: Mapping[str, Any] | None = None) -> Measure:
         resolves=kept.get("resolves")
         if isinstance(kept.get("resolves"), int | float | str)
         else None,
+        target=str(kept.get("target") or Measure.target),
     )
 
 
 def in_order(metrics: Iterable[str]) -> list[str]:
     """Metrics in the order of the page: the groups one after the other, then all others by name."""
-    groups = (*MAIN, *PARAMETERS, *ROUTES, *WEIGHTS, *FURTHER, *COSTS)
+    groups = (*MAIN, *PARAMETERS, *ROUTES, *WEIGHTS, *CODES, *FURTHER, *COSTS)
     met = set(metrics)
     return [name for name in dict.fromkeys((*groups, *sorted(met))) if name in met]
 
 
 def more(metrics: Iterable[str]) -> tuple[list[str], ...]:
     """The metrics beyond the main table, in a fixed order: the model's own parameters, other routes
-    to the divergence, what weights tell, and all else.
+    to the divergence, what weights tell, codes of generative models, and all else.
     """
     rest = in_order(set(metrics) - set(MAIN))
-    groups = PARAMETERS, ROUTES, WEIGHTS
+    groups = PARAMETERS, ROUTES, WEIGHTS, CODES
     placed = {name for group in groups for name in group}
     found = ([name for name in rest if name in group] for group in groups)
     return *found, [name for name in rest if name not in placed]

@@ -143,7 +143,7 @@ def more_tables(results: Results, problem: str) -> list[Table]:
     asked = more(results.of(problem)["metric"].dropna().unique())
     titles = (
         *("The model's own parameters", "Other routes to the divergence"),
-        *("Evidence and importance weights", "Further figures"),
+        *("Evidence and importance weights", "Bounds and codes", "Further figures"),
     )
     tables = [
         _table(results, problem, f"{title} on {problem}", *parts)

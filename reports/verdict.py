@@ -86,9 +86,9 @@ class _Problem:
         """Who cannot be told from the truth, and who is closest of the others."""
         near, alone = self.near(), len(self.methods) == 1
         ahead = [m for m in self.marked("best") if m not in near]
-        said = [f"{_and(near)} cannot be told from the truth"] if near else []
+        said = [f"{_and(near)} cannot be told from {self.words.target}"] if near else []
         if len(ahead) == 1:
-            there = "it" if near else "the truth"
+            there = "it" if near else self.words.target
             than, away = self._others(ahead[0]), self._away(ahead[0])
             said.append(f"{ahead[0]} is closer to {there} than {than}, {away}")
         elif ahead:
@@ -106,7 +106,8 @@ class _Problem:
         if shown:
             behind = {worse for _, worse in shown}
             left = [m for m in self.methods if m not in behind and not self._blamed(m)]
-            return f"{_and(left)} may be the closest to the truth; one seed is too few for a star"
+            said = f"{_and(left)} may be the closest to {self.words.target}"
+            return f"{said}; one seed is too few for a star"
         return "Nothing shows one method to be better than another"
 
     def _away(self, method: str) -> str:
@@ -201,7 +202,7 @@ class _Problem:
         return [
             Claim(
                 f"{m} is known from below only ({shown(figure, rounds=self.words.rounds)}): it may"
-                " be further from the truth."
+                f" be further from {self.words.target}."
             )
             for m, figure in figures.items()
             if figure.kind == "lower bound" and not self._blamed(m)

@@ -135,7 +135,7 @@ def _sentence(entry: Entry, found: Mapping[str, Entry]) -> str:
 
 def _source(entry: Entry) -> str:
     """The paper that a method comes from; empty of all else."""
-    if entry.group != "methods":
+    if entry.group not in ("methods", "learners"):
         return ""
     if entry.package == "postbench":
         return source_of(entry)
@@ -143,7 +143,8 @@ def _source(entry: Entry) -> str:
 
 
 def print_one(name: str) -> None:
-    """Prose, fields, defaults, and for a problem its dimension and truth.
+    """Prose, fields, defaults, and for a problem its dimension and truth; of a name that several
+    groups have, all of them.
 
     Raises:
         UserError: if there is nothing of that name.
@@ -151,8 +152,15 @@ def print_one(name: str) -> None:
     console = terminal.console()
     if name in presets():
         console.print(presets()[name].read_text(encoding="utf-8"))
-        return
-    entry, fact = _found(name)
+        if not registry.shipped(name):
+            return
+    for i, (entry, fact) in enumerate(_found(name)):
+        if i:
+            console.print()
+        _print_entry(entry, fact, console)
+
+
+def _print_entry(entry: Entry, fact: Facts | str | None, console: Console) -> None:
     heading = Text.assemble(
         (terminal.words(_title(entry)), "bold cyan"),
         "  ",
@@ -181,15 +189,16 @@ def _paragraphs(text: str) -> str:
     return "\n".join(terminal.visible(line) for line in text.splitlines())
 
 
-def _found(name: str) -> tuple[Entry, Facts | str | None]:
-    """The entry of a name with its fields, perhaps; for a problem the facts, or why they cannot be
-    had.
+def _found(name: str) -> list[tuple[Entry, Facts | str | None]]:
+    """The entries of a name with its fields, perhaps; for a problem the facts, or why they cannot
+    be had.
     """
     shipped = registry.shipped(name)
-    if shipped is not None:
-        fact = facts.shipped(name) if shipped.group == "problems" else None
-        if fact is not None or shipped.group != "problems":
-            return shipped, fact
+    facts_of: dict[Group, Facts | None] = {
+        entry.group: facts.shipped(name) for entry in shipped if entry.group == "problems"
+    }
+    if shipped and None not in facts_of.values():
+        return [(entry, facts_of.get(entry.group)) for entry in shipped]
     from bench.plugins import spec
 
     words = spec.name_of(name)
@@ -197,11 +206,11 @@ def _found(name: str) -> tuple[Entry, Facts | str | None]:
     registry.load(entry)
     try:
         chosen = spec.parse(entry.group, name)
-        return entry, facts.worked_out(chosen.build()) if entry.group == "problems" else None
+        fact = facts.worked_out(chosen.build()) if entry.group == "problems" else None
     except Exception as error:  # a first draft is shown as well, with what it raises
-        return entry, str(error) if isinstance(
-            error, UserError
-        ) else f"{type(error).__name__}: {error}"
+        said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        return [(entry, said)]
+    return [(entry, fact)]
 
 
 def _said(entry: Entry) -> Prose:

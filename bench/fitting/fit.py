@@ -7,27 +7,33 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from time import perf_counter  # by name, so that a plugin which patches the module moves no clock
+from typing import Generic, TypeVar
 
 from torch import Generator
 
+from bench.fitting.data import CountedData
 from bench.fitting.exact import ExactDraws
 from bench.fitting.judged import Judged
 from bench.fitting.memory import PeakMemory
-from bench.fitting.meter import BudgetSpentError, Meter, OverdueError
+from bench.fitting.meter import BudgetSpentError, Counted, Meter, OverdueError
 from bench.fitting.target import CountedTarget
 from bench.store import COSTS
+from methods.amortised.base import Learned, Learner
 from methods.base import Approximation, Budget, Method
 from problems.base import Problem
+from problems.generative.base import GenerativeModel
 
+Yielded = TypeVar("Yielded")  # an approximation, or a learned decoder and encoder
 DECADES = 3  # that checkpoints are spread over
 FIRST = 3  # of them is at 10**FIRST gradients where no budget says how many there will be
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """An approximation and what it had cost when it was made.
+class Checkpoint(Generic[Yielded]):
+    """An approximation, or a learned pair, and what it had cost when it was made.
 
     Args:
+        approximation: as it was yielded.
         index: 0, 1, ... in order.
         seconds: of fitting until then, measuring and set-up excluded.
         setup: seconds until the method was ready to fit; NaN where it has not said when.
@@ -40,7 +46,7 @@ class Checkpoint:
         untold: names of costs that are not known, of draws that were made elsewhere.
     """
 
-    approximation: Approximation
+    approximation: Yielded
     index: int
     seconds: float
     setup: float
@@ -60,8 +66,8 @@ def fit(
     generator: Generator,
     *,
     patience: float | None = None,
-    abandon: Callable[[Checkpoint], None] | None = None,
-) -> Iterator[Checkpoint]:
+    abandon: Callable[[Checkpoint[Approximation]], None] | None = None,
+) -> Iterator[Checkpoint[Approximation]]:
     """Yield checkpoints at fixed, log-spaced points (see ``marks``), and the final one at the end.
 
     The clock stands still while the caller holds a checkpoint. The target refuses evaluations once
@@ -81,9 +87,41 @@ def fit(
         TimeoutError: if the budget is spent before the first approximation.
         RuntimeError: if the method ends without one.
     """
-    course = _Course(problem, method, budget, generator, abandon)
+    target = CountedTarget(problem)
+    judged = method if isinstance(method, Judged) else None
+
+    def run() -> Iterator[Approximation | None]:
+        if isinstance(method, ExactDraws):
+            return method.reveal(problem.truth)
+        return method.run(target, budget, generator)
+
+    revealed = isinstance(method, ExactDraws | Judged)
+    course = _Course(run, target, budget, abandon, revealed=revealed, judged=judged)
     with contextlib.nullcontext() if patience is None else course.meter.alarm(patience):
         yield from course.checkpoints()
+
+
+def learn(
+    model: GenerativeModel,
+    learner: Learner,
+    budget: Budget,
+    generator: Generator,
+    *,
+    patience: float | None = None,
+    abandon: Callable[[Checkpoint[Learned]], None] | None = None,
+) -> Iterator[Checkpoint[Learned]]:
+    """Yield checkpoints of a learner as ``fit`` does of a method; it sees the training data alone.
+
+    Raises:
+        TimeoutError, RuntimeError: as ``fit``.
+        ValueError: if the learner overwrites the training data.
+    """
+    data = CountedData(model)
+    course = _Course(lambda: learner.run(data, budget, generator), data, budget, abandon)
+    with contextlib.nullcontext() if patience is None else course.meter.alarm(patience):
+        for checkpoint in course.checkpoints():
+            data.must_be_unchanged()
+            yield checkpoint
 
 
 def marks(budget: Budget) -> list[float]:
@@ -110,34 +148,40 @@ class Ended:
 ENDED = Ended()
 
 
-class _Course:
-    """One fit on its way: what was yielded last, and what it had cost."""
+class _Course(Generic[Yielded]):
+    """One fit on its way: what was yielded last, and what it had cost.
+
+    Args:
+        run: starts it.
+        target: where what is spent is counted.
+        budget: what may be spent.
+        abandon: as of ``fit``.
+        revealed: whether it is made of draws that cost nothing, so that there is nothing on the
+            way.
+        judged: draws that were made elsewhere, which tell their own costs.
+    """
 
     def __init__(
         self,
-        problem: Problem,
-        method: Method,
+        run: Callable[[], Iterator[Yielded | None]],
+        target: Counted,
         budget: Budget,
-        generator: Generator,
-        abandon: Callable[[Checkpoint], None] | None,
+        abandon: Callable[[Checkpoint[Yielded]], None] | None,
+        *,
+        revealed: bool = False,
+        judged: Judged | None = None,
     ) -> None:
-        self.target = CountedTarget(problem)
-        self.meter = Meter(budget, self.target, self._deaf if abandon else None)
-        self.target.before = self.meter.check
+        self.target = target
+        self.meter = Meter(budget, target, self._deaf if abandon else None)
+        target.before = self.meter.check
         self.memory = PeakMemory()
-        self._abandon = abandon
-        self._judged = method if isinstance(method, Judged) else None
-        self._revealed = isinstance(method, ExactDraws | Judged)
-        self._run = (
-            method.reveal(problem.truth)
-            if isinstance(method, ExactDraws)
-            else method.run(self.target, budget, generator)
-        )
-        self._latest: Approximation | None = None
-        self._shown: Checkpoint | None = None
+        self._abandon, self._revealed, self._judged = abandon, revealed, judged
+        self._run = run()
+        self._latest: Yielded | None = None
+        self._shown: Checkpoint[Yielded] | None = None
         self._failure: BaseException | None = None
 
-    def checkpoints(self) -> Iterator[Checkpoint]:
+    def checkpoints(self) -> Iterator[Checkpoint[Yielded]]:
         """Those on the way, and the final one."""
         ahead = [] if self._revealed else marks(self.meter.budget)
         while self._advance(ahead[0] if ahead else math.inf) and not self.meter.spent():
@@ -199,7 +243,7 @@ class _Course:
             )
         self.meter.ready()
 
-    def _final(self, cause: str, *, deaf: bool = False) -> Checkpoint:
+    def _final(self, cause: str, *, deaf: bool = False) -> Checkpoint[Yielded]:
         """The last approximation, charged with all that was spent, a vain search included.
 
         Raises:
@@ -216,7 +260,7 @@ class _Course:
 
     def _checkpoint(
         self, *, final: bool = False, cut_short: bool = False, deaf: bool = False
-    ) -> Checkpoint:
+    ) -> Checkpoint[Yielded]:
         assert self._latest is not None
         target, shown = self.target, self._shown
         again = (
@@ -263,7 +307,7 @@ class _Course:
                 close()
 
 
-def _as_told(checkpoint: Checkpoint, judged: Judged) -> Checkpoint:
+def _as_told(checkpoint: Checkpoint[Yielded], judged: Judged) -> Checkpoint[Yielded]:
     """The checkpoint with the costs of draws that were made elsewhere, as far as they were told."""
     told = {"fit_seconds": judged.seconds, "gradients": judged.gradients}
     return replace(

@@ -8,10 +8,9 @@ import signal
 from collections.abc import Callable, Iterator
 from time import perf_counter  # by name, so that a plugin which patches the module moves no clock
 from types import FrameType
-from typing import Literal
+from typing import Literal, Protocol
 
 from bench.fitting.surroundings import alarmed
-from bench.fitting.target import CountedTarget
 from methods.base import Budget
 
 Cause = Literal["", "gradients", "seconds", "guard"]
@@ -34,6 +33,18 @@ class OverdueError(BaseException):
     """
 
 
+class Counted(Protocol):
+    """Where a fit counts what it spends.
+
+    ``before`` is called ahead of all that costs something: the harness stops there what has spent
+    its budget.
+    """
+
+    evaluations: int
+    gradients: int
+    before: Callable[[], None]
+
+
 class Meter:
     """The clock and the counters of one fit.
 
@@ -45,7 +56,7 @@ class Meter:
     """
 
     def __init__(
-        self, budget: Budget, target: CountedTarget, deaf: Callable[[], None] | None = None
+        self, budget: Budget, target: Counted, deaf: Callable[[], None] | None = None
     ) -> None:
         self.budget, self.target, self.deaf = budget, target, deaf
         self.setup: float | None = None  # seconds until it was ready; None while it has not said so

@@ -154,6 +154,7 @@ class Figure(ABC):
     unranked: ClassVar[str] = "the plugin names no ideal value"
     resolves: ClassVar[Resolves] = None
     costly: ClassVar[bool] = False
+    target: ClassVar[str] = "the truth"
 
     @classmethod
     def described(cls) -> dict[str, str | float | bool | None]:
@@ -170,6 +171,7 @@ class Figure(ABC):
             "astray": cls.astray,
             "unranked": cls.unranked if ideal is None else "",
             "resolves": cls.resolves,
+            "target": cls.target,
         }
 
 
@@ -196,6 +198,7 @@ class Metric(Figure):
         resolves: what m draws of the truth leave open by themselves, in one coordinate of a normal
             truth, is this over sqrt(m), in its unit; "floor" where only its noise floor tells; None
             where draws of the truth do not judge it, or its interval says all.
+        target: what a distance is measured from, for sentences such as "closer to the truth".
         costly: whether it takes far longer than the fit that it judges may have taken: it is then
             measured at the last checkpoint alone.
 

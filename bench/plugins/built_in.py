@@ -5,9 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Group = Literal["problems", "methods", "metrics"]
+Group = Literal["problems", "methods", "metrics", "models", "learners", "figures"]
 
-GROUPS: tuple[Group, ...] = ("problems", "methods", "metrics")
+GROUPS: tuple[Group, ...] = ("problems", "methods", "metrics", "models", "learners", "figures")
+# what amortised inference has in place of problems, methods and metrics: generative models,
+# learners, and figures of a learned decoder and encoder
+AMORTISED: dict[Group, Group] = {
+    "problems": "models",
+    "methods": "learners",
+    "metrics": "figures",
+}
 
 
 @dataclass(frozen=True)
@@ -126,6 +133,38 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "quantile_error_constrained": "bench.metrics.own_units:QuantileErrorConstrained",
         "coverage_constrained": "bench.metrics.own_units:CoverageConstrained",
     },
+    "models": {
+        "four-points": "problems.generative.four_points:FourPoints",
+        "fixed-decoder": "problems.generative.fixed_decoder:FixedDecoder",
+        "drawn-bits": "problems.generative.drawn_bits:DrawnBits",
+        "linear-gaussian": "problems.generative.linear_gaussian:LinearGaussian",
+        "digits": "problems.generative.digits:Digits",
+        "mnist-5k": "problems.generative.mnist:Mnist5k",
+        "mnist": "problems.generative.mnist:Mnist",
+    },
+    "learners": {
+        "vae": "methods.amortised.vae:VAE",
+        "vae-flow": "methods.amortised.vae_flow:FlowVAE",
+        "iwae": "methods.amortised.iwae:IWAE",
+        "avb": "methods.amortised.avb:AmortisedAVB",
+        "exact": "methods.amortised.exact_posterior:ExactPosterior",
+    },
+    "figures": {
+        "log_likelihood": "bench.metrics.amortised.likelihood:LogLikelihood",
+        "negative_log_likelihood": "bench.metrics.amortised.likelihood:NegativeLogLikelihood",
+        "likelihood_gap": "bench.metrics.amortised.likelihood:LikelihoodGap",
+        "annealing_gap": "bench.metrics.amortised.likelihood:AnnealingGap",
+        "mean_elbo": "bench.metrics.amortised.posterior:AmortisedElbo",
+        "mean_elbo_upper": "bench.metrics.amortised.posterior:AmortisedElboUpper",
+        "reconstruction_error": "bench.metrics.amortised.reconstruction:ReconstructionError",
+        "squared_error": "bench.metrics.amortised.reconstruction:SquaredError",
+        "posterior_kl": "bench.metrics.amortised.posterior:PosteriorKl",
+        "posterior_kl_upper": "bench.metrics.amortised.posterior:PosteriorKlUpper",
+        "aggregate_kl": "bench.metrics.amortised.aggregate:AggregateKl",
+        "mutual_information": "bench.metrics.amortised.aggregate:MutualInformation",
+        "active_units": "bench.metrics.amortised.aggregate:ActiveUnits",
+        "amortisation_gap": "bench.metrics.amortised.gap:AmortisationGap",
+    },
 }
 
 # What is nothing without its fields: found by its name, and not listed beside the others.
@@ -133,10 +172,21 @@ ON_REQUEST: dict[Group, dict[str, str]] = {
     "problems": {"posteriordb": "problems.models.posteriordb:Posteriordb"},
     "methods": {"judged": "bench.fitting.judged:Judged"},
     "metrics": {},
+    "models": {},
+    "learners": {},
+    "figures": {},
 }
 
 # Files that are problems by themselves, by the end of their names, and the class that reads them.
 PROGRAMS = {".stan": "problems.models.stan_model:StanModel"}
 
 # What a matrix that names no metrics is measured by, beside the metrics of installed plugins.
-STANDARD = ("kl_qp", "kl_upper", "kl_pq", "mean_error", "sd_error", "mmd", "mode_balance")
+STANDARD: dict[Group, tuple[str, ...]] = {
+    "metrics": ("kl_qp", "kl_upper", "kl_pq", "mean_error", "sd_error", "mmd", "mode_balance"),
+    "figures": (
+        *("log_likelihood", "negative_log_likelihood", "likelihood_gap"),
+        *("mean_elbo", "mean_elbo_upper", "reconstruction_error"),
+        *("aggregate_kl", "posterior_kl", "posterior_kl_upper"),
+        *("mutual_information", "active_units"),
+    ),
+}

@@ -10,14 +10,32 @@ import functools
 import importlib
 import inspect
 from collections import Counter
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from bench.errors import PluginError, UserError, unknown
-from bench.plugins.built_in import BUILT_IN, GROUPS, ON_REQUEST, PROGRAMS, Entry, Group, is_program
+from bench.plugins.built_in import (
+    BUILT_IN,
+    GROUPS,
+    ON_REQUEST,
+    PROGRAMS,
+    Entry,
+    Group,
+    is_program,
+)
 from bench.plugins.files import load_file
 from bench.plugins.sources import is_file
+
+BASES: dict[Group, tuple[str, str]] = {
+    "problems": ("problems.base", "Problem"),
+    "methods": ("methods.base", "Method"),
+    "metrics": ("bench.metrics.base", "Metric"),
+    "models": ("problems.generative.base", "GenerativeModel"),
+    "learners": ("methods.amortised.base", "Learner"),
+    "figures": ("bench.metrics.amortised.base", "PairMetric"),
+}
 
 
 @functools.cache
@@ -54,6 +72,24 @@ def _entry(group: Group, point: metadata.EntryPoint) -> Entry:
     return Entry(group, point.name, point.value, package, point.dist.name if point.dist else "")
 
 
+def has(group: Group, name: str) -> bool:
+    """Whether a name, or a class in ``FILE.py:Class``, is of a group; one that two packages claim
+    is, too.
+
+    Raises:
+        UserError: if there is no such file, or it cannot be imported.
+    """
+    if ".py:" in name:
+        loaded = _resolve(find(group, name))
+        if inspect.isfunction(loaded):
+            return group == "problems"
+        return isinstance(loaded, type) and issubclass(loaded, _base(group))
+    if group == "problems" and is_program(name):
+        return True
+    found, refused = entries(group)
+    return name in found or name in refused or name in ON_REQUEST[group]
+
+
 def find(group: Group, name: str) -> Entry:
     """The entry of a name or of ``FILE.py:Class``.
 
@@ -87,14 +123,32 @@ def find(group: Group, name: str) -> Entry:
     )
 
 
-def shipped(name: str) -> Entry | None:
-    """The entry of a name of the suite, in whichever group; None where there is none, or the name
-    has fields.
+def find_any(groups: Sequence[Group], name: str) -> list[Group]:
+    """Those of some groups that have a name.
+
+    Raises:
+        UserError: if none has, with the nearest names of all of them; if there is no such file.
     """
-    for group in GROUPS:
-        if name in BUILT_IN[group]:
-            return entries(group)[0][name]
-    return None
+    having = [group for group in groups if has(group, name)]
+    if not having and ".py:" in name:
+        bases = " nor from ".join(".".join(BASES[group]) for group in groups)
+        raise PluginError(f"{name} derives neither from {bases}.")
+    if not having:
+        raise unknown(
+            " or ".join(group[:-1] for group in groups),
+            name,
+            list(dict.fromkeys(known for group in groups for known in entries(group)[0])),
+            f"`postbench list {groups[0]}` and `list {groups[-1]}` show them all; a class of your"
+            " own is FILE.py:Class.",
+        )
+    return having
+
+
+def shipped(name: str) -> list[Entry]:
+    """The entries of a name of the suite, in every group that has it; none where the name has
+    fields.
+    """
+    return [entries(group)[0][name] for group in GROUPS if name in BUILT_IN[group]]
 
 
 def load(entry: Entry) -> type[Any]:
@@ -158,15 +212,14 @@ def group_of(name: str) -> Group:
             if isinstance(loaded, type) and issubclass(loaded, _base(group)):
                 return group
         raise PluginError(
-            f"{name} derives from none of problems.base.Problem, methods.base.Method,"
-            " bench.metrics.base.Metric."
+            f"{name} derives from none of {', '.join(map('.'.join, BASES.values()))}."
         )
     for group in GROUPS:
         if name in entries(group)[0] or name in entries(group)[1]:
             return group
     known = [known for group in GROUPS for known in entries(group)[0]]
     raise unknown(
-        "problem, method or metric",
+        "problem, method, metric, model, learner or figure",
         name,
         known,
         "`postbench list` shows them all; a class of your own is FILE.py:Class.",
@@ -194,9 +247,5 @@ def _resolve(entry: Entry) -> Any:
 
 
 def _base(group: Group) -> type[Any]:
-    module, name = {
-        "problems": ("problems.base", "Problem"),
-        "methods": ("methods.base", "Method"),
-        "metrics": ("bench.metrics.base", "Metric"),
-    }[group]
+    module, name = BASES[group]
     return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]

@@ -6,45 +6,53 @@ from collections.abc import Sequence
 
 from bench.errors import PluginError, UserError
 from bench.plugins import registry, spec
-from bench.plugins.built_in import BUILT_IN, STANDARD
+from bench.plugins.built_in import AMORTISED, BUILT_IN, STANDARD, Group
 from bench.plugins.spec import Spec
 from bench.store import COSTS
 
 ALL = "all"  # every metric there is, named as a metric
 
 
-def chosen_metrics(named: Sequence[str] | None) -> tuple[tuple[Spec, ...], tuple[str, ...]]:
+def chosen_metrics(
+    named: Sequence[str] | None, group: Group = "metrics"
+) -> tuple[tuple[Spec, ...], tuple[str, ...]]:
     """The metrics of a matrix, and why others were left out.
 
     Args:
         named: those that it names, ``all`` perhaps among them; None for ``STANDARD`` and those of
             installed plugins. Plugins that cannot be used are left out unless named.
+        group: ``metrics``, or ``figures`` for those of generative models. Of the names those that
+            are of the other group alone are passed over, and where none is left it is as if none
+            were named.
 
     Raises:
         UserError: if a named one cannot be used; if two have one name, or one the name of a cost,
             so that their rows could not be told apart.
     """
-    wanted = [name for name in named or () if name != ALL]
+    both: tuple[Group, ...] = ("metrics", AMORTISED["metrics"])
     found: dict[str, Spec] = {}
-    for name in wanted:
-        _add(found, spec.parse("metrics", name))
+    for name in (name for name in named or () if name != ALL):
+        if group in registry.find_any(both, spec.name_of(name)):
+            _add(found, spec.parse(group, name))
+    if not found and named is not None and ALL not in named:
+        named = None
     reasons: list[str] = []
     if named is None or ALL in named:
-        usable, refused = registry.entries("metrics")
+        usable, refused = registry.entries(group)
         reasons += refused.values()
         taken = {chosen.entry.name for chosen in found.values()}
         for name in usable:
-            if name in taken or (named is None and not _by_default(name)):
+            if name in taken or (named is None and not _by_default(group, name)):
                 continue
             try:
-                _add(found, spec.parse("metrics", name))
+                _add(found, spec.parse(group, name))
             except UserError as error:
                 reasons.append(str(error))
     return tuple(found.values()), tuple(reasons)
 
 
-def _by_default(name: str) -> bool:
-    return name in STANDARD or name not in BUILT_IN["metrics"]
+def _by_default(group: Group, name: str) -> bool:
+    return name in STANDARD[group] or name not in BUILT_IN[group]
 
 
 def _add(found: dict[str, Spec], metric: Spec) -> None:

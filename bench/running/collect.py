@@ -18,7 +18,7 @@ from bench.provenance import PACKAGES, commit, now, processor, version
 from bench.running.events import Ended, Measured, Started
 from bench.running.executors import Events
 from bench.running.matrix import Cell, Matrix, metrics_of
-from bench.store import SOURCES, CellRecord, Row, Status, Store, label
+from bench.store import GENERATIVE, SOURCES, CellRecord, Row, Status, Store, label
 
 Listener = Callable[[Cell, "Started | CellRecord", Sequence[Row]], None]
 
@@ -108,7 +108,10 @@ def traits_of(cells: Iterable[Cell]) -> dict[str, list[str]]:
     defaults, and what it declares where it has settings of its own.
     """
     problems = {label(cell.problem.name, cell.problem_settings): cell for cell in cells}
-    return {name: sorted(known(cell.problem)) for name, cell in problems.items()}
+    return {
+        name: [GENERATIVE] if cell.amortised else sorted(known(cell.problem))
+        for name, cell in problems.items()
+    }
 
 
 def note_sources(cells: Iterable[Cell], store: Store) -> None:
@@ -124,6 +127,7 @@ def note_sources(cells: Iterable[Cell], store: Store) -> None:
             "content": cell.problem.content,
         }
         for cell in cells
+        if not cell.amortised
     }
     store.note({SOURCES: {**store.info().get(SOURCES, {}), **found}})
 

@@ -1,4 +1,6 @@
-"""A matrix expanded into cells: problems x methods x seeds."""
+"""A matrix expanded into cells: problems x methods x seeds, and generative models x learners x
+seeds.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ import pydantic
 
 from bench.errors import UserError
 from bench.plugins import registry, spec
-from bench.plugins.built_in import BUILT_IN, ON_REQUEST, Group
+from bench.plugins.built_in import AMORTISED, BUILT_IN, ON_REQUEST, Group
 from bench.plugins.presets import presets
 from bench.plugins.spec import Spec
 from bench.plugins.traits import MARK, having
@@ -35,6 +37,9 @@ from bench.running.matrix_file import (
 from bench.running.settings import AT_DEFAULTS, Origin, settled
 from methods.base import Budget
 
+PROBLEMS: tuple[Group, ...] = ("problems", AMORTISED["problems"])
+METHOD_OF: dict[Group, Group] = {"problems": "methods", AMORTISED["problems"]: AMORTISED["methods"]}
+WORDS: dict[Group, str] = {"problems": "posteriors", AMORTISED["problems"]: "generative models"}
 Chosen = tuple[Spec, Item | None]  # a problem or a method, and what its line in the matrix says
 
 __all__ = [
@@ -54,8 +59,8 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Cell:
-    """One problem, one method, one seed. ``key`` is made of all that decides the result, and of
-    nothing else.
+    """One problem, one method, one seed; or one generative model, one learner, one seed. ``key`` is
+    made of all that decides the result, and of nothing else.
 
     ``reference`` is the seal of the stored reference that is the truth, empty where the problem's
     own truth is. ``origin`` says where the method's settings come from, and is not part of the key.
@@ -71,6 +76,11 @@ class Cell:
     memory: float
     reference: str = ""
     origin: Origin = AT_DEFAULTS
+
+    @property
+    def amortised(self) -> bool:
+        """Whether a learner is to learn of a generative model."""
+        return self.problem.entry.group == AMORTISED["problems"]
 
     @property
     def problem_settings(self) -> dict[str, Any]:
@@ -92,13 +102,19 @@ class Cell:
 
 
 def metrics_of(matrix: Matrix) -> tuple[Spec, ...]:
-    """The metrics that every cell is measured by."""
-    return chosen_metrics(matrix.metrics)[0]
+    """The metrics that the cells are measured by: of posteriors and of generative models, as far as
+    the matrix has either.
+    """
+    return tuple(found for group in _sides(matrix) for found in _metrics(matrix, group)[0])
 
 
 def left_out(matrix: Matrix) -> tuple[str, ...]:
     """Why metrics of installed plugins are left out of a matrix that does not name them."""
-    return chosen_metrics(matrix.metrics)[1]
+    return tuple(why for group in _sides(matrix) for why in _metrics(matrix, group)[1])
+
+
+def _metrics(matrix: Matrix, problems: Group) -> tuple[tuple[Spec, ...], tuple[str, ...]]:
+    return chosen_metrics(matrix.metrics, "metrics" if problems == "problems" else "figures")
 
 
 def expand(matrix: Matrix) -> list[Cell]:
@@ -106,29 +122,63 @@ def expand(matrix: Matrix) -> list[Cell]:
     once.
 
     Raises:
-        UserError: an unknown name, field or value.
+        UserError: an unknown name, field or value; a problem that no method of the matrix is for,
+            or a method that is for none of its problems.
     """
-    metrics = metrics_of(matrix)
-    problems = _told_apart(_specs("problems", matrix.problems))
-    methods = settled(_told_apart(_specs("methods", matrix.methods)), matrix.tuned)
+    sides = _sides(matrix)
+    metrics = {group: _metrics(matrix, group)[0] for group in sides}
+    problems = _told_apart(_specs(PROBLEMS, matrix.problems, sides))
+    methods = settled(_told_apart(_methods(matrix, sides)), matrix.tuned)
     seals = {
         problem.content: _seal(problem) if matrix.truth == "reference" else ""
         for problem, _ in problems
     }
     cells = []
     for (problem, its), (method, own, origin) in itertools.product(problems, methods):
+        if method.entry.group != METHOD_OF[problem.entry.group]:
+            continue
         items = [item for item in (its, own) if item]
         seeds = next(
             (item.seeds for item in reversed(items) if item.seeds is not None), matrix.seeds
         )
         limits = _limits(matrix.budget, [item.budget for item in items])
-        seal = seals[problem.content]
+        seal, by = seals[problem.content], metrics[problem.entry.group]
         cells += [
-            Cell(problem, method, metrics, seed, matrix.draws, *limits, seal, origin)
+            Cell(problem, method, by, seed, matrix.draws, *limits, seal, origin)
             for seed in (range(seeds) if isinstance(seeds, int) else seeds)
         ]
     unique = {cell.key: cell for cell in cells}
     return sorted(unique.values(), key=lambda cell: cell.seed)
+
+
+def _sides(matrix: Matrix) -> list[Group]:
+    """``problems`` where the matrix has posteriors, ``models`` where it has generative models."""
+    found: set[Group] = set()
+    for item in matrix.problems:
+        name = item.name if isinstance(item, Item) else spec.name_of(item)
+        if item == ALL or (isinstance(item, str) and item.startswith(MARK)):
+            found.add("problems")
+        else:
+            found.update(registry.find_any(PROBLEMS, name)[:1])
+    return [group for group in PROBLEMS if group in found]
+
+
+def _methods(matrix: Matrix, sides: Sequence[Group]) -> list[Chosen]:
+    """The methods of the matrix for its posteriors, and its learners for its generative models.
+
+    Raises:
+        UserError: if one of them is for nothing that the matrix has, or there is none for
+            something that it has.
+    """
+    wanted = [METHOD_OF[side] for side in sides]
+    found = list(_specs(tuple(METHOD_OF.values()), matrix.methods, wanted))
+    for side, group in METHOD_OF.items():
+        if side in sides and not any(method.entry.group == group for method, _ in found):
+            raise UserError(
+                f"The matrix has {WORDS[side]} and no {group[:-1]} for them: add one by -m;"
+                f" `postbench list {group}` shows them."
+            )
+    return found
 
 
 def _told_apart(found: Iterable[Chosen]) -> list[Chosen]:
@@ -161,6 +211,10 @@ def _told_apart(found: Iterable[Chosen]) -> list[Chosen]:
 
 
 def _seal(problem: Spec) -> str:
+    if problem.entry.group != "problems":
+        raise UserError(
+            f"--truth reference: {problem.name} is a generative model, which has no stored one."
+        )
     from bench.plugins.referenced import key
     from problems.parts.stored import UncertifiedError
 
@@ -170,19 +224,47 @@ def _seal(problem: Spec) -> str:
         raise UserError(f"--truth reference: {error}") from None
 
 
-def _specs(group: Group, items: Sequence[str | Item]) -> Iterator[Chosen]:
+def _specs(
+    groups: Sequence[Group], items: Sequence[str | Item], wanted: Sequence[Group]
+) -> Iterator[Chosen]:
+    """What the lines of a matrix stand for, in those of two groups that it has use for.
+
+    Raises:
+        UserError: if a line is of neither group, or of one that it has no use for.
+    """
     for item in items:
-        if isinstance(item, str) and group == "problems" and item.startswith(MARK):
+        if isinstance(item, str) and groups == PROBLEMS and item.startswith(MARK):
             for name in having(item.removeprefix(MARK).split("+")):
-                yield spec.make(group, name, {}), None
+                yield spec.make("problems", name, {}), None
         elif item == ALL:
-            yield from ((spec.parse(group, name), None) for name in _rest(group, items))
-        elif isinstance(item, str) and item in ON_REQUEST[group]:
-            yield from ((spec.make(group, item, fields), None) for fields in _every(group, item))
-        elif isinstance(item, str):
-            yield spec.parse(group, item), None
+            every = ("problems",) if groups == PROBLEMS else wanted
+            names = [(group, name) for group in every for name in _rest(group, items)]
+            yield from ((spec.parse(group, name), None) for group, name in names)
         else:
-            yield spec.make(group, item.name, item.fields), item
+            name = item.name if isinstance(item, Item) else spec.name_of(item)
+            for group in _useful(registry.find_any(groups, name), name, wanted):
+                yield from _meant(group, item)
+
+
+def _useful(found: Sequence[Group], name: str, wanted: Sequence[Group]) -> Sequence[Group]:
+    """The groups of a name that the matrix has use for; of two of problems the first."""
+    useful = [group for group in found if group in wanted]
+    if not useful:
+        side = next(side for side, group in METHOD_OF.items() if group in found)
+        raise UserError(
+            f"{name} is a {found[0][:-1]}, which is for {WORDS[side]}; the matrix has none: add one"
+            f" by -p; `postbench list {side}` shows them."
+        )
+    return useful[:1] if useful[0] in PROBLEMS else useful
+
+
+def _meant(group: Group, item: str | Item) -> Iterator[Chosen]:
+    if isinstance(item, Item):
+        yield spec.make(group, item.name, item.fields), item
+    elif item in ON_REQUEST[group]:
+        yield from ((spec.make(group, item, fields), None) for fields in _every(group, item))
+    else:
+        yield spec.parse(group, item), None
 
 
 def _every(group: Group, name: str) -> list[dict[str, Any]]:

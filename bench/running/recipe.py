@@ -22,8 +22,9 @@ RECIPE = "recipe"  # the fact of a store
 
 def note_recipe(matrix: Matrix, cells: Sequence[Cell], store: Store) -> None:
     """Keep what the keys of a matrix are made of: names, fields and content of all plugins, by the
-    labels that the store has them by.
+    labels that the store has them by. Those of generative models are not kept.
     """
+    cells = [cell for cell in cells if not cell.amortised]
     store.note(
         {
             RECIPE: {

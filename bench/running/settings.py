@@ -47,7 +47,9 @@ def settled(
     found = []
     for method, item in methods:
         wanted = item.tuned if item is not None and item.tuned is not None else every
-        if isinstance(wanted, str):
+        if method.entry.group == "learners":
+            found.append((method, item, _said(method, item)))  # `tune` is for posteriors
+        elif isinstance(wanted, str):
             found.append(_tuned(method, item, Path(wanted)))
         elif not wanted:
             found.append((method, item, _said(method, item)))

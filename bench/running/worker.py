@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+from torch import Generator
 
 from bench.fitting import surroundings
-from bench.fitting.fit import Checkpoint, fit
-from bench.metrics.base import Metric
+from bench.fitting.fit import Checkpoint, fit, learn
 from bench.metrics.brackets.folding import folded
 from bench.processes.plain import figures, text, worded
 from bench.processes.wire import Message
 from bench.running.events import Doing, Ended, Event, Measured, packed
 from bench.running.finite import DivergedError
 from bench.running.matrix import Cell
-from bench.running.measure import Measuring, generator
+from bench.running.measure_pair import OfPair
+from bench.running.measure_posterior import OfPosterior
+from bench.running.measuring import Measuring, generator
 from bench.store import Status
 from bench.store.draws import DrawsFolder
-from methods.base import Approximation, Method, NotApplicableError
+from methods.base import Approximation, NotApplicableError
 from problems.base import Problem
 
 PATIENCE = 1.0  # seconds past its limit after which a method is interrupted wherever it is
@@ -84,9 +88,9 @@ class _Cell:
         self.cell, self.emit, self._leave = cell, emit, leave
         self._folder = folder / "draws"
         self._own = surroundings.read()
-        self._measuring: Measuring | None = None
+        self._measuring: Measuring[Any, Any, Any] | None = None
         self._diagnostics: Mapping[str, float] = {}
-        self._last: Checkpoint | None = None
+        self._last: Checkpoint[Any] | None = None
 
     def run(self) -> None:
         """Build the problem and the method, fit, and measure each checkpoint.
@@ -94,46 +98,62 @@ class _Cell:
         Raises:
             Exception: whatever the plugins raise.
         """
-        cell = self.cell
         self._tell("building the problem, the method and the metrics")
-        problem = _problem(cell)
-        method: Method = cell.method.build()
-        metrics: list[Metric] = [metric.build() for metric in cell.metrics]
-        self._measuring = Measuring(cell, problem, metrics, DrawsFolder(self._folder), self._tell)
-        self._tell("fitting")
-        seeded = generator("method", cell, cell.method.content)
-        abandon = self._abandon if self._leave else None
-        for checkpoint in fit(
-            problem, method, cell.budget, seeded, patience=PATIENCE, abandon=abandon
-        ):
+        for checkpoint in self._learned() if self.cell.amortised else self._fitted():
             self._measure(checkpoint)
             self._tell("fitting")
 
-    def _measure(self, checkpoint: Checkpoint) -> None:
+    def _fitted(self) -> Iterator[Checkpoint[Any]]:
+        """The checkpoints of a method on a posterior."""
+        cell = self.cell
+        problem, method = _problem(cell), cell.method.build()
+        metrics = [metric.build() for metric in cell.metrics]
+        folder = DrawsFolder(self._folder)
+        self._measuring = OfPosterior(cell, problem, metrics, folder, self._tell)
+        return fit(problem, method, cell.budget, self._seeded(), **self._stops())
+
+    def _learned(self) -> Iterator[Checkpoint[Any]]:
+        """The checkpoints of a learner on a generative model."""
+        cell = self.cell
+        model, learner = cell.problem.build(), cell.method.build()
+        metrics = [metric.build() for metric in cell.metrics]
+        self._measuring = OfPair(cell, model, metrics, DrawsFolder(self._folder), self._tell)
+        return learn(model, learner, cell.budget, self._seeded(), **self._stops())
+
+    def _seeded(self) -> Generator:
+        """What the method draws from; fitting begins."""
+        self._tell("fitting")
+        return generator("method", self.cell, self.cell.method.content)
+
+    def _stops(self) -> dict[str, Any]:
+        """How a method is ended that goes on past its budget."""
+        return {"patience": PATIENCE, "abandon": self._abandon if self._leave else None}
+
+    def _measure(self, checkpoint: Checkpoint[Any]) -> None:
         assert self._measuring is not None
         self._last = checkpoint
         with surroundings.lent(self._own):
             for row in self._measuring.rows(checkpoint):
                 self.emit(Measured((row,)))
             if checkpoint.final:
-                self._diagnose(checkpoint.approximation)
+                self._diagnose(checkpoint)
 
-    def _diagnose(self, approximation: Approximation) -> None:
+    def _diagnose(self, checkpoint: Checkpoint[Any]) -> None:
         """Keep what the method says of itself."""
         assert self._measuring is not None
         self._tell("reading the diagnostics")
         try:
-            self._diagnostics, left_out = figures(approximation.diagnostics)
+            self._diagnostics, left_out = figures(self._measuring.diagnosed(checkpoint))
         except Exception as error:
             left_out = [worded(error)]
         if left_out:
             self._measuring.remark(f"diagnostics left out: {'; '.join(left_out[:5])}")
-        self._fold(approximation)
+        if isinstance(self._measuring, OfPosterior):
+            self._fold(self._measuring, checkpoint.approximation)
 
-    def _fold(self, approximation: Approximation) -> None:
+    def _fold(self, measuring: OfPosterior, approximation: Approximation) -> None:
         """Say what a method does not know of its map: whether it folds."""
-        assert self._measuring is not None
-        problem, source = self._measuring.problem, generator("fold", self.cell)
+        problem, source = measuring.problem, generator("fold", self.cell)
         try:
             share = folded(approximation, problem.dim, source)
         except Exception:  # its metrics say what is wrong with such a map
@@ -141,9 +161,7 @@ class _Cell:
         if share is not None:
             self._diagnostics = {**self._diagnostics, "folded": share}
         if share:
-            self._measuring.remark(
-                f"the map folds: det J has the rarer sign on {share:.2%} of its draws"
-            )
+            measuring.remark(f"the map folds: det J has the rarer sign on {share:.2%} of its draws")
 
     def verdict(self) -> tuple[Status, str]:
         """How a cell ended whose method came to its end."""
@@ -162,7 +180,7 @@ class _Cell:
         said = text("; ".join(part for part in (reason, *remarks) if part))
         self.emit(Ended(status, said, self._diagnostics))
 
-    def _abandon(self, checkpoint: Checkpoint) -> None:
+    def _abandon(self, checkpoint: Checkpoint[Any]) -> None:
         """Measure in the midst of a method that does not stop, and end the process."""
         assert self._leave is not None
         try:

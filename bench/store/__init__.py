@@ -5,13 +5,23 @@ beside it.
 from bench.store.database import FILE
 from bench.store.lock import Lock
 from bench.store.records import COSTS, CellRecord, Row, Status, label
-from bench.store.store import NOTE, ORIGINS, PUBLISHED, PUBLISHED_AS, SOURCES, TRAITS, Store
+from bench.store.store import (
+    GENERATIVE,
+    NOTE,
+    ORIGINS,
+    PUBLISHED,
+    PUBLISHED_AS,
+    SOURCES,
+    TRAITS,
+    Store,
+)
 from bench.store.trouble import StoreError, is_file
 from bench.store.values import number, plain
 
 __all__ = [
     "COSTS",
     "FILE",
+    "GENERATIVE",
     "NOTE",
     "ORIGINS",
     "PUBLISHED",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # a run that does nothing does not wait for numpy
 LONGEST = 120  # letters of a file's name, of the 255 that file systems allow
 # of the spread of a coordinate: how far single precision may move a draw
 TOLERANCE = 1e-4
+MORE = "more_"  # before the names of arrays for pictures
 # what archives raise that were cut short or hold something else
 BROKEN = (
     ValueError,
@@ -68,6 +69,7 @@ class DrawsFolder:
         facts: Mapping[str, Any] | None = None,
         log_q: NDArray[np.float64] | None = None,
         named: tuple[Sequence[str], NDArray[np.float64]] | None = None,
+        more: Mapping[str, NDArray[Any]] | None = None,
     ) -> str:
         """Keep draws [n, D], and facts about where they come from; the file appears whole or not at
         all.
@@ -81,6 +83,7 @@ class DrawsFolder:
                 none.
             named: the model's own parameters, entry by entry: names of columns and draws, [n, K];
                 None where they are the coordinates.
+            more: arrays of numbers by name, for pictures.
 
         Returns:
             Why they could not be kept; empty where they are.
@@ -102,6 +105,7 @@ class DrawsFolder:
                     arrays["log_q"] = log_q
                 if named is not None:
                     arrays |= {"names": np.array(_printable(named[0])), "named": _compact(named[1])}
+                arrays |= {f"{MORE}{name}": array for name, array in (more or {}).items()}
                 np.savez_compressed(file, **arrays)
             part.replace(path)
         except OSError as error:
@@ -152,6 +156,20 @@ class DrawsFolder:
             return None
         sound = draws.ndim == 2 and draws.dtype.kind in "fiu" and draws.shape[1] == len(names)
         return (draws.astype(np.float64), names) if sound else None
+
+    def more(self, name: str) -> dict[str, NDArray[Any]]:
+        """The arrays of numbers that were kept for pictures, by name; none where there are none, or
+        they cannot be read.
+        """
+        import numpy as np
+
+        path = self.found(name)
+        try:
+            with path.open("rb") if path else contextlib.nullcontext() as file:
+                data: Mapping[str, Any] = np.load(file, allow_pickle=False) if file else {}
+                return {key[len(MORE) :]: data[key] for key in data if key.startswith(MORE)}
+        except BROKEN:
+            return {}
 
     def log_q(self, name: str) -> NDArray[np.float64] | None:
         """The approximation's own log density at the draws, nats, [n]; None where none was kept."""

@@ -23,6 +23,7 @@ COUNTS = ("checkpoint", "gradients", "evaluations", "draws", "seed")
 NUMBERS = ("seconds", "value", "stderr")
 JUDGED = "judged"  # the fact of ``info`` that holds the keys of draws that were made elsewhere
 ORIGINS = "settings"  # the fact that says where the settings of each method come from, by its label
+GENERATIVE = "generative"  # the trait of generative models
 TRAITS = "traits"  # the fact that says what each problem is known for, by its label
 SOURCES = "sources"  # the fact that says how each problem was named, by its label
 CURRENT = "cells"  # the fact of ``info`` that holds the keys of the last matrix
@@ -222,6 +223,10 @@ class Store:
         where none were kept, as where the parameters are the coordinates.
         """
         return self._draws.named(name)
+
+    def more(self, name: str) -> dict[str, NDArray[Any]]:
+        """Arrays of numbers that were kept beside draws for pictures, by name."""
+        return self._draws.more(name)
 
     def has_draws(self, name: str) -> bool:
         """Whether draws were kept under that name."""

@@ -13,7 +13,7 @@ import pytest
 from torch import Generator
 
 from bench.cli import main
-from bench.running import measure
+from bench.running import measuring
 from bench.seeds import generator_of
 from bench.store import Store
 from reports.intervals import WIDTH
@@ -33,7 +33,7 @@ def test_the_audit_of_the_page_finds_the_bias_and_nothing_else(
 ) -> None:
     """Eight cells of 10^6 draws; some 6 s of processor."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(measure, "generator_of", of_seeds)
+    monkeypatch.setattr(measuring, "generator_of", of_seeds)
     (method,) = blocks(PAGE, "python")
     Path("wide.py").write_text(method, encoding="utf-8")
     (line,) = blocks(PAGE, "sh")

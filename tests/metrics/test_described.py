@@ -50,7 +50,7 @@ def test_what_it_says_can_be_kept_as_json(name: str) -> None:
     assert json.loads(json.dumps(said)) == said
     assert set(said) == {
         "unit", "ideal", "heading", "meaning", "worse", "density", "astray", "unranked",
-        "resolves",
+        "resolves", "target",
     }  # fmt: skip
 
 

@@ -148,7 +148,7 @@ def test_a_wide_page_has_one_link_for_each_problem(
 
 
 def test_every_metric_of_the_suite_has_its_place_in_the_tables() -> None:
-    names = list(registry.BUILT_IN["metrics"])
+    names = [*registry.BUILT_IN["metrics"], *registry.BUILT_IN["figures"]]
     placed = [*itertools.chain(*glossary.more(names)), *(set(names) & set(glossary.MAIN))]
     assert sorted(placed) == sorted(names)
     groups = (
@@ -156,6 +156,7 @@ def test_every_metric_of_the_suite_has_its_place_in_the_tables() -> None:
         *glossary.PARAMETERS,
         *glossary.ROUTES,
         *glossary.WEIGHTS,
+        *glossary.CODES,
         *glossary.FURTHER,
     )
     assert set(names) <= set(groups), "reports/glossary.py has no place for a metric of the suite"

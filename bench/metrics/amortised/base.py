@@ -113,8 +113,17 @@ class Pair:
 
     def at(self, i: int, n: int) -> Comparison:
         """q(z | x_i) beside p(z | x_i), n draws of each, for the metrics of one posterior; z has
-        one or two coordinates.
+        one or two coordinates. Figures share what they find of it.
         """
+        if (i, n) not in self._each:
+            self._each[i, n] = self._compared(i, n)
+        return self._each[i, n]
+
+    @functools.cached_property
+    def _each(self) -> dict[tuple[int, int], Comparison]:
+        return {}
+
+    def _compared(self, i: int, n: int) -> Comparison:
         problem = self.model.posterior(self.decoder, self.x[i])
         generator = self.generator()
         approximation: Approximation = self.encoder.at(self.x[i])
@@ -140,6 +149,12 @@ class PairMetric(Figure):
     @abstractmethod
     def measure(self, pair: Pair) -> Estimate | Skipped:
         """The figure, or why there is none."""
+
+    def slow(self, pair: Pair) -> bool:
+        """Whether it takes far longer than a moment for this pair: then it is measured at the last
+        checkpoint alone.
+        """
+        return self.costly
 
 
 def mean_over(values: Tensor, kind: Kind, note: str = "") -> Estimate:

@@ -48,6 +48,7 @@ class AmortisationGap(PairMetric):
     heading: ClassVar[str] = "amortisation gap, nats"
     meaning: ClassVar[str] = "What the encoder loses to the best Gaussian for each x."
     worse: ClassVar[Worse] = "above"
+    costly: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.steps < 1:

@@ -33,6 +33,9 @@ class _OfSome(PairMetric):
         if self.count < 1:
             raise ValueError(f"{type(self).__name__}(count=...) must be at least 1.")
 
+    def slow(self, pair: Pair) -> bool:
+        return pair.log_q is None or self.costly
+
     def some(
         self, pair: Pair, measure: Callable[[Comparison], Estimate | Skipped], sign: float = 1.0
     ) -> Estimate | Skipped:
@@ -65,18 +68,18 @@ class AmortisedElbo(_OfSome):
     .. math:: \frac1N \sum_i E_{q(z \mid x_i)}[\log p_\theta(x_i, z) - \log q(z \mid x_i)]
 
     Where q has a density: Monte Carlo, kind ``exact``. Where q is a map of noise into a plane: on
-    some x, which the note counts, by the search for preimages of ``brackets``: an ``upper bound``
-    on the ELBO where the map may fold; ``elbo_lower`` is the other end. What an adversarial
+    some x, which the note counts, by the search for preimages of ``brackets``: a ``lower bound`` on
+    the ELBO where the map may fold; ``mean_elbo_upper`` is the other end. What an adversarial
     objective says of itself is no ELBO and is not used.
 
     Args:
         count: of how many x, where q has no density.
     """
 
-    name: ClassVar[str] = "elbo"
+    name: ClassVar[str] = "mean_elbo"
     unit: ClassVar[str] = "nats"
     ideal: ClassVar[float | None] = None
-    heading: ClassVar[str] = "ELBO, nats"
+    heading: ClassVar[str] = "mean ELBO, nats"
     meaning: ClassVar[str] = "Evidence lower bound: mean over test data, at most log p(x)."
     worse: ClassVar[Worse] = "below"
     unranked: ClassVar[str] = "its ideal is the log likelihood of the law of the data"
@@ -84,35 +87,36 @@ class AmortisedElbo(_OfSome):
     def measure(self, pair: Pair) -> Estimate | Skipped:
         if pair.log_q is not None:
             return mean_over(pair.log_joint - pair.log_q, "exact")
-        found = self.some(pair, lambda one: bracket(one, evidence=(0.0, 0.0)).lower, -1.0)
+        found = self.some(pair, lambda one: bracket(one, evidence=(0.0, 0.0)).upper, -1.0)
         return replace(found, kind=_turned(found.kind)) if isinstance(found, Estimate) else found
 
 
 @dataclass(frozen=True)
-class AmortisedElboLower(_OfSome):
-    r"""The lower end of the ELBO's bracket, mean over some x, nats per x; equal to ``elbo`` where q
-    has a density.
+class AmortisedElboUpper(_OfSome):
+    r"""The upper end of the ELBO's bracket, mean over some x, nats per x; equal to ``mean_elbo``
+    where q has a density.
 
-    .. math:: \mathrm{ELBO} \ge -E_q[\log q_1 - \log p] - U, \quad U \ge E_q[\log q - \log q_1]
+    .. math:: \mathrm{ELBO} \le -E_q[\log q_1 - \log p], \quad q_1 \le q
 
-    Kind ``lower bound``; see docs/brackets.md.
+    q_1: the density of those branches of the map that were found. Kind ``upper bound``; see
+    docs/brackets.md.
 
     Args:
         count: of how many x, where q has no density.
     """
 
-    name: ClassVar[str] = "elbo_lower"
+    name: ClassVar[str] = "mean_elbo_upper"
     unit: ClassVar[str] = "nats"
     ideal: ClassVar[float | None] = None
-    heading: ClassVar[str] = "ELBO from below, nats"
-    meaning: ClassVar[str] = "A bound from below on the evidence lower bound of a folding map."
+    heading: ClassVar[str] = "mean ELBO from above, nats"
+    meaning: ClassVar[str] = "A bound from above on the evidence lower bound of a folding map."
     worse: ClassVar[Worse] = "below"
     unranked: ClassVar[str] = "its ideal is the log likelihood of the law of the data"
 
     def measure(self, pair: Pair) -> Estimate | Skipped:
         if pair.log_q is not None:
             return mean_over(pair.log_joint - pair.log_q, "exact")
-        found = self.some(pair, lambda one: bracket(one, evidence=(0.0, 0.0)).upper, -1.0)
+        found = self.some(pair, lambda one: bracket(one, evidence=(0.0, 0.0)).lower, -1.0)
         return replace(found, kind=_turned(found.kind)) if isinstance(found, Estimate) else found
 
 
@@ -145,6 +149,11 @@ class PosteriorKl(_OfSome):
     heading: ClassVar[str] = "KL(q(z|x)‖p(z|x)), nats"
     meaning: ClassVar[str] = "How far the encoder is from the posterior of its own decoder."
     worse: ClassVar[Worse] = "above"
+    density: ClassVar[bool] = True
+    target: ClassVar[str] = "the posterior of its decoder"
+
+    def slow(self, pair: Pair) -> bool:
+        return super().slow(pair) or pair.decoder.latent_dim > PLANE
 
     def measure(self, pair: Pair) -> Estimate | Skipped:
         if pair.log_q is None:
@@ -156,3 +165,30 @@ class PosteriorKl(_OfSome):
         note = f"Greatest at x number {worst}: {float(each[worst]):.3g}."
         stderr = math.hypot(found.stderr, float(evidence.stderr.norm()) / len(pair.x))
         return replace(found, stderr=stderr, note=note)
+
+
+@dataclass(frozen=True)
+class PosteriorKlUpper(_OfSome):
+    r"""The upper end of the bracket of ``posterior_kl``, mean over some x, nats per x; equal to it
+    where q has a density.
+
+    Kind ``upper bound``; see docs/brackets.md.
+
+    Args:
+        count: of how many x, where q has no density.
+    """
+
+    name: ClassVar[str] = "posterior_kl_upper"
+    unit: ClassVar[str] = "nats"
+    heading: ClassVar[str] = "KL(q(z|x)‖p(z|x)) from above, nats"
+    meaning: ClassVar[str] = "A bound from above on the same, of an encoder that may fold."
+    worse: ClassVar[Worse] = "above"
+    density: ClassVar[bool] = True
+
+    def slow(self, pair: Pair) -> bool:
+        return super().slow(pair) or pair.decoder.latent_dim > PLANE
+
+    def measure(self, pair: Pair) -> Estimate | Skipped:
+        if pair.log_q is None:
+            return self.some(pair, lambda one: bracket(one).upper)
+        return PosteriorKl(self.count).measure(pair)
