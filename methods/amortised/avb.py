@@ -24,7 +24,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from methods.amortised.base import Learned, Learner, NoiseEncoder, TrainingData
-from methods.amortised.training import Flat, Player, checked, decayed, length
+from methods.amortised.training import Course, Flat, Player, checked, decayed
 from methods.base import Budget
 from methods.parts.validate import require
 from problems.generative.base import Decoder, perceptron
@@ -93,11 +93,9 @@ class AmortisedAVB(Learner):
 
     def run(self, model: TrainingData, budget: Budget, generator: Generator) -> Iterator[Learned]:
         game = _Game(self, model, generator)
-        planned = length(self.iterations, (2 * self.steps + 1) * self.batch, budget.gradients)
-        for i in range(planned):
-            game.play(i / planned)
-            if i == 0 or (i + 1) % self.every == 0 or i + 1 == planned:
-                yield game.learned()
+        cost = (2 * self.steps + 1) * self.batch
+        course = Course(self, model, budget, generator, cost, maker=game.maker, judge=game.judge)
+        yield from course.run(game.play, game.learned)
 
 
 class _Game:

@@ -23,7 +23,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from methods.amortised.base import Learned, Learner, TrainingData
-from methods.amortised.training import Flat, Player, checked, decayed, length
+from methods.amortised.training import Course, Flat, Player, checked, decayed
 from methods.amortised.vae import GaussianNetwork, Moments, encoder_network
 from methods.base import Budget
 from methods.parts.validate import require
@@ -74,15 +74,19 @@ class IWAE(Learner):
         network = encoder_network(model, self.hidden, self.full, generator)
         bound = Flat(Weighted(Moments(network, model.latent_dim, self.full), decoder))
         player = Player(bound, bound, beta1=self.beta1, clip=self.clip, average=self.average)
-        planned = length(self.iterations, self.batch * self.k, budget.gradients)
-        for i in range(planned):
+
+        def play(progress: float) -> None:
             x = model.batch(self.batch, generator)
             eps = torch.randn(self.k, self.batch, model.latent_dim, generator=generator)
             model.charge(self.batch * self.k)
-            player.step(decayed(self.lr, i / planned, self.final_lr), x, eps)
-            if i == 0 or (i + 1) % self.every == 0 or i + 1 == planned:
-                rest = player.at_rest()
-                yield Learned(rest.decoder, GaussianNetwork(rest.moments))
+            player.step(decayed(self.lr, progress, self.final_lr), x, eps)
+
+        def learned() -> Learned:
+            rest = player.at_rest()
+            return Learned(rest.decoder, GaussianNetwork(rest.moments))
+
+        course = Course(self, model, budget, generator, self.batch * self.k, player=player)
+        yield from course.run(play, learned)
 
 
 class Weighted(nn.Module):

@@ -1,17 +1,20 @@
 """What learners share: a player's weights as one vector, its loss recorded, its steps and their
-average.
+average, and the course of a run, which goes on from a state that was kept.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
+from methods.amortised.base import Learned, TrainingData
+from methods.amortised.checkpoints import State, checkpoints_of
+from methods.base import Budget
 from methods.parts.networks.sampler import Shape, flat, views
 from methods.parts.optimisation.adam import Adam
 from methods.parts.record import Recorded
@@ -96,6 +99,32 @@ class Player:
         """The module with the averaged weights: a copy in float64."""
         return self.networks.at_rest(self.average)
 
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """All that its next steps depend on, by name; the tensors themselves, not copies."""
+        adam = self.adam
+        return {
+            "weights": self.weights,
+            "average": self.average,
+            "mean": adam.mean,
+            "square": adam.square,
+            "steps": adam.steps,
+        }
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a state, which is copied.
+
+        Raises:
+            ValueError: if it is of other networks.
+        """
+        for name, tensor in self.state.items():
+            if name not in state or state[name].shape != tensor.shape:
+                raise ValueError(
+                    f"The state that was kept has other {name} than these networks; begin anew."
+                )
+            tensor.copy_(state[name])
+        self.steps = int(self.adam.steps)
+
     def _written(self, weights: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Gradient of the loss, its norm, and the loss."""
         with torch.enable_grad():
@@ -103,6 +132,88 @@ class Player:
             loss = self.loss(weights, *tensors)
             (gradient,) = torch.autograd.grad(loss, weights)
         return gradient, gradient.norm(), loss.detach()
+
+
+class Course:
+    """A learner's run, iteration by iteration, from the beginning or from the state kept last.
+
+    Args:
+        learner: a dataclass with ``iterations`` and ``every``; model: the training data, and where
+            the state is kept; budget: what may be spent.
+        generator: whose state is part of the learner's.
+        cost: gradients of an iteration; its ``charge`` is the caller's part.
+        players: by name.
+    """
+
+    def __init__(
+        self,
+        learner: Any,
+        model: TrainingData,
+        budget: Budget,
+        generator: Generator,
+        cost: int,
+        **players: Player,
+    ) -> None:
+        self.learner, self.model, self.generator = learner, model, generator
+        self.cost, self.players = cost, players
+        self.planned = length(learner.iterations, cost, budget.gradients)
+        self.checkpoints = checkpoints_of(model)
+
+    def run(
+        self, play: Callable[[float], None], learned: Callable[[], Learned]
+    ) -> Iterator[Learned]:
+        """Play one iteration after the other, told how much of the run is over, and yield what is
+        learned after the first, every so many, and the last; where a state was kept, what was
+        learned by then comes first.
+
+        Raises:
+            ValueError: if the state is of another learner, or of another seed.
+        """
+        start = self._restored()
+        if start:
+            yield learned()
+        for i in range(start, self.planned):
+            play(i / self.planned)
+            done = i + 1
+            if done == 1 or done % self.learner.every == 0 or done == self.planned:
+                if self.checkpoints.due():
+                    self._keep(done)
+                yield learned()
+
+    @property
+    def _of(self) -> str:
+        """What a state is of: all that decides the figures, but the data."""
+        seed = self.generator.initial_seed()
+        return f"{self.learner!r}, {self.planned} iterations, seed {seed}"
+
+    def _keep(self, done: int) -> None:
+        tensors = {
+            f"{name}.{part}": tensor
+            for name, player in self.players.items()
+            for part, tensor in player.state.items()
+        }
+        tensors["generator"] = self.generator.get_state()
+        self.checkpoints.save(State(tensors, {"of": self._of, "iterations": done}))
+
+    def _restored(self) -> int:
+        """Iterations that lie behind; 0 where no state was kept."""
+        state = self.checkpoints.last()
+        if state is None:
+            return 0
+        if state.facts["of"] != self._of:
+            raise ValueError(
+                f"The state that was kept is of {state.facts['of']}, and this is {self._of};"
+                " begin anew, or keep the states of each in a place of its own."
+            )
+        for name, player in self.players.items():
+            own = {
+                k.partition(".")[2]: v for k, v in state.tensors.items() if k.startswith(f"{name}.")
+            }
+            player.restore(own)
+        self.generator.set_state(state.tensors["generator"])
+        done = int(state.facts["iterations"])
+        self.model.charge(done * self.cost)
+        return done
 
 
 def decayed(lr: float, progress: float, final: float) -> float:

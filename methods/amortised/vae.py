@@ -23,7 +23,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from methods.amortised.base import GaussianEncoder, Learned, Learner, TrainingData
-from methods.amortised.training import Flat, Player, checked, decayed, length
+from methods.amortised.training import Course, Flat, Player, checked, decayed
 from methods.base import Budget
 from problems.generative.base import Decoder, perceptron
 
@@ -72,15 +72,19 @@ class VAE(Learner):
         network = encoder_network(model, self.hidden, self.full, generator)
         bound = Flat(NegativeELBO(Moments(network, latent, self.full), decoder))
         player = Player(bound, bound, beta1=self.beta1, clip=self.clip, average=self.average)
-        planned = length(self.iterations, self.batch, budget.gradients)
-        for i in range(planned):
+
+        def play(progress: float) -> None:
             x = model.batch(self.batch, generator)
             eps = torch.randn(self.batch, latent, generator=generator)
             model.charge(self.batch)
-            player.step(decayed(self.lr, i / planned, self.final_lr), x, eps)
-            if i == 0 or (i + 1) % self.every == 0 or i + 1 == planned:
-                rest = player.at_rest()
-                yield Learned(rest.decoder, GaussianNetwork(rest.moments))
+            player.step(decayed(self.lr, progress, self.final_lr), x, eps)
+
+        def learned() -> Learned:
+            rest = player.at_rest()
+            return Learned(rest.decoder, GaussianNetwork(rest.moments))
+
+        course = Course(self, model, budget, generator, self.batch, player=player)
+        yield from course.run(play, learned)
 
 
 def encoder_network(

@@ -21,7 +21,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from methods.amortised.base import Encoder, Learned, Learner, TrainingData
-from methods.amortised.training import Flat, Player, checked, decayed, length
+from methods.amortised.training import Course, Flat, Player, checked, decayed
 from methods.base import Approximation, Budget
 from methods.parts.networks.zuko_flow import KINDS, Kind, build
 from methods.parts.validate import require
@@ -84,15 +84,19 @@ class FlowVAE(Learner):
         )
         bound = Flat(FlowBound(flow, decoder))
         player = Player(bound, bound, beta1=self.beta1, clip=self.clip, average=self.average)
-        planned = length(self.iterations, self.batch, budget.gradients)
-        for i in range(planned):
+
+        def play(progress: float) -> None:
             x = model.batch(self.batch, generator)
             eps = torch.randn(self.batch, model.latent_dim, generator=generator)
             model.charge(self.batch)
-            player.step(decayed(self.lr, i / planned, self.final_lr), x, eps)
-            if i == 0 or (i + 1) % self.every == 0 or i + 1 == planned:
-                rest = player.at_rest()
-                yield Learned(rest.decoder, FlowEncoder(rest.flow, model.latent_dim))
+            player.step(decayed(self.lr, progress, self.final_lr), x, eps)
+
+        def learned() -> Learned:
+            rest = player.at_rest()
+            return Learned(rest.decoder, FlowEncoder(rest.flow, model.latent_dim))
+
+        course = Course(self, model, budget, generator, self.batch, player=player)
+        yield from course.run(play, learned)
 
 
 class FlowBound(nn.Module):
