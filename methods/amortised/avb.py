@@ -24,7 +24,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from methods.amortised.base import Learned, Learner, NoiseEncoder, TrainingData
-from methods.amortised.training import Course, Flat, Player, checked, decayed
+from methods.amortised.training import Course, Flat, Player, checked, decayed, present
 from methods.base import Budget
 from methods.parts.validate import require
 from problems.generative.base import Decoder, perceptron
@@ -51,9 +51,11 @@ class AmortisedAVB(Learner):
         clip: largest norm of a gradient.
         average: memory of the averaged weights that are yielded, per iteration; 0 for the newest.
         every: iterations between two checkpoints.
+        device: cpu or cuda, where the networks are trained; random numbers are the same on both.
 
     Raises:
         ValueError: if a field lies outside its range.
+        NotApplicableError: from ``run``, if the device is not here.
         FloatingPointError: from ``run``, if the training diverges.
 
     The paper's settings for four points: ``AmortisedAVB(contrast=False, draws=1,
@@ -77,6 +79,7 @@ class AmortisedAVB(Learner):
     clip: float = 100.0
     average: float = 0.99
     every: int = 50
+    device: str = "cpu"
     name: ClassVar[str] = "avb"
     source: ClassVar[str] = "L. Mescheder, S. Nowozin, A. Geiger, 2017, arXiv:1701.04722"
 
@@ -108,7 +111,8 @@ class _Game:
         network = perceptron((pixels + method.noise_dim, *method.hidden, latent), generator)
         coder = Coder(network, decoder, method.draws if method.contrast else 0)
         rival = Discriminator(pixels, latent, method.width, method.blocks, generator)
-        self.coder, self.rival = Flat(coder), Flat(rival)
+        device = present(method)
+        self.coder, self.rival = Flat(coder, device), Flat(rival, device)
         usual = {"beta1": method.beta1, "clip": method.clip}
         self.maker = Player(self.coder, self._gap, **usual, average=method.average)
         self.judge = Player(self.rival, self._doubt, **usual, average=0.0)

@@ -23,7 +23,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from methods.amortised.base import Learned, Learner, TrainingData
-from methods.amortised.training import Course, Flat, Player, checked, decayed
+from methods.amortised.training import Course, Flat, Player, checked, decayed, present
 from methods.amortised.vae import GaussianNetwork, Moments, encoder_network
 from methods.base import Budget
 from methods.parts.validate import require
@@ -45,9 +45,11 @@ class IWAE(Learner):
         clip: largest norm of the gradient.
         average: memory of the averaged weights that are yielded, per iteration; 0 for the newest.
         every: iterations between two checkpoints.
+        device: cpu or cuda, where the networks are trained; random numbers are the same on both.
 
     Raises:
         ValueError: if a field lies outside its range.
+        NotApplicableError: from ``run``, if the device is not here.
         FloatingPointError: from ``run``, if the training diverges.
     """
 
@@ -62,6 +64,7 @@ class IWAE(Learner):
     clip: float = 100.0
     average: float = 0.99
     every: int = 50
+    device: str = "cpu"
     name: ClassVar[str] = "iwae"
     source: ClassVar[str] = "Y. Burda, R. Grosse, R. Salakhutdinov, 2016, arXiv:1509.00519"
 
@@ -72,7 +75,9 @@ class IWAE(Learner):
     def run(self, model: TrainingData, budget: Budget, generator: Generator) -> Iterator[Learned]:
         decoder = model.decoder(generator)
         network = encoder_network(model, self.hidden, self.full, generator)
-        bound = Flat(Weighted(Moments(network, model.latent_dim, self.full), decoder))
+        bound = Flat(
+            Weighted(Moments(network, model.latent_dim, self.full), decoder), present(self)
+        )
         player = Player(bound, bound, beta1=self.beta1, clip=self.clip, average=self.average)
 
         def play(progress: float) -> None:

@@ -14,12 +14,13 @@ from torch import Generator, Tensor, nn
 
 from methods.amortised.base import Learned, TrainingData
 from methods.amortised.checkpoints import State, checkpoints_of
-from methods.base import Budget
+from methods.base import Budget, NotApplicableError
 from methods.parts.networks.sampler import Shape, flat, views
 from methods.parts.optimisation.adam import Adam
 from methods.parts.record import Recorded
 from methods.parts.validate import require
 
+DEVICES = "cpu", "cuda"
 SETTLED = 10  # steps after which the average begins to remember
 
 
@@ -27,11 +28,12 @@ class Flat:
     """A module as a function of one flat vector of those weights that are to be learned.
 
     Args:
-        module: which keeps the weights that it was made with.
+        module: which keeps the weights that it was made with; it is moved to the device.
+        device: where it is to run.
     """
 
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
+    def __init__(self, module: nn.Module, device: str = "cpu") -> None:
+        self.module = module.to(device)
         named = {name: w for name, w in module.named_parameters() if w.requires_grad}
         self.names = list(named)
         self.shapes: list[Shape] = [tuple(weight.shape) for weight in named.values()]
@@ -42,9 +44,9 @@ class Flat:
         return torch.func.functional_call(self.module, self._named(weights), inputs)
 
     def at_rest(self, weights: Tensor) -> Any:
-        """The module with these weights: a copy in float64."""
-        rest = copy.deepcopy(self.module).double().requires_grad_(False)
-        rest.load_state_dict(self._named(weights.double()), strict=False)
+        """The module with these weights: a copy in float64, on the CPU."""
+        rest = copy.deepcopy(self.module).cpu().double().requires_grad_(False)
+        rest.load_state_dict(self._named(weights.cpu().double()), strict=False)
         return rest
 
     def _named(self, weights: Tensor) -> dict[str, Tensor]:
@@ -78,12 +80,14 @@ class Player:
         self._gradient = Recorded(self._written)
 
     def step(self, lr: float, *tensors: Tensor) -> float:
-        """One step on the loss at these tensors; the loss before it.
+        """One step on the loss at these tensors, of any device; the loss before it.
 
         Raises:
             FloatingPointError: if the gradient is not finite.
         """
-        gradient, norm, loss = self._gradient(self.weights, *tensors)
+        here = self.weights.device
+        moved = (tensor.to(here) for tensor in tensors)
+        gradient, norm, loss = self._gradient(self.weights, *moved)
         if not math.isfinite(float(norm)):
             raise FloatingPointError(
                 f"Training diverged after {self.steps} steps: the gradient of the loss, {loss:.4g}"
@@ -96,7 +100,7 @@ class Player:
         return float(loss)
 
     def at_rest(self) -> Any:
-        """The module with the averaged weights: a copy in float64."""
+        """The module with the averaged weights: a copy in float64, on the CPU."""
         return self.networks.at_rest(self.average)
 
     @property
@@ -226,9 +230,24 @@ def length(iterations: int, cost: int, gradients: int | None) -> int:
     return iterations if gradients is None else max(1, min(iterations, gradients // cost))
 
 
+def present(learner: Any) -> str:
+    """The device that a learner names, where there is one.
+
+    Raises:
+        NotApplicableError: if it is not here.
+    """
+    device: str = learner.device
+    if device == "cuda" and not torch.cuda.is_available():
+        raise NotApplicableError(
+            f"{type(learner).__name__}(device='cuda') needs a graphics card that torch"
+            f" {torch.__version__} can use, and sees none; take device='cpu'."
+        )
+    return device
+
+
 def checked(learner: Any) -> None:
     """Check the fields that every learner has: ``iterations``, ``batch``, ``hidden``, ``lr``,
-    ``clip``, ``beta1``, ``average``, ``final_lr``, ``every``.
+    ``clip``, ``beta1``, ``average``, ``final_lr``, ``every``, ``device``.
 
     Raises:
         ValueError: if one lies outside its range.
@@ -242,3 +261,4 @@ def checked(learner: Any) -> None:
     for field in ("beta1", "average"):
         require(learner, field, 0 <= getattr(learner, field) < 1, "lie in [0, 1)")
     require(learner, "final_lr", 0 <= learner.final_lr <= 1, "lie in [0, 1]")
+    require(learner, "device", learner.device in DEVICES, f"be one of {', '.join(DEVICES)}")

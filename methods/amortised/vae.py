@@ -23,7 +23,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from methods.amortised.base import GaussianEncoder, Learned, Learner, TrainingData
-from methods.amortised.training import Course, Flat, Player, checked, decayed
+from methods.amortised.training import Course, Flat, Player, checked, decayed, present
 from methods.base import Budget
 from problems.generative.base import Decoder, perceptron
 
@@ -41,9 +41,11 @@ class VAE(Learner):
         clip: largest norm of the gradient.
         average: memory of the averaged weights that are yielded, per iteration; 0 for the newest.
         every: iterations between two checkpoints.
+        device: cpu or cuda, where the networks are trained; random numbers are the same on both.
 
     Raises:
         ValueError: if a field lies outside its range.
+        NotApplicableError: from ``run``, if the device is not here.
         FloatingPointError: from ``run``, if the training diverges.
 
     The paper's settings for four points: ``VAE(iterations=100_000, batch=512, hidden=(64, 64, 64),
@@ -60,6 +62,7 @@ class VAE(Learner):
     clip: float = 100.0
     average: float = 0.99
     every: int = 50
+    device: str = "cpu"
     name: ClassVar[str] = "vae"
     source: ClassVar[str] = "D. P. Kingma, M. Welling, 2014, arXiv:1312.6114"
 
@@ -70,7 +73,7 @@ class VAE(Learner):
         decoder = model.decoder(generator)
         latent = model.latent_dim
         network = encoder_network(model, self.hidden, self.full, generator)
-        bound = Flat(NegativeELBO(Moments(network, latent, self.full), decoder))
+        bound = Flat(NegativeELBO(Moments(network, latent, self.full), decoder), present(self))
         player = Player(bound, bound, beta1=self.beta1, clip=self.clip, average=self.average)
 
         def play(progress: float) -> None:

@@ -21,7 +21,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from methods.amortised.base import Encoder, Learned, Learner, TrainingData
-from methods.amortised.training import Course, Flat, Player, checked, decayed
+from methods.amortised.training import Course, Flat, Player, checked, decayed, present
 from methods.base import Approximation, Budget
 from methods.parts.networks.zuko_flow import KINDS, Kind, build
 from methods.parts.validate import require
@@ -43,10 +43,11 @@ class FlowVAE(Learner):
         clip: largest norm of the gradient.
         average: memory of the averaged weights that are yielded, per iteration; 0 for the newest.
         every: iterations between two checkpoints.
+        device: cpu or cuda, where the networks are trained; random numbers are the same on both.
 
     Raises:
         ValueError: if a field lies outside its range.
-        NotApplicableError: from ``run``, if zuko is not installed.
+        NotApplicableError: from ``run``, if zuko is not installed, or the device is not here.
         FloatingPointError: from ``run``, if the training diverges.
     """
 
@@ -62,6 +63,7 @@ class FlowVAE(Learner):
     clip: float = 100.0
     average: float = 0.99
     every: int = 50
+    device: str = "cpu"
     name: ClassVar[str] = "vae-flow"
     source: ClassVar[str] = "D. J. Rezende, S. Mohamed, 2015, arXiv:1505.05770"
 
@@ -82,7 +84,7 @@ class FlowVAE(Learner):
             bins=self.bins,
             generator=generator,
         )
-        bound = Flat(FlowBound(flow, decoder))
+        bound = Flat(FlowBound(flow, decoder), present(self))
         player = Player(bound, bound, beta1=self.beta1, clip=self.clip, average=self.average)
 
         def play(progress: float) -> None:

@@ -16,7 +16,7 @@ from methods.amortised.base import Learned, Learner
 from methods.amortised.iwae import IWAE
 from methods.amortised.vae import VAE
 from methods.amortised.vae_flow import FlowVAE
-from methods.base import Budget, Pushforward
+from methods.base import Budget, NotApplicableError, Pushforward
 from problems.generative.base import Decoder, GenerativeModel
 from problems.generative.fixed_decoder import FixedDecoder
 from problems.generative.four_points import FourPoints
@@ -193,6 +193,7 @@ def test_avb_keeps_both_modes_of_a_posterior_that_a_gaussian_covers_half(
     ("make", "message"),
     [
         (lambda: VAE(batch=0), r"VAE\(batch="),
+        (lambda: VAE(device="tpu"), r"VAE\(device=.*cpu, cuda"),
         (lambda: IWAE(k=0), r"IWAE\(k="),
         (lambda: FlowVAE(bins=1), r"FlowVAE\(bins="),
         (lambda: AmortisedAVB(draws=3), r"AmortisedAVB\(draws="),
@@ -208,3 +209,27 @@ def test_training_that_diverges_says_so() -> None:
     model = FourPoints(hidden=(8,))
     with pytest.raises(FloatingPointError, match="smaller lr"):
         last(VAE(lr=1e30, iterations=20, hidden=(8,)), model)
+
+
+@every_learner
+def test_a_learner_on_a_graphics_card_begins_as_on_the_cpu(name: str) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("torch sees no graphics card here.")
+    found: Any = learner(name, 1)
+    model = FourPoints(hidden=(16,))
+    z = torch.randn(5, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    here, there = (last(replace(found, device=device), model) for device in ("cpu", "cuda"))
+    torch.testing.assert_close(here.decoder(z), there.decoder(z), rtol=1e-3, atol=1e-3)
+    draws = [
+        learned.encoder.sample(model.test, 3, torch.Generator().manual_seed(0))
+        for learned in (here, there)
+    ]
+    torch.testing.assert_close(draws[0], draws[1], rtol=1e-3, atol=1e-3)
+
+
+@every_learner
+def test_a_device_that_is_not_here_is_said(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    found: Any = learner(name, 1)
+    with pytest.raises(NotApplicableError, match=r"device='cuda'\) needs a graphics card"):
+        last(replace(found, device="cuda"), FourPoints(hidden=(16,)))
