@@ -116,13 +116,14 @@ def _names(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def as_label(name: str) -> str:
-    """``avb:steps=2,batch=8`` as tables call it: ``avb steps=2 batch=8``; of a file without the
-    way to it: ``mine.py:Mine``.
+    """``avb:steps=2,batch=8`` as tables call it, by the names of the fields: ``avb batch=8
+    steps=2``; of a file without the way to it: ``mine.py:Mine``.
     """
     head = name_of(name)
     fields = name[len(head) + 1 :]
     shown = Path(head).name if ".py:" in head or is_program(head) else head
-    return " ".join([shown, *fields.split(",")]) if fields else shown
+    ordered = sorted(fields.split(","), key=lambda field: field.partition("=")[0])
+    return " ".join([shown, *ordered]) if fields else shown
 
 
 def _write(path: Path, text: str) -> None:

@@ -16,7 +16,7 @@ from bench.commands.report import to_file
 from bench.errors import UserError, unknown
 from bench.plugins import spec
 from bench.running.matrix_file import Matrix, validated
-from bench.store import Lock, Store, label
+from bench.store import Lock, Store, kept_label, label
 
 if TYPE_CHECKING:
     from bench.published.archive import Published
@@ -134,7 +134,7 @@ class Against:
         self.published, self._methods = _read(source), list(methods)
         kept = self.published.recipe["problems"]
         wanted = [spec.parse("problems", name) for name in problems]
-        labels = [label(found.name, found.settings) for found in wanted] or list(kept)
+        labels = [kept_label(found.name, found.settings) for found in wanted] or list(kept)
         for name in labels:
             if name not in kept:
                 raise unknown(

@@ -18,7 +18,7 @@ from bench.provenance import PACKAGES, commit, now, processor, version
 from bench.running.events import Ended, Measured, Started
 from bench.running.executors import Events
 from bench.running.matrix import Cell, Matrix, metrics_of
-from bench.store import GENERATIVE, SOURCES, CellRecord, Row, Status, Store, label
+from bench.store import GENERATIVE, SOURCES, CellRecord, Row, Status, Store, kept_label
 
 Listener = Callable[[Cell, "Started | CellRecord", Sequence[Row]], None]
 
@@ -99,7 +99,7 @@ def origins_of(cells: Iterable[Cell]) -> dict[str, str]:
     """Where the settings of each method of a run come from, by its label; of the noise floor, which
     has none, nothing.
     """
-    methods = {label(cell.method.name, cell.method.settings): cell for cell in cells}
+    methods = {kept_label(cell.method.name, cell.method.described): cell for cell in cells}
     return {name: cell.origin.words for name, cell in methods.items() if name != ExactDraws.name}
 
 
@@ -107,7 +107,7 @@ def traits_of(cells: Iterable[Cell]) -> dict[str, list[str]]:
     """What each problem of a run is known for, by its label: all that is told of it at its
     defaults, and what it declares where it has settings of its own.
     """
-    problems = {label(cell.problem.name, cell.problem_settings): cell for cell in cells}
+    problems = {kept_label(cell.problem.name, cell.problem_settings): cell for cell in cells}
     return {
         name: [GENERATIVE] if cell.amortised else sorted(known(cell.problem))
         for name, cell in problems.items()
@@ -120,7 +120,7 @@ def note_sources(cells: Iterable[Cell], store: Store) -> None:
     """
     here = str(Path.cwd())
     found = {
-        label(cell.problem.name, cell.problem_settings): {
+        kept_label(cell.problem.name, cell.problem_settings): {
             "name": cell.problem.entry.name,
             "fields": dict(cell.problem.settings),
             "folder": here,

@@ -17,7 +17,7 @@ from bench.running.finite import DivergedError
 from bench.running.matrix import Cell
 from bench.running.measuring import Measuring, generator
 from bench.running.shown_pair import Shown
-from bench.store import label
+from bench.store import kept_label
 from bench.store.draws import DrawsFolder
 from methods.amortised.base import Encoder, Learned
 from problems.generative.base import Decoder, GenerativeModel
@@ -105,7 +105,7 @@ class OfPair(Measuring[Learned, Pair, PairMetric]):
     def _keep(self, checkpoint: Checkpoint[Learned], pair: Pair) -> None:
         """Keep draws and pictures; where that fails, the figures are worth as much without."""
         cell, labels = self.cell, [f"z{i + 1}" for i in range(self.model.latent_dim)]
-        name = f"truth-{label(cell.problem.name, cell.problem_settings)}"
+        name = f"truth-{kept_label(cell.problem.name, cell.problem_settings)}"
         try:
             with surroundings.kept(), surroundings.deadline(self.most), torch.no_grad():
                 more = self.shown.at(checkpoint, pair)

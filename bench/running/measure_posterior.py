@@ -21,7 +21,7 @@ from bench.processes.plain import worded
 from bench.running.finite import finite
 from bench.running.matrix import Cell
 from bench.running.measuring import Measuring, generator
-from bench.store import label
+from bench.store import kept_label
 from bench.store.draws import DrawsFolder
 from methods.base import Approximation, Draws
 from problems.base import Exact, Problem, Reference, Truth
@@ -109,7 +109,7 @@ class OfPosterior(Measuring[Approximation, Comparison, Metric]):
     def _keep(self, draws: Tensor, truth: Tensor, log_q: Tensor | None) -> None:
         """Keep the draws; where that fails, the figures are worth as much without them."""
         cell, folder = self.cell, self.folder
-        name = f"truth-{label(cell.problem.name, cell.problem_settings)}"
+        name = f"truth-{kept_label(cell.problem.name, cell.problem_settings)}"
         try:
             labels = self.problem.coordinates
             own = None if log_q is None else log_q.numpy()

@@ -10,11 +10,10 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.plugins import spec
-from bench.plugins.built_in import Group
 from bench.plugins.spec import Spec
 from bench.provenance import version
 from bench.running.matrix import Cell, Matrix
-from bench.store import Store, label
+from bench.store import Store, kept_label, label
 from methods.base import Budget
 
 RECIPE = "recipe"  # the fact of a store
@@ -30,13 +29,15 @@ def note_recipe(matrix: Matrix, cells: Sequence[Cell], store: Store) -> None:
             RECIPE: {
                 "matrix": matrix.model_dump(mode="json"),
                 "version": version(),
-                "metrics": [_parts(of) for of in (cells[0].metrics if cells else ())],
+                "metrics": {
+                    cell.problem.entry.group: [_parts(of) for of in cell.metrics] for cell in cells
+                },
                 "problems": {
-                    label(cell.problem.name, cell.problem_settings): _parts(cell.problem)
+                    kept_label(cell.problem.name, cell.problem_settings): _parts(cell.problem)
                     for cell in cells
                 },
                 "methods": {
-                    label(cell.method.name, cell.method.described): _parts(cell.method)
+                    kept_label(cell.method.name, cell.method.described): _parts(cell.method)
                     for cell in cells
                 },
             }
@@ -45,7 +46,11 @@ def note_recipe(matrix: Matrix, cells: Sequence[Cell], store: Store) -> None:
 
 
 def _parts(of: Spec) -> dict[str, Any]:
-    return {"name": of.entry.name, "fields": dict(of.settings), "content": of.content}
+    entry = of.entry
+    return {
+        **{"group": entry.group, "name": entry.name},
+        **{"fields": dict(of.settings), "content": of.content},
+    }
 
 
 class Today:
@@ -57,7 +62,7 @@ class Today:
 
     def __init__(self, recipe: Mapping[str, Any]) -> None:
         self._recipe = recipe
-        self._made: Callable[[Group, str], Spec] = functools.cache(self._make)
+        self._made: Callable[[str, str], Spec] = functools.cache(self._make)
         self._metrics = functools.cache(self._all_metrics)
 
     def changed(self, cell: Mapping[str, Any]) -> tuple[str, ...]:
@@ -72,17 +77,20 @@ class Today:
         """
         problem = label(cell["problem"], cell["problem_settings"])
         method = label(cell["method"], cell["settings"])
+        kept = self._recipe
+        group = kept["problems"][problem]["group"]
         try:
-            found = self._made("problems", problem), self._made("methods", method), self._metrics()
+            specs = self._made("problems", problem), self._made("methods", method)
+            found = (*specs, self._metrics(group))
         except UserError as error:
             return "missing", str(error)
         if self._key(cell, *found) == cell["key"]:
             return ()
-        kept = self._recipe
         now = {
             "problem": found[0].content == kept["problems"][problem]["content"],
             "method": found[1].content == kept["methods"][method]["content"],
-            "metrics": [m.content for m in found[2]] == [m["content"] for m in kept["metrics"]],
+            "metrics": [m.content for m in found[2]]
+            == [m["content"] for m in kept["metrics"][group]],
             "version": kept["version"] == version(),
         }
         return tuple(name for name, same in now.items() if not same) or ("other",)
@@ -98,11 +106,12 @@ class Today:
             seal = key(problem.build())
         return Cell(problem, method, metrics, cell["seed"], draws, budget, None, 0.0, seal).key
 
-    def _make(self, group: Group, name: str) -> Spec:
-        parts = self._recipe[group][name]
-        return spec.make(group, parts["name"], parts["fields"])
+    def _make(self, what: str, name: str) -> Spec:
+        return _again(self._recipe[what][name])
 
-    def _all_metrics(self) -> tuple[Spec, ...]:
-        return tuple(
-            spec.make("metrics", of["name"], of["fields"]) for of in self._recipe["metrics"]
-        )
+    def _all_metrics(self, group: str) -> tuple[Spec, ...]:
+        return tuple(map(_again, self._recipe["metrics"][group]))
+
+
+def _again(parts: Mapping[str, Any]) -> Spec:
+    return spec.make(parts["group"], parts["name"], parts["fields"])

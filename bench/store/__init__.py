@@ -4,7 +4,7 @@ beside it.
 
 from bench.store.database import FILE
 from bench.store.lock import Lock
-from bench.store.records import COSTS, CellRecord, Row, Status, label
+from bench.store.records import COSTS, CellRecord, Row, Status, kept_label, label
 from bench.store.store import (
     GENERATIVE,
     NOTE,
@@ -35,6 +35,7 @@ __all__ = [
     "Store",
     "StoreError",
     "is_file",
+    "kept_label",
     "label",
     "number",
     "plain",

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bench.store.values import as_json, from_json
+
 # cut-short: a guard of seconds ended a fit that plans by gradients or by its own steps.
 # partial: some draws were not finite.
 # The figures of both are kept and set apart: not averaged, not ranked.
@@ -80,3 +82,8 @@ def label(name: str, settings: Mapping[str, Any]) -> str:
     the defaults.
     """
     return " ".join([name, *(f"{field}={value}" for field, value in settings.items())])
+
+
+def kept_label(name: str, settings: Mapping[str, Any]) -> str:
+    """The same, of settings as the store gives them back: in the order of their names."""
+    return label(name, from_json(as_json(settings)))

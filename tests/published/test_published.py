@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from bench.commands.compare import as_label
 from bench.errors import UserError
 from bench.published import archive, beside
 from bench.published.archive import SHIPPED, Published, read, write
+from bench.running.collect import origins_of, traits_of
 from bench.running.matrix import expand, validated
 from bench.running.recipe import RECIPE, note_recipe
 from bench.store import COSTS, Store, label
@@ -56,6 +58,24 @@ def test_the_file_gives_back_every_cell_and_every_row_as_they_were(tmp_path: Pat
     rows = [{"key": key, **row} for key, of in found.rows.items() for row in of]
     assert rows == store.rows()
     assert found.info["probe"] > 0
+
+
+def test_fields_in_any_order_are_found_under_the_labels_that_the_store_gives(
+    tmp_path: Path,
+) -> None:
+    mixture = "mixture-2d:separation=1.5,scale=0.4"  # in the order of the class, not of the names
+    store = published(tmp_path / "run", [f"{WALK}:steps=7,nap=0.001"], mixture)
+    write(store, tmp_path / "p.parquet")
+    found = read(tmp_path / "p.parquet")
+    assert beside.stale(found) == {}
+    matrix = validated(found.recipe["matrix"], where="test")
+    cells, (cell, _) = expand(matrix), store.cells()
+    problem = label(cell["problem"], cell["problem_settings"])
+    method = label(cell["method"], cell["settings"])
+    assert list(origins_of(cells)) == [method]
+    assert list(traits_of(cells)) == [problem]
+    assert store.has_draws(f"truth-{problem}")
+    assert as_label(f"{WALK}:steps=7,nap=0.001") == method
 
 
 def test_cells_are_stale_only_where_the_code_they_depend_on_has_changed(fresh: Path) -> None:

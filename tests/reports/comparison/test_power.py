@@ -88,7 +88,7 @@ def test_a_pilot_needs_a_problem_and_a_folder_takes_no_settings(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("typed", "shown"),
     [
-        ("avb:steps=2,batch=8", "avb steps=2 batch=8"),
+        ("avb:steps=2,batch=8", "avb batch=8 steps=2"),
         ("avb", "avb"),
         ("there/mine.py:Mine", "mine.py:Mine"),
         ("mine.py:Mine:lr=0.1", "mine.py:Mine lr=0.1"),
