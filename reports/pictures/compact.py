@@ -1,7 +1,8 @@
-"""An SVG of matplotlib's in a third of its bytes.
+"""An SVG of matplotlib's in a quarter of its bytes.
 
 Its paths are written to a tenth of a point, without points that a straight line passes, and each
-point as a step from the one before.
+point as a step from the one before. What many elements share in style is written once, and names
+are short.
 
 Steps are taken between rounded points, so that they add up to the same place however many there
 are.
@@ -10,7 +11,9 @@ are.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
+from string import ascii_lowercase as LETTERS  # noqa: N812
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +33,51 @@ def compact(svg: str) -> str:
     text = re.sub(r' transform="rotate\(-?0 [^"]*"', "", text)
     text = text.replace("font-family: 'DejaVu Sans'; ", "")
     text = re.sub(r'<g id="(?!bracket)[^"]*"', "<g", text)
-    return re.sub(r">\s+<", "><", text)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'<path d="[^"]*" style="fill: none"/>', "", text)  # neither filled nor drawn
+    return _sharing(_named_shortly(re.sub(r">\s+<", "><", text)))
+
+
+def _named_shortly(text: str) -> str:
+    """With names of a letter or two, and none for what nothing refers to."""
+    asked = dict.fromkeys(re.findall(r'(?:url\(#|href="#)([^)"]*)', text))
+    names = {name: _short(i) for i, name in enumerate(asked)}
+    text = re.sub(r'(url\(#|href="#)([^)"]*)', lambda found: f"{found[1]}{names[found[2]]}", text)
+    return re.sub(
+        r' id="([^"]*)"',
+        lambda found: (
+            f' id="{names[found[1]]}"'
+            if found[1] in names
+            else found[0] * found[1].startswith("bracket")
+        ),
+        text,
+    )
+
+
+def _sharing(text: str) -> str:
+    """With the styles that more than one element has as classes."""
+    counts = Counter(re.findall(r' style="([^"]*)"', text))
+    shared = [style for style, count in counts.most_common() if count > 1]
+    names = {style: f"s{_short(i)}" for i, style in enumerate(shared)}
+    text = re.sub(
+        r' style="([^"]*)"',
+        lambda found: f' class="{names[found[1]]}"' if found[1] in names else found[0],
+        text,
+    )
+    rules = "".join(f".{name}{{{_tight(style)}}}" for style, name in names.items())
+    return text.replace("</style>", f"{rules}</style>", 1)
+
+
+def _tight(style: str) -> str:
+    return re.sub(r"\s*([:;,])\s*", r"\1", style)
+
+
+def _short(i: int) -> str:
+    """A name of letters: a, b, ..., z, ba, bb, ..."""
+    found = LETTERS[i % len(LETTERS)]
+    while i := i // len(LETTERS):
+        found = LETTERS[i % len(LETTERS)] + found
+    return found
 
 
 def shortened(path: str) -> str:

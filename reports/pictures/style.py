@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import matplotlib.style
 from cycler import cycler
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from reports.pictures.compact import compact
@@ -41,7 +42,7 @@ FONTS = ["system-ui", "Segoe UI", "Helvetica Neue", "Arial", "DejaVu Sans", "san
 # inches; the page shows a picture at its full width, so letters come out 1.4 times as large as set
 # here
 WIDTH = 9.6
-PLAIN = " !$()*+,-./:;=?@[]^_{|}~"  # what a URL within an attribute shows as it is
+PLAIN = " '!$()*+,-./:;=?@[]^_{|}~"  # what a URL within an attribute shows as it is
 DPI = 120  # of points, which are drawn as pixels
 RC = {
     "font.family": "DejaVu Sans",
@@ -149,13 +150,14 @@ def svg(picture: Picture) -> str:
     return f"{text[:end]}<style>{css}</style>{text[end:]}"
 
 
-def data_uri(svg: str) -> str:
-    """An SVG as the source of an ``img`` element: no other file is needed.
+def data_uri(svg: str) -> Markup:
+    """An SVG as the source of an ``img`` element, between double quotes: no other file is needed.
 
     What a URL or an attribute cannot hold is written in percents, which takes less room than
-    base64 would.
+    base64 would; the SVG's own attributes stand between single quotes, which need none.
     """
-    return "data:image/svg+xml," + quote(" ".join(svg.split()), safe=PLAIN)
+    text = " ".join(svg.split()).replace("'", "&apos;").replace('"', "'")
+    return Markup("data:image/svg+xml," + quote(text, safe=PLAIN))
 
 
 def wrapped(text: str, width: int, lines: int = 2) -> str:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import random
 import re
+from urllib.parse import unquote
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from reports.pictures.compact import NEAR, shortened, thinned
+from reports.pictures.compact import NEAR, compact, shortened, thinned
 from reports.pictures.style import Picture, data_uri, svg
 
+HREF = "{http://www.w3.org/1999/xlink}href"
 NUMBER = re.compile(r"-?(?:\d+\.\d+|\.\d+|\d+)")
 
 
@@ -77,4 +81,64 @@ def test_a_picture_within_the_page_takes_less_room_than_base64_would() -> None:
     drawn = svg(Picture("p", "", "", figure))
     found = data_uri(drawn)
     assert len(found) < 4 / 3 * len(drawn.encode())
-    assert not set(found) & set("<>\"'&#\n")
+    assert not set(found) & set('<>"&#\n')
+    shown = unquote(found.partition(",")[2])
+    assert ElementTree.canonicalize(shown) == ElementTree.canonicalize(" ".join(drawn.split()))
+
+
+def test_styles_that_are_shared_and_short_names_lead_where_the_whole_ones_did() -> None:
+    figure = Figure()
+    axes = figure.add_subplot()
+    for seed in range(4):
+        axes.plot([random.Random(seed).random() for _ in range(9)], "o-", color=f"C{seed % 2}")
+    axes.text(0.5, 0.5, 'it\'s id="x" & style="y"')
+    file = io.StringIO()
+    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    whole, short = (ElementTree.fromstring(x) for x in (file.getvalue(), compact(file.getvalue())))
+    rules = {
+        name: dict(part.split(":", 1) for part in rule.split(";"))
+        for name, rule in re.findall(r"\.(s\w+)\{([^}]*)\}", "".join(short.itertext()))
+    }
+    assert looks(short, rules) == looks(whole, {})
+    for of in (whole, short):
+        ids = [each.get("id") for each in of.iter() if each.get("id")]
+        assert len(ids) == len(set(ids))
+        asked = [
+            x for each in of.iter() for x in each.attrib.values() if re.match(r"(url\()?#\w+", x)
+        ]
+        assert asked
+        assert {x.removeprefix("url(").strip("#)") for x in asked} <= set(ids)
+    assert len(compact(file.getvalue())) < 0.8 * len(file.getvalue())
+
+
+def looks(picture: ElementTree.Element, rules: dict[str, dict[str, str]]) -> list[object]:
+    """What is drawn, in order: tags with their styles, and what their names lead to."""
+    ids = {each.get("id"): i for i, each in enumerate(drawn_of(picture)) if each.get("id")}
+    return [
+        (
+            each.tag,
+            {
+                name.strip(): value.replace(" ", "")
+                for name, value in (
+                    rules[each.get("class", "")]
+                    if each.get("class")
+                    else dict(
+                        part.split(":", 1) for part in each.get("style", "").split(";") if part
+                    )
+                ).items()
+                if "font" not in name
+            },
+            each.text,
+            bool(each.get(HREF)) and ids.get(each.get(HREF, "").strip("#")),
+        )
+        for each in drawn_of(picture)
+    ]
+
+
+def drawn_of(picture: ElementTree.Element) -> list[ElementTree.Element]:
+    return [
+        each
+        for each in picture.iter()
+        if each.tag.rpartition("}")[2] in ("path", "use", "text", "image")
+        and each.get("style", "") != "fill: none"
+    ]
