@@ -4,6 +4,7 @@ listed, made, and put beside one's own.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from bench.commands import terminal
 from bench.commands.report import to_file
 from bench.errors import UserError, unknown
 from bench.plugins import spec
+from bench.plugins.built_in import Group
+from bench.plugins.spec import Spec
 from bench.running.matrix_file import Matrix, validated
 from bench.store import Lock, Store, kept_label, label
 
@@ -91,6 +94,18 @@ def _counted(old: Mapping[str, str]) -> dict[str, int]:
     return found
 
 
+def _label(name: str, groups: Sequence[Group]) -> str:
+    """The label of a problem as typed, which is of the first of the groups that knows it."""
+    for group in groups[:-1]:
+        with contextlib.suppress(UserError):
+            return _labelled(spec.parse(group, name))
+    return _labelled(spec.parse(groups[-1], name))
+
+
+def _labelled(found: Spec) -> str:
+    return kept_label(found.name, found.settings)
+
+
 def _problem(cell: Mapping[str, Any]) -> str:
     return label(cell["problem"], cell["problem_settings"])
 
@@ -133,8 +148,8 @@ class Against:
             raise UserError("--against needs the method that is to be run: -m mine.py:Mine.")
         self.published, self._methods = _read(source), list(methods)
         kept = self.published.recipe["problems"]
-        wanted = [spec.parse("problems", name) for name in problems]
-        labels = [kept_label(found.name, found.settings) for found in wanted] or list(kept)
+        groups = {of["group"]: None for of in kept.values()}
+        labels = [_label(name, list(groups)) for name in problems] or list(kept)
         for name in labels:
             if name not in kept:
                 raise unknown(
