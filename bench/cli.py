@@ -5,15 +5,20 @@ instant.
 from __future__ import annotations
 
 import contextlib
+import itertools
+import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from bench.errors import StoppedError, UserError
 
 STOPPED = 130  # the exit status of what Ctrl-C has ended
+
+ADDRESS = re.compile(r"local|\S+://\S+|\S+\.json|[\w.-]+:\d+")  # what --dask takes as its value
 
 app = typer.Typer(
     name="postbench",
@@ -57,7 +62,19 @@ Folder = Annotated[
 ]
 
 
-@app.command()
+class _Run(TyperCommand):
+    """The command ``run``, whose ``--dask`` may stand without an address."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        completed = []
+        for word, following in itertools.zip_longest(args, args[1:], fillvalue=""):
+            completed.append(word)
+            if word == "--dask" and not ADDRESS.fullmatch(following):
+                completed.append("local")
+        return super().parse_args(ctx, completed)
+
+
+@app.command(cls=_Run)
 def run(
     source: Annotated[
         str,
@@ -113,6 +130,14 @@ def run(
             " published rows.",
         ),
     ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[tcp://HOST:PORT | FILE.json]",
+            help="Run the cells on the Dask cluster of that scheduler; without an address, on one"
+            " that is started here, with --jobs workers.",
+        ),
+    ] = None,
 ) -> None:
     """Run a matrix of problems, methods and seeds, measure each cell against the truth, and write
     the report.
@@ -122,7 +147,8 @@ def run(
     Examples: `postbench run` · `postbench run smoke` ·
     `postbench run -p eight-schools -m avb:contrast=full -m pyro-nuts` ·
     `postbench run -p ring-2d -m mine.py:Mine -m exact` · `postbench run study.toml --out study` ·
-    `postbench run -m mine.py:Mine --against published`
+    `postbench run -m mine.py:Mine --against published` ·
+    `postbench run survey --dask tcp://10.0.0.1:8786`
     """
     from bench.commands.run import run_matrix
 
@@ -142,7 +168,7 @@ def run(
 
         rows = Against(against, problem or [], method or [], source)
         matrix |= {"problems": None, "methods": None}
-    if not run_matrix(source, {**matrix, "budget": budget}, jobs, out, retry, rows):
+    if not run_matrix(source, {**matrix, "budget": budget}, jobs, out, retry, rows, dask):
         raise typer.Exit(1)
 
 

@@ -20,6 +20,7 @@ from bench.store import FILE, ORIGINS, TRAITS, Lock, Store, is_file
 
 if TYPE_CHECKING:  # a run that has nothing to do waits for none of them
     from bench.commands.published import Against
+    from bench.running.executors import Events
     from bench.running.forecast import Forecast
     from bench.running.matrix import Cell
 
@@ -34,6 +35,7 @@ def run_matrix(
     out: Path | None,
     retry: bool,
     against: Against | None = None,
+    dask: str | None = None,
 ) -> bool:
     """Run what is missing of a matrix, then print the table and the path of the report.
 
@@ -44,6 +46,7 @@ def run_matrix(
         out: where results go; None for a folder by the matrix's title.
         retry: whether cells that did not end well run again.
         against: published results that are shown beside those of the run.
+        dask: ``local``, or the scheduler of a Dask cluster; None for none.
 
     Returns:
         Whether any cell has figures, and the report could be written.
@@ -56,7 +59,7 @@ def run_matrix(
         folder = out or Path("results") / matrix.title
         keys = None if retry else _nothing_to_run(folder, matrix)
         if keys is None:
-            keys = run_missing(folder, matrix, jobs, retry)
+            keys = run_missing(folder, matrix, jobs, retry, dask)
         if against is not None:
             against.place(folder)
         return conclude(folder, keys)
@@ -81,7 +84,9 @@ def _nothing_to_run(folder: Path, matrix: Matrix) -> list[str] | None:
     return keys
 
 
-def run_missing(folder: Path, matrix: Matrix, jobs: int | None, retry: bool) -> list[str]:
+def run_missing(
+    folder: Path, matrix: Matrix, jobs: int | None, retry: bool, dask: str | None = None
+) -> list[str]:
     """Expand the matrix and run what is missing, without a report; the keys of all its cells."""
     from bench.running.collect import describe, finish, missing, note_sources, origins_of, traits_of
     from bench.running.matrix import expand, left_out
@@ -116,7 +121,11 @@ def run_missing(folder: Path, matrix: Matrix, jobs: int | None, retry: bool) -> 
                 " the rest."
             )
         describe(matrix, store)
-        run_cells(todo, store, os.cpu_count() or 1 if jobs is None else jobs, console)
+        side = os.cpu_count() or 1 if jobs is None else jobs
+        if dask is None:
+            run_cells(todo, store, side, console)
+        else:
+            run_on_cluster(todo, store, dask, side, console)
         finish(store)
     return keys
 
@@ -136,19 +145,55 @@ def run_cells(cells: Sequence[Cell], store: Store, jobs: int, console: Console) 
     """Run cells and keep each as it ends, with the progress on the console; ``jobs`` side by side,
     0 in this process.
     """
-    from bench.commands.progress import Board
     from bench.running import costs, executors
-    from bench.running.collect import collect
 
     cores = os.cpu_count() or 1
+    if jobs == 0:
+        told = costs.forecast(cells, store.folder, 1, cores)
+        _follow(executors.inline(cells, store.folder), cells, store, told, jobs, console)
+        return
+    with executors.Isolated(store.folder, jobs) as isolated:
+        told = costs.forecast(cells, store.folder, jobs, cores, isolated.ask)
+        _follow(isolated.run(cells), cells, store, told, jobs, console)
+
+
+def run_on_cluster(
+    cells: Sequence[Cell], store: Store, where: str, workers: int, console: Console
+) -> None:
+    """Run cells on a Dask cluster and keep each as it comes, with the progress on the console.
+
+    Args:
+        cells: to run.
+        store: where they go.
+        where: ``local``, or the scheduler of a cluster that stands.
+        workers: of a cluster that is started here.
+        console: to print on.
+    """
+    from bench.running import costs
+    from bench.running.executors.dask import Dask
+
+    def say(sentence: str) -> None:
+        console.print(terminal.words(sentence), style="yellow", soft_wrap=True)
+
+    with Dask(store.folder, where, workers, say) as cluster:
+        told = costs.forecast(cells, store.folder, cluster.threads, cluster.threads)
+        _follow(cluster.run(cells), cells, store, told, cluster.threads, console)
+
+
+def _follow(
+    events: Events,
+    cells: Sequence[Cell],
+    store: Store,
+    told: Forecast,
+    jobs: int,
+    console: Console,
+) -> None:
+    """Keep each cell as it ends, and show how the run goes."""
+    from bench.commands.progress import Board
+    from bench.running import costs
+    from bench.running.collect import collect
+
     with contextlib.ExitStack() as stack:
-        if jobs == 0:
-            told = costs.forecast(cells, store.folder, 1, cores)
-            events = executors.inline(cells, store.folder)
-        else:
-            isolated = stack.enter_context(executors.Isolated(store.folder, jobs))
-            told = costs.forecast(cells, store.folder, jobs, cores, isolated.ask)
-            events = isolated.run(cells)
         console.print(_plan(cells, told, jobs), soft_wrap=True)
         stack.callback(lambda: costs.learn(store.folder, cells, told))
         board = stack.enter_context(Board(cells, console, told))

@@ -128,6 +128,12 @@ class Pool:
             os.close(far)
         return job
 
+    def break_off(self) -> None:
+        """End the server and with it every job, from any thread; the next wait tells of it."""
+        server = self._server
+        if server is not None:
+            server.kill()
+
     def events(self) -> Iterator[tuple[Job, Message | Gone]]:
         """What the jobs have said since the last call; waits until one says something."""
         if not self._jobs:

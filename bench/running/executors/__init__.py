@@ -1,4 +1,4 @@
-"""Where cells run: in this process, or each in one of its own."""
+"""Where cells run: in this process, each in one of its own, or so on the machines of a cluster."""
 
 from bench.running.executors.inline import Events, inline
 from bench.running.executors.isolated import LOG, Isolated

@@ -45,6 +45,7 @@ class Isolated:
         self.folder, self.jobs = folder.absolute(), jobs
         self._pool = Pool(["bench.running.preload"])
         self._running: dict[Job, _Watched] = {}
+        self._abandoned = False
 
     def __enter__(self) -> Isolated:
         self._pool.__enter__()
@@ -63,8 +64,9 @@ class Isolated:
         ``Started`` tells; one that is lost alone has ended the server itself.
         """
         waiting = deque(_Watched(cell) for cell in cells)
-        while waiting or self._running:
-            while waiting and self._has_room(waiting[0]):
+        self._abandoned = False
+        while self._running or (waiting and not self._abandoned):
+            while waiting and not self._abandoned and self._has_room(waiting[0]):
                 watched = waiting.popleft()
                 self._running[self._start(watched.cell)] = watched
                 yield watched.cell, Started()
@@ -79,6 +81,11 @@ class Isolated:
                         yield watched.cell, watched.ended or _end(watched, message)
                 else:
                     yield from ((watched.cell, event) for event in _heard(job, watched, message))
+
+    def abandon(self) -> None:
+        """End what runs, from another thread: ``run`` then tells nothing more of its cells."""
+        self._abandoned = True
+        self._pool.break_off()
 
     def _has_room(self, watched: _Watched) -> bool:
         if watched.alone or any(running.alone for running in self._running.values()):
