@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.store import NOTE, ORIGINS, TRAITS, Store
+from bench.store import GENERATIVE, NOTE, ORIGINS, TRAITS, Store
 from reports.brackets import bracketed
 from reports.comparing import ROUNDING
 from reports.frame import cells_of, diagnostics, joined, latest
@@ -133,8 +133,10 @@ class Results:
         return any(FLOOR in of for of in self._metrics[problem].values())
 
     def no_floor(self, problem: str) -> str:
-        """Why there is no noise floor, and how to get one; empty where there is."""
-        if self.has_floor(problem):
+        """Why there is no noise floor, and how to get one; empty where there is, and of generative
+        models, whose decoder mostly is to be learned, so that there is no truth to draw from.
+        """
+        if self.has_floor(problem) or GENERATIVE in self.traits.get(problem, ()):
             return ""
         why = (
             "no cell of the method exact ended with a figure"

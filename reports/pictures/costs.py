@@ -49,9 +49,16 @@ class Costs(NamedTuple):
     floor: str
 
 
-def costs(results: Results, problem: str, looks: Mapping[str, Look]) -> Costs | None:
-    """Two panels with one quality axis; None where no method has a finite figure."""
-    metric = results.divergence(problem) or ""
+def costs(
+    results: Results, problem: str, looks: Mapping[str, Look], metric: str = ""
+) -> Costs | None:
+    """Two panels with one quality axis; None where no method has a finite figure.
+
+    Args:
+        results, problem, looks: what is drawn.
+        metric: on the quality axis; empty for that which stands for quality there.
+    """
+    metric = metric or results.divergence(problem) or ""
     frame = results.of(problem)
     frame = frame[(frame["metric"] == metric) & (frame["status"] == "ok")]
     points = frame[(frame["method"] != FLOOR) & frame["value"].abs().lt(HIGHEST)]
@@ -62,7 +69,8 @@ def costs(results: Results, problem: str, looks: Mapping[str, Look]) -> Costs | 
     points, bottom = _placed(points, line, floor.kind if floor else "estimate")
     methods = ordered(results, problem, dict.fromkeys(points["method"]))
     name = BAND if floor and floor.kind == "estimate" else "noise floor"
-    band = {name: TRUTH[0]} if line > bottom else {} if floor else {NO_BAND: "none"}
+    unknown = {NO_BAND: "none"} if results.no_floor(problem) else {}
+    band = {name: TRUTH[0]} if line > bottom else {} if floor else unknown
     legend = Legend({method: looks[method] for method in methods}, band)
     grid = Grid(2, (WIDTH - 0.9) / 2, 2.7, [0.06], left=0.7, head=legend.height)
     figure, (panels,) = grid.draw()
@@ -100,10 +108,8 @@ def _scale(axes: Axes, shown: tuple[float, float]) -> None:
 
 def _words(results: Results, problem: str, floor: Interval | None, drawn: bool) -> str:
     if floor is None:
-        return (
-            results.no_floor(problem)
-            or "No noise floor: exact draws have no figure of this kind here."
-        )
+        none = "No noise floor: exact draws have no figure of this kind here."
+        return results.no_floor(problem) or (none if results.has_floor(problem) else "")
     place = (
         "Grey: the noise floor" if drawn else "The noise floor lies below the picture's lower edge"
     )

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 from matplotlib.figure import Figure
 
-from bench.store import Store
+from bench.store import GENERATIVE, Store
 from reports.guarded import guarded
+from reports.pictures import codes
 from reports.pictures.costs import costs
 from reports.pictures.posteriors import (
     COORDINATES,
@@ -23,6 +24,7 @@ from reports.pictures.style import Look, Picture, looks, styled
 from reports.readings import FLOOR
 from reports.results import Results
 
+AGGREGATE = "aggregate_kl"  # of generative models, drawn against its costs, too
 NOT_DRAWN = "This picture could not be drawn:"
 SHARES = (
     "Grey: the truth, its darkest part holding 50% of the mass, the next 80% and the lightest 95%."
@@ -38,9 +40,9 @@ def pictures(store: Store, results: Results, problem: str) -> list[Picture]:
     """What there is to see of one problem: posteriors, marginals, costs; fewer where draws or
     figures are missing.
     """
-    slug = re.sub(r"[^a-z0-9]+", "-", problem.lower()).strip("-")[:40].strip("-")
-    name = f"{results.problems.index(problem) + 1}-{slug or 'problem'}"
-    look = looks(results.methods)
+    if GENERATIVE in results.traits.get(problem, ()):
+        return _learned(store, results, problem)
+    name, look = _name(results, problem), looks(results.methods)
     with styled():
         posterior = guarded(lambda: gather(store, results, problem), str)
         words = f"{_seed(results, problem)} {_floor(results, problem, posterior)}"
@@ -52,6 +54,36 @@ def pictures(store: Store, results: Results, problem: str) -> list[Picture]:
         elif posterior:
             found.append(Picture(f"{name}-posteriors", "", NOT_DRAWN, f"{NOT_DRAWN} {posterior}."))
         return [*found, *_costs(results, name, problem, look)]
+
+
+def _name(results: Results, problem: str) -> str:
+    """What files of a problem's pictures begin with."""
+    slug = re.sub(r"[^a-z0-9]+", "-", problem.lower()).strip("-")[:40].strip("-")
+    return f"{results.problems.index(problem) + 1}-{slug or 'problem'}"
+
+
+def _learned(store: Store, results: Results, problem: str) -> list[Picture]:
+    """What there is to see of a generative model: codes, posteriors, x that come back from their
+    codes or are drawn, costs.
+    """
+    name, look, seed = _name(results, problem), looks(results.methods), _seed(results, problem)
+    with styled():
+        learned = guarded(lambda: codes.gather(store, results, problem), str)
+        found: list[Picture] = []
+        if isinstance(learned, str):
+            found.append(Picture(f"{name}-codes", "", NOT_DRAWN, f"{NOT_DRAWN} {learned}."))
+        elif learned:
+            who = ", ".join(learned)
+            found += [
+                _drawn(
+                    f"{name}-{each.name}", f"{each.caption} {seed}", each.alt(problem, who), draw
+                )
+                for each, draw in codes.pictures(learned, look)
+            ]
+        found += _costs(results, name, problem, look)
+        if results.divergence(problem) != AGGREGATE:
+            found += _costs(results, name, problem, look, AGGREGATE)
+        return found
 
 
 def _drawn(name: str, caption: str, alt: str, draw: Callable[[], Figure]) -> Picture:
@@ -158,12 +190,13 @@ def _left(posterior: Posterior) -> str:
 
 
 def _costs(
-    results: Results, name: str, problem: str, look: Mapping[str, Look]
+    results: Results, name: str, problem: str, look: Mapping[str, Look], metric: str = ""
 ) -> Iterator[Picture]:
-    found = guarded(lambda: costs(results, problem, look), lambda why: why)
+    found = guarded(lambda: costs(results, problem, look, metric), lambda why: why)
     if found is None:
         return
-    quality = results.measure(results.divergence(problem) or "").short
+    name = f"{name}-{metric.replace('_', '-')}" if metric else name
+    quality = results.measure(metric or results.divergence(problem) or "").short
     alt = f"{quality} of each method on {problem} against fitting time and gradient evaluations."
     if isinstance(found, str):
         yield Picture(f"{name}-costs", "", alt, f"{NOT_DRAWN} {found}.")

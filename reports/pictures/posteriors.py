@@ -78,7 +78,7 @@ def gather(store: Store, results: Results, problem: str) -> Posterior | str:
     absent = {"the truth": why} if why else {}
     known = results.cells_of[problem]
     for method in ordered(results, problem, known):
-        middle, figure = _middle(results, problem, method)
+        middle, figure = middle_cell(results, problem, method)
         if not middle or not store.has_draws(middle):
             continue
         x, _, why = finite_draws(store, middle)
@@ -118,7 +118,7 @@ def _finite(draws: Array) -> Array:
     return found
 
 
-def _middle(results: Results, problem: str, method: str) -> tuple[str, str]:
+def middle_cell(results: Results, problem: str, method: str) -> tuple[str, str]:
     """The cell in the middle by its divergence, and that figure as written; the first cell that
     ended well where none has one; empty where none did.
     """

@@ -29,10 +29,11 @@ class Still(Learner):
     """Yields a fresh decoder and the same encoder, moved at each step."""
 
     steps: int = 2
+    decoder: int = 0  # the seed of its weights
     name: ClassVar[str] = "still"
 
     def run(self, model: TrainingData, budget: Budget, generator: Generator) -> Iterator[Learned]:
-        decoder = model.decoder(generator).at_rest()
+        decoder = model.decoder(torch.Generator().manual_seed(self.decoder)).at_rest()
         for i in range(self.steps):
             model.charge(1000)
             yield Learned(decoder, Spread(0.1 * i), {"step": float(i)})
