@@ -22,12 +22,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from torch import Generator
 
 from methods.base import Approximation, Budget, Method, Target
+from methods.parts.adversarial.affine import Metered, fitted
 from methods.parts.adversarial.contrast import Kind
 from methods.parts.adversarial.game import Play
 from methods.parts.adversarial.one_map import Game
@@ -36,8 +37,10 @@ from methods.parts.networks.discriminator import Activation
 from methods.parts.optimisation.descent import length
 from methods.parts.validate import require
 
-HEADS = 4  # of a sampler that can have several
-PLANE = 2  # dimension up to which they fold as they part, and one head does better
+# of a sampler that can have several: where their affine maps are fitted first, and where they begin
+# around the origin
+HEADS, UNFITTED = 8, 4
+PLANE = 2  # dimension up to which heads fold as they part, if they begin around the origin
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,8 @@ class AVB(Method):
         informed: whether the discriminator is given log p - log r, as an input and as the value it
             starts from. What is left to learn, log q - log p, vanishes as q nears p, and its errors
             with it. False: it sees z alone, as in the paper.
-        iterations: length of the run, one sampler step each; cut to what ``budget.gradients``
-            allows.
+        iterations: length of the run, one sampler step each, or as many gradients for the affine
+            maps; cut to what ``budget.gradients`` allows.
         batch: draws, and so gradient evaluations, per sampler step.
         steps: discriminator steps per sampler step; discriminator_batch: draws of q, and as many of
             r, in each.
@@ -60,8 +63,8 @@ class AVB(Method):
         heads: affine maps of the noise, one of which is chosen by chance for each draw, so that
             modes apart need no bridge; with several, the network of the sampler is told which, and
             r is the mixture of as many Gaussians. They ask for the full contrast, for skip and for
-            noise of the dimension of z: None for 4 where these are so and z has three coordinates
-            or more, else 1.
+            noise of the dimension of z: None for 8 where these are so; for 4, or 1 in the plane,
+            where ``affine`` is 0; else for 1.
         hidden: widths of the sampler's layers; skip: whether it adds a linear map of eps.
         width, blocks: of the discriminator's residual network.
         activation: of the discriminator, ``silu`` or ``leaky-relu`` (slope 0.2); zero_last: whether
@@ -75,7 +78,13 @@ class AVB(Method):
         clip: largest norm of a gradient in the weights.
         scale: standard deviation of the sampler's coordinates at the start.
         anneal: share of the run in which log p gains its full weight, starting from N(0, scale^2
-            I); 0 for none. None for 0.3 with several heads, which part early, and 0.6 with one.
+            I); 0 for none. None for 0 where the affine maps were fitted first, else 0.3 with
+            several heads, which part early, and 0.6 with one.
+        affine: share of the run's gradients that the affine maps of several heads may take before
+            the game begins. With the network silent q is r, a mixture of Gaussians, and fitted as
+            such, from many starts; the heads begin there. Fewer are taken where that is done
+            earlier, none where the density is finite nowhere on (-2, 2) in each coordinate; 0 for
+            none, the heads beginning around the origin.
         average: memory of the averaged weights that are yielded, per iteration; 0 for the newest.
         every: iterations between two approximations.
 
@@ -98,7 +107,7 @@ class AVB(Method):
     blocks: int = 2
     activation: Activation = "silu"
     zero_last: bool = False
-    sampler_lr: float = 2e-4
+    sampler_lr: float = 1e-4
     discriminator_lr: float = 3e-3
     sampler_beta1: float = 0.5
     discriminator_beta1: float = 0.0
@@ -107,6 +116,7 @@ class AVB(Method):
     clip: float = 10.0
     scale: float = 1.0
     anneal: float | None = None
+    affine: float = 0.25
     average: float = 0.998
     every: int = 25
     name: ClassVar[str] = "avb"
@@ -132,6 +142,7 @@ class AVB(Method):
         require(self, "final_lr", 0 <= self.final_lr <= 1, "lie in [0, 1]")
         fits = self.anneal is None or 0 <= self.anneal <= 1
         require(self, "anneal", fits, "lie in [0, 1], or be None")
+        require(self, "affine", 0 <= self.affine < 1, "lie in [0, 1)")
 
     def _check_networks(self) -> None:
         """Raise where a setting of the networks cannot be."""
@@ -162,22 +173,28 @@ class AVB(Method):
         require(self, "blocks", self.blocks >= 0, "not be negative")
 
     def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Approximation]:
-        game: Play = (
-            Game(self, target, generator)
-            if self.several(target.dim) == 1
-            else HeadedGame(self, target, generator, self.several(target.dim))
-        )
-        planned = self.planned(budget)
-        for i in range(planned):
-            game.play(i / planned)
-            if i == 0 or (i + 1) % self.every == 0 or i + 1 == planned:
-                yield game.approximation(planned)
+        planned, heads = self.planned(budget), self.several(target.dim)
+        begun = 0
+        if heads == 1:
+            game: Play = Game(self, target, generator)
+        else:
+            metered = Metered(target, int(self.affine * planned) * self.batch)
+            start = None
+            for start in fitted(metered, heads, generator):
+                yield replace(start, diagnostics=_how_far(metered.spent / self.batch, planned))
+            begun = math.ceil(metered.spent / self.batch)
+            game = HeadedGame(self, target, generator, heads, start)
+        for i in range(begun, planned):
+            game.play((i - begun) / (planned - begun))
+            if i == begun or (i + 1) % self.every == 0 or i + 1 == planned:
+                yield game.approximation(_how_far(i + 1, planned))
 
     def several(self, dim: int) -> int:
         """How many heads the sampler of z, [dim], has."""
         if self.heads is not None:
             return self.heads
-        return HEADS if dim > PLANE and self._can_have(HEADS) else 1
+        usual = HEADS if self.affine > 0 else UNFITTED if dim > PLANE else 1
+        return usual if self._can_have(usual) else 1
 
     def _can_have(self, heads: int) -> bool:
         """Whether several heads fit the other fields, and each has as many draws in a batch."""
@@ -188,3 +205,8 @@ class AVB(Method):
     def planned(self, budget: Budget) -> int:
         """Iterations that the budget of gradients allows, at most ``iterations``, at least one."""
         return length(self.iterations, self.batch, budget.gradients)
+
+
+def _how_far(iterations: float, planned: int) -> dict[str, float]:
+    """The diagnostics of an approximation: how far the run has come, in iterations."""
+    return {"iterations": float(iterations), "planned": float(planned)}

@@ -18,33 +18,24 @@ Giordano, M. Ingram, T. Broderick, 2024, arXiv:2304.05527.
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Generator as Steps
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
 
 from methods.base import Budget, Method, Target
-from methods.parts.gaussians.elbo import Frame, Loss, normals
+from methods.parts.gaussians.elbo import Loss, normals
 from methods.parts.gaussians.gaussian_mixture import GaussianMixture
-from methods.parts.gaussians.laplace import starts
-from methods.parts.gaussians.mixture_elbo import Chart, MixtureLoss
+from methods.parts.gaussians.mixture_elbo import MixtureLoss
+from methods.parts.gaussians.mixture_fit import apart, begun, climb
 from methods.parts.optimisation.begin import beginnings
-from methods.parts.optimisation.lbfgs import minimise
 from methods.parts.sampling.psis import RELIABLE, evidence, smoothed
 from methods.parts.validate import require
 
 GROWTH = 4  # draws of a round, as a multiple of the last one's
-STEPS = 50  # of L-BFGS in one chart
-APART = 1.0  # widths between the means of two components that begin apart
-LEAST = 0.1  # share of an equal weight that a component has at least, at the start
-NARROWED = 0.7  # width of a component that begins beside another, as a share of that one's
-WIDTHS = (1.0, 0.3, 0.1, 0.01)  # of a start, until the density is finite at every draw
 WEIGHTED = 4000  # draws that estimate log Z at the end
 
 
@@ -95,82 +86,23 @@ class GaussianMixtureVB(Method):
         while True:
             loss = MixtureLoss(target, eps)
             before = loss.here(q)
-            q, after = yield from self._climb(loss, q)
+            q, after = yield from climb(loss, q, self.iterations, self.tolerance)
             draws *= GROWTH
             if before - after < self.tolerance or draws > self.max_draws:
                 break
             eps = normals(draws, target.dim, generator)
         yield _weighted(target, q, generator)
 
-    def _climb(
-        self, loss: MixtureLoss, q: GaussianMixture
-    ) -> Steps[GaussianMixture, None, tuple[GaussianMixture, float]]:
-        """L-BFGS in the chart of the mixture, then in that of where it came to, while it gains."""
-        value, left = math.inf, self.iterations
-        while left > 0:
-            chart, before = Chart(q), value
-            steps = minimise(partial(loss, chart), chart.origin, tolerance=0.1 * self.tolerance)
-            for here, x in itertools.islice(steps, min(STEPS, left)):
-                q, value, left = chart.mixture(x), here, left - 1
-                yield q
-            if math.isinf(value):  # not one step was to be had
-                return q, loss.here(q)
-            if before - value < self.tolerance:
-                break
-        return q, value
-
     def _first(self, target: Target, eps: Tensor, generator: Generator) -> GaussianMixture:
-        """Components at the Gaussians found, by their ELBOs; the rest of K begins beside them."""
-        frames, elbos = self._apart(target, Loss(target, eps), generator)
-        weights = elbos.softmax(0).clamp(min=LEAST / len(frames))
-        owners = torch.arange(self.components) % len(frames)
-        noise = torch.randn(self.components, target.dim, generator=generator, dtype=torch.float64)
-        locs, factors = [], []
-        for k, j in enumerate(owners.tolist()):
-            beside = k >= len(frames)
-            step = frames[j].move(noise[k]) if beside else 0.0
-            locs.append(frames[j].loc + step)
-            factors.append(frames[j].factor * (NARROWED if beside else 1.0))
-        shares = weights[owners] / owners.bincount()[owners]
-        return GaussianMixture(shares / shares.sum(), torch.stack(locs), torch.stack(factors))
-
-    def _apart(
-        self, target: Target, loss: Loss, generator: Generator
-    ) -> tuple[list[Frame], Tensor]:
-        """The best Gaussians on the way up from each start, those that differ, K at most, and their
-        ELBOs.
-        """
-        found: list[tuple[float, Frame]] = []
-        for loc in beginnings(target, self.starts, generator, "GaussianMixtureVB"):
-            offered = [_narrowed(loss, frame) for frame in starts(target, loc, full=True)]
-            found += sorted(offered, key=lambda pair: pair[0])[:1]
-        found = sorted((f for f in found if math.isfinite(f[0])), key=lambda pair: pair[0])
+        """Components at the Gaussians found; the rest of K begins beside them."""
+        points = beginnings(target, self.starts, generator, "GaussianMixtureVB")
+        found = apart(target, Loss(target, eps), points, self.components)
         if not found:
             raise FloatingPointError(
                 "GaussianMixtureVB found no Gaussian at whose draws the density is finite, from"
                 f" {self.starts} starts."
             )
-        kept: list[tuple[float, Frame]] = []
-        for value, frame in found:
-            if len(kept) < self.components and all(
-                _away(other, frame) > APART for _, other in kept
-            ):
-                kept.append((value, frame))
-        return [frame for _, frame in kept], -torch.tensor([v for v, _ in kept]).double()
-
-
-def _narrowed(loss: Loss, frame: Frame) -> tuple[float, Frame]:
-    """A loss and its Gaussian, drawn together until the density is finite at every draw."""
-    tried = (Frame(frame.loc, frame.factor * width) for width in WIDTHS)
-    values = ((loss.here(one)[0], one) for one in tried)
-    return next((pair for pair in values if math.isfinite(pair[0])), (math.inf, frame))
-
-
-def _away(one: Frame, other: Frame) -> float:
-    """How far another's mean is from one's, in widths of the one."""
-    difference = (other.loc - one.loc).unsqueeze(-1)
-    white: Tensor = torch.linalg.solve_triangular(one.factor, difference, upper=False)
-    return float(white.norm())
+        return begun(found, self.components, generator)
 
 
 def _weighted(target: Target, q: GaussianMixture, generator: Generator) -> GaussianMixture:

@@ -402,6 +402,7 @@ def test_divergence_says_what_to_try() -> None:
         ("clip", math.nan),
         ("scale", -1.0),
         ("anneal", 2.0),
+        ("affine", 1.0),
         ("average", 1.0),
         ("every", 0),
     ],

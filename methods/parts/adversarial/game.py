@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Mapping
 
 import torch
 from torch import Generator, Tensor
@@ -36,7 +36,8 @@ class Play(ABC):
         maps: the sampler.
     """
 
-    usual_anneal: ClassVar[float]  # where the settings leave it open
+    usual_anneal: float  # where the settings leave it open
+    fitted = False  # whether the sampler begins at log p, and not around the origin
 
     def __init__(self, method: Settings, target: Target, generator: Generator, maps: Maps) -> None:
         self.method, self.target, self.generator, self.maps = method, target, generator, maps
@@ -60,8 +61,8 @@ class Play(ABC):
         self._push, self._pull = Recorded(self.push), Recorded(self.pull)
 
     @abstractmethod
-    def approximation(self, planned: int) -> Approximation:
-        """The averaged sampler as it stands, of a run of so many iterations."""
+    def approximation(self, diagnostics: Mapping[str, float]) -> Approximation:
+        """The averaged sampler as it stands, with what is to be said of it."""
 
     @property
     @abstractmethod
@@ -113,10 +114,6 @@ class Play(ABC):
     def newest(self) -> float:
         """Share of the newest weights in their average."""
         return 1.0 - min(self.method.average, self.played / (self.played + 10))
-
-    def progress(self, planned: int) -> dict[str, float]:
-        """The diagnostics of an approximation: how far the run has come."""
-        return {"iterations": float(self.played), "planned": float(planned)}
 
     def draw(self) -> Drawn:
         """All draws of an iteration."""
@@ -245,6 +242,6 @@ class Play(ABC):
 
     def _step(self, adam: Adam, gradient: Tensor, norm: Tensor, lr: float) -> None:
         if not math.isfinite(float(norm)):
-            scale = self.method.scale
-            raise FloatingPointError(fault(self.target, self.seen, scale, self.played))
+            scale = None if self.played or self.fitted else self.method.scale
+            raise FloatingPointError(fault(self.target, self.seen, scale))
         adam.step(gradient, norm, lr)

@@ -20,16 +20,21 @@ class MixedContrast:
     I.
 
     Args:
-        draws: of the heads, [H, n, D], float64, for the first moments.
+        log_weights: [H], normalised; loc: [H, D]; covariance: [H, D, D]; float64.
 
     Raises:
         FloatingPointError: here and in ``follow``, if the moments are not those of Gaussians.
     """
 
-    def __init__(self, draws: Tensor) -> None:
-        self.log_weights = draws.new_full((len(draws),), -math.log(len(draws)))
-        self.loc, self.covariance = _moments(draws)
+    def __init__(self, log_weights: Tensor, loc: Tensor, covariance: Tensor) -> None:
+        self.log_weights, self.loc, self.covariance = log_weights, loc, covariance
         self._factor()
+
+    @staticmethod
+    def of(draws: Tensor) -> MixedContrast:
+        """That of heads of equal shares, with the moments of their draws, [H, n, D], float64."""
+        alike = draws.new_full((len(draws),), -math.log(len(draws)))
+        return MixedContrast(alike, *_moments(draws))
 
     def follow(self, draws: Tensor, excess: Tensor) -> None:
         """Move the moments towards those of a batch, [H, n, D], and mass away from the heads where

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
 
 import torch
 from torch import Generator, Tensor
@@ -20,7 +20,7 @@ START = 4096  # draws that measure the untrained sampler
 class Game(Play):
     """One map against a discriminator."""
 
-    usual_anneal: ClassVar[float] = 0.6
+    usual_anneal = 0.6
 
     def __init__(self, method: Settings, target: Target, generator: Generator) -> None:
         dim = target.dim
@@ -30,9 +30,9 @@ class Game(Play):
         self.contrast = Contrast(method.contrast, self.sampler(self.weights, first).double())
         self._shares = _alike(2 * method.discriminator_batch), _alike(method.batch)
 
-    def approximation(self, planned: int) -> SamplerNetwork:
+    def approximation(self, diagnostics: Mapping[str, float]) -> SamplerNetwork:
         found = SamplerNetwork(self.sampler, self.average)
-        found.diagnostics = self.progress(planned)
+        found.diagnostics = diagnostics
         return found
 
     @property

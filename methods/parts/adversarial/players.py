@@ -39,19 +39,19 @@ class Maps(Protocol):
     ) -> Tensor: ...
 
 
-def fault(target: Target, seen: tuple[Tensor, Tensor, Tensor], scale: float, played: int) -> str:
+def fault(target: Target, seen: tuple[Tensor, Tensor, Tensor], scale: float | None) -> str:
     """Why a gradient is not finite: the density at the last draws, or the training.
 
     Args:
         seen: the last draws, [n, D], with the density and its gradient there.
-        scale: of the draws at the start; played: iterations since.
+        scale: of the draws around the origin, where they are those of the start; else None.
     """
     z, value, slope = seen
     bad = z.isfinite().all(-1) & ~sound(value, slope)
     if not bad.any():
         return f"AVB diverged: a gradient is not finite; {REMEDY}."
     where = f"the density is not finite {whereabouts(target, z, value, slope)}"
-    if played == 0:
+    if scale is not None:
         return (
             f"AVB cannot start from N(0, {scale:g}^2) in each coordinate: {where}."
             " If it is finite elsewhere, change scale."

@@ -7,7 +7,7 @@ to those where it is below.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
 
 import torch
 from torch import Generator, Tensor
@@ -17,6 +17,7 @@ from methods.parts.adversarial.game import Play
 from methods.parts.adversarial.mixed_contrast import MixedContrast, log_mixture
 from methods.parts.adversarial.players import Drawn
 from methods.parts.adversarial.settings import Settings
+from methods.parts.gaussians.gaussian_mixture import GaussianMixture
 from methods.parts.networks.heads import HeadedSampler
 from methods.parts.networks.pushforward_mixture import PushforwardMixture
 
@@ -28,19 +29,32 @@ class HeadedGame(Play):
 
     Args:
         heads: how many; the batches are multiples of it.
+        start: a mixture of as many Gaussians, which the affine maps begin at; None for a wide one
+            around the origin.
     """
 
-    usual_anneal: ClassVar[float] = 0.3
-
-    def __init__(self, method: Settings, target: Target, generator: Generator, heads: int) -> None:
-        self.sampler = HeadedSampler(heads, target.dim, method.hidden)
+    def __init__(
+        self,
+        method: Settings,
+        target: Target,
+        generator: Generator,
+        heads: int,
+        start: GaussianMixture | None = None,
+    ) -> None:
+        self.sampler = HeadedSampler(heads, target.dim, method.hidden, start)
+        self.fitted = start is not None
+        self.usual_anneal = 0.0 if self.fitted else 0.3
         super().__init__(method, target, generator, self.sampler)
-        first, _ = self.sampler.forward(self.weights, self._normal(START))
-        self.contrast = MixedContrast(first.double())
+        if start is None:
+            first, _ = self.sampler.forward(self.weights, self._normal(START))
+            self.contrast = MixedContrast.of(first.double())
+        else:
+            covariances = start.scale_trils @ start.scale_trils.mT
+            self.contrast = MixedContrast(start.weights.log(), start.locs, covariances)
         self.average_shares = self.contrast.log_weights
 
-    def approximation(self, planned: int) -> PushforwardMixture:
-        return self.sampler.at_rest(self.average, self.average_shares, self.progress(planned))
+    def approximation(self, diagnostics: Mapping[str, float]) -> PushforwardMixture:
+        return self.sampler.at_rest(self.average, self.average_shares, diagnostics)
 
     @property
     def frame(self) -> tuple[Tensor, ...]:

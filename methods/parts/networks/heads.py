@@ -1,7 +1,8 @@
 """A sampler with several heads: as many affine maps, chosen by chance, and one network for all.
 
 Its draws have modes apart without bridges between them, which a single continuous map of connected
-noise has to build. Each head by itself is a ``Sampler``, with its density.
+noise has to build. Each head by itself is a ``Sampler``, with its density. What the weights move is
+counted in units of a Gaussian of each head's own, so that one step size fits heads of every width.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 from torch import Generator, Tensor
 
 from methods.base import Pushforward
+from methods.parts.gaussians.gaussian_mixture import GaussianMixture
 from methods.parts.networks.products import affine, product
 from methods.parts.networks.pushforward_mixture import PushforwardMixture
 from methods.parts.networks.sampler import Sampler, SamplerNetwork, Shape, draw, elu, flat, views
@@ -24,9 +26,9 @@ GAIN = 10.0
 APART = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HeadedSampler:
-    r"""z = A_k eps + b_k + g(eps, k), of H heads k.
+    r"""z = m_k + L_k (A_k eps + b_k + g(eps, k)), of H heads k.
 
     .. math::
         g(\epsilon, k) = W_L\, \sigma(\dots \sigma(W_1 \epsilon + e_k) \dots)
@@ -34,11 +36,18 @@ class HeadedSampler:
     Args:
         heads: H; dim: D, length of eps and of z.
         hidden: widths of the hidden layers, ELU.
+        bases: N(m_k, L_k L_k^T), which the heads start from; None for N(0, I), all of them.
     """
 
     heads: int
     dim: int
     hidden: tuple[int, ...] = (128, 128)
+    bases: GaussianMixture | None = None
+
+    @property
+    def gain(self) -> float:
+        """By which the affine maps learn faster than the network."""
+        return GAIN if self.bases is None else 1.0
 
     @property
     def noise_dim(self) -> int:
@@ -47,8 +56,8 @@ class HeadedSampler:
 
     @property
     def shapes(self) -> list[Shape]:
-        """Of the weights, in order: A and b over GAIN, e; matrix and bias of each layer, the first
-        without a bias, the last likewise.
+        """Of the weights, in order: A and b over their gain, e; matrix and bias of each layer, the
+        first without a bias, the last likewise.
         """
         heads, widths = self.heads, (self.dim, *self.hidden, self.dim)
         shapes: list[Shape] = [(heads, self.dim, self.dim), (heads, self.dim)]
@@ -58,18 +67,22 @@ class HeadedSampler:
         return [*shapes, widths[-2:]]
 
     def init(self, generator: Generator, scale: float) -> Tensor:
-        """Weights, float32, with which the heads together have mean near 0 and standard deviation
-        near ``scale`` in each coordinate.
+        """Weights, float32, with which the heads are their bases, the network silent; where they
+        have none, they together have mean near 0 and standard deviation near ``scale`` in each
+        coordinate.
         """
         parts = draw(self.shapes, generator)
-        centres = torch.randn(self.heads, self.dim, generator=generator)
-        within = scale * math.sqrt(1 - APART) / GAIN
-        parts[0] = within * torch.eye(self.dim).repeat(self.heads, 1, 1)
-        parts[1] = scale * math.sqrt(APART) / GAIN * (centres - centres.mean(0))
+        alike = torch.eye(self.dim).repeat(self.heads, 1, 1) / self.gain
+        if self.bases is None:
+            centres = torch.randn(self.heads, self.dim, generator=generator)
+            parts[0] = scale * math.sqrt(1 - APART) * alike
+            parts[1] = scale * math.sqrt(APART) / self.gain * (centres - centres.mean(0))
+        else:
+            parts[0], parts[1] = alike, torch.zeros_like(parts[1])
         parts[2] = 0.7 * torch.randn(parts[2].shape, generator=generator)
         for i in range(5, len(parts) - 1, 2):
             parts[i] = 0.5 * torch.randn(parts[i].shape, generator=generator)
-        parts[-1] *= 0.1 * scale
+        parts[-1] *= 0.1 * scale if self.bases is None else 0.0
         return flat(parts)
 
     def forward(self, weights: Tensor, eps: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -80,8 +93,12 @@ class HeadedSampler:
         for matrix, bias in zip(layers[:-1:2], layers[1:-1:2], strict=True):
             h = elu(affine(bias, h.flatten(0, 1), matrix)).view(*eps.shape[:2], -1)
             hidden.append(h)
-        z = torch.baddbmm(GAIN * shift.unsqueeze(1), eps, GAIN * linear)
-        return z + h @ layers[-1], hidden
+        v = torch.baddbmm(self.gain * shift.unsqueeze(1), eps, self.gain * linear) + h @ layers[-1]
+        if self.bases is None:
+            return v, hidden
+        # in double precision: a narrow head may lie far from the origin
+        z = torch.baddbmm(self.bases.locs.unsqueeze(1), v.double(), self.bases.scale_trils.mT)
+        return z, hidden
 
     def gradient(
         self, weights: Tensor, eps: Tensor, hidden: Sequence[Tensor], direction: Tensor
@@ -93,6 +110,8 @@ class HeadedSampler:
             hidden: what ``forward`` returned at the same weights and eps.
         """
         layers = views(weights, self.shapes)
+        if self.bases is not None:
+            direction = direction @ self.bases.scale_trils.to(direction.dtype)
         parts = [product(hidden[-1].flatten(0, 1).T, direction.flatten(0, 1))]
         slope = (direction.flatten(0, 1) @ layers[-1].T).view_as(hidden[-1])
         for i in reversed(range(1, len(hidden))):
@@ -102,13 +121,18 @@ class HeadedSampler:
             slope = product(rows, layers[2 * i + 2].T).view_as(hidden[i - 1])
         slope = slope * (hidden[0].clamp(max=0) + 1)
         parts += [eps.flatten(0, 1).T @ slope.flatten(0, 1), slope.sum(1)]
-        parts += [GAIN * direction.sum(1), GAIN * eps.transpose(1, 2) @ direction]
+        parts += [self.gain * direction.sum(1), self.gain * eps.transpose(1, 2) @ direction]
         return flat(parts[::-1])
 
     def head(self, weights: Tensor, k: int) -> Pushforward:
         """One head by itself, at rest."""
-        linear, shift, own, first, *layers = views(weights, self.shapes)
-        parts = [first, own[k], *layers, GAIN * shift[k], GAIN * linear[k]]
+        linear, shift, own, first, *layers = views(weights.double(), self.shapes)
+        shift, linear = self.gain * shift[k], self.gain * linear[k]
+        if self.bases is not None:
+            turn = self.bases.scale_trils[k].T
+            shift, linear = self.bases.locs[k] + shift @ turn, linear @ turn
+            layers[-1] = layers[-1] @ turn
+        parts = [first, own[k], *layers, shift, linear]
         return SamplerNetwork(Sampler(self.dim, self.dim, self.hidden), flat(parts))
 
     def at_rest(
