@@ -148,6 +148,9 @@ class _Cell:
             left_out = [worded(error)]
         if left_out:
             self._measuring.remark(f"diagnostics left out: {'; '.join(left_out[:5])}")
+        done, planned = (self._diagnostics.get(name, 0) for name in ("iterations", "planned"))
+        if done < planned:
+            self._measuring.remark(f"it was cut after {done:.0f} of {planned:.0f} iterations")
         if isinstance(self._measuring, OfPosterior):
             self._fold(self._measuring, checkpoint.approximation)
 

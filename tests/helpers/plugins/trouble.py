@@ -91,6 +91,26 @@ class Folding(Method):
         yield Sheet(self.folds)
 
 
+class Planned(Shifted):
+    """The truth, and how far a plan of a hundred iterations had come."""
+
+    def __init__(self, dimension: int, done: int) -> None:
+        super().__init__(0.0, dimension)
+        object.__setattr__(self, "diagnostics", {"iterations": done, "planned": 100})
+
+
+@dataclass(frozen=True)
+class Planning(Method):
+    """Plans a hundred iterations of one gradient each, whatever the budget."""
+
+    name: ClassVar[str] = "planning"
+
+    def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Approximation]:
+        for step in range(100):
+            target.value_and_grad(torch.zeros(1, target.dim, dtype=torch.float64))
+            yield Planned(target.dim, step + 1)
+
+
 @dataclass(frozen=True)
 class Walk(Method):
     """Halves its distance to the truth at every step, one gradient each; sleeps ``nap`` seconds a
