@@ -64,6 +64,7 @@ def place(store: Store, published: Published, problems: Collection[str]) -> bool
     old, ratio = stale(published), probe() / float(published.info["probe"])
     shown: dict[str, str] = {}
     origins: dict[str, str] = {}
+    records: list[tuple[CellRecord, list[Row]]] = []
     for cell in published.cells:
         problem = label(cell["problem"], cell["problem_settings"])
         floor = cell["method"] == ExactDraws.name
@@ -79,7 +80,9 @@ def place(store: Store, published: Published, problems: Collection[str]) -> bool
             before = settings.get(label(cell["method"], cell["settings"]), "")
             words = "; ".join(filter(None, [before, "published"]))
             origins[label(name, cell["settings"])] = words
-        _append(store, cell, published.rows.get(cell["key"], ()), key, name, ratio)
+        rows = published.rows.get(cell["key"], ())
+        records.append((_renamed(cell, key, name, ratio), [_scaled(row, ratio) for row in rows]))
+    store.append_all(records)
     counted = sum(map(bool, shown.values())), len(shown)
     own_words = store.info().get("metrics", {})
     store.note(
@@ -129,17 +132,9 @@ def _floors(store: Store) -> set[str]:
     }
 
 
-def _append(
-    store: Store,
-    cell: Mapping[str, Any],
-    rows: Collection[Mapping[str, Any]],
-    key: str,
-    name: str,
-    ratio: float,
-) -> None:
+def _renamed(cell: Mapping[str, Any], key: str, name: str, ratio: float) -> CellRecord:
     spent = None if cell["seconds"] is None else ratio * cell["seconds"]
-    record = CellRecord(**{**cell, "key": key, "method": name, "seconds": spent})
-    store.append(record, [_scaled(row, ratio) for row in rows])
+    return CellRecord(**{**cell, "key": key, "method": name, "seconds": spent})
 
 
 def _scaled(row: Mapping[str, Any], ratio: float) -> Row:

@@ -78,12 +78,22 @@ class Store:
             StoreError: if there is no room, or the file was removed since it was opened.
             TypeError, OverflowError: if a figure is no number; nothing is written then.
         """
-        record = _plain_record(cell)
-        figures = [{"key": record["key"], **_plain_record(row)} for row in rows]
+        self.append_all([(cell, rows)])
+
+    def append_all(self, cells: Iterable[tuple[CellRecord, Iterable[Row]]]) -> None:
+        """Write cells with their rows, all in one transaction.
+
+        Raises:
+            StoreError, TypeError, OverflowError: as ``append``.
+        """
+        plain = [
+            (_plain_record(cell), [_plain_record(row) for row in rows]) for cell, rows in cells
+        ]
         with self._database.writing() as db:
-            db.execute("DELETE FROM cells WHERE key = ?", (record["key"],))
-            _insert(db, "cells", [record])
-            _insert(db, "rows", figures)
+            for record, rows in plain:
+                db.execute("DELETE FROM cells WHERE key = ?", (record["key"],))
+                _insert(db, "cells", [record])
+                _insert(db, "rows", [{"key": record["key"], **row} for row in rows])
 
     def done(self) -> dict[str, Status]:
         """The status of every cell that has ended, by key."""
