@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.metrics.amortised.aggregate import ActiveUnits, AggregateKl, MutualInformation
+from bench.metrics.amortised.aggregate_cells import log_ratio
 from bench.metrics.amortised.base import Pair
 from bench.metrics.amortised.gap import AmortisationGap
 from bench.metrics.amortised.likelihood import (
@@ -167,15 +168,54 @@ def test_the_aggregate_of_all_codes_is_held_against_the_prior_by_quadrature() ->
     mixed = each.logsumexp(0) - math.log(5)
     cell = float(axis[1] - axis[0]) ** 2
     prior = -0.5 * z.square().sum(1) - math.log(2 * math.pi)
+    true = float((mixed.exp() * (mixed - prior)).sum() * cell)
     found = figure(AggregateKl().measure(one))
     assert found.kind == "exact"
-    near(found, float((mixed.exp() * (mixed - prior)).sum() * cell), 1e-4)
+    assert found.stderr == 0
+    assert abs(found.value - true) < 1e-5
     information = float((each.exp() * (each - mixed)).sum() * cell) / 5
     near(MutualInformation().measure(one), information, 1e-4)
     unseen = dataclasses.replace(one, encoder=MapEncoder(MODEL, 0.0))
-    guess = figure(AggregateKl().measure(unseen))
-    assert guess.kind == "estimate"
-    assert abs(guess.value - found.value) < 4 * guess.stderr + 0.1
+    bound = figure(AggregateKl().measure(unseen))
+    assert bound.kind == "lower bound"
+    assert 0.97 * true < bound.value < true + 3 * bound.stderr
+    assert bound.stderr < 0.01
+
+
+def test_codes_too_narrow_for_panels_are_averaged_over_and_more_coordinates_are_modelled() -> None:
+    one = dataclasses.replace(pair(), x=MODEL.test[:5].double())
+    thin = dataclasses.replace(one, encoder=Independent(MODEL, 0.0, 1e-6))
+    found = figure(AggregateKl().measure(thin))
+    assert found.kind == "exact"
+    mean, _ = MODEL.exact(thin.x)
+    scale = thin.encoder.moments(thin.x)[1][0].diagonal()  # type: ignore[attr-defined]
+    entropy = float(scale.log().sum()) + math.log(2 * math.pi) + 1  # of codes that do not overlap
+    cross = math.log(2 * math.pi) + 0.5 * float(
+        (mean.square().sum(1) + scale.square().sum()).mean()
+    )
+    near(found, cross - entropy - math.log(5), 0.05)
+    model = LinearGaussian(latent=3, held=5)
+    three = dataclasses.replace(pair(0.0, model), encoder=MapEncoder(model, 0.0))
+    known = figure(AggregateKl().measure(pair(0.0, model)))
+    bound = figure(AggregateKl().measure(three))
+    assert known.kind == "exact"
+    assert bound.kind == "lower bound"
+    assert 0 < bound.value < known.value + 4 * math.hypot(known.stderr, bound.stderr)
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+def test_cells_bound_the_divergence_of_a_moved_gaussian_from_below(dim: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    counted = torch.randn(200_000, dim, generator=generator, dtype=torch.float64) + 0.5
+    judged = torch.randn(100_000, dim, generator=generator, dtype=torch.float64) + 0.5
+    true = 0.125 * dim
+    for width, share in ((0.2, 0.95), (0.8, 0.85)):
+        value = log_ratio(counted, judged, width, 1e-2)
+        stderr = float(value.std()) / math.sqrt(len(value))
+        assert share * true < value.mean() < true + 3 * stderr
+    far = torch.full((10, dim), 60.0, dtype=torch.float64)
+    assert log_ratio(counted, far, 0.1, 1e-3).max() < math.log(1.1e-3)
+    assert log_ratio(far, far, 0.1, 1e-3).isfinite().all()
 
 
 @dataclass(frozen=True)

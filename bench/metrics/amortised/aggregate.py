@@ -9,14 +9,15 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from bench.metrics.amortised.base import Pair, PairMetric, mean_over
+from bench.metrics.amortised.aggregate_cells import counted, integrated
+from bench.metrics.amortised.base import PLANE, Pair, PairMetric, mean_over
+from bench.metrics.amortised.mixture import Aggregate, log_mixture
 from bench.metrics.base import Comparison, Estimate, Skipped, Worse
 from bench.metrics.kl import KlQP
-from methods.base import Approximation
+from bench.metrics.kl_bounds import KlLower
 from problems.base import Exact, Problem
 from problems.generative.parts.latent_grid import log_prior
 
-AT_ONCE = 2**20  # pairs of z and x in one call
 MOST = 4000  # draws of the aggregate
 ACTIVE = 0.01  # variance of a coordinate's mean over x above which it is in use
 
@@ -39,38 +40,6 @@ class Prior(Problem):
         return log_prior(z)
 
 
-@dataclass(frozen=True, eq=False)
-class Aggregate(Approximation):
-    r"""The mixture of the codes of all x, :math:`q(z) = \frac1N \sum_i q(z \mid x_i)`."""
-
-    pair: Pair
-
-    def sample(self, n: int, generator: Generator) -> Tensor:
-        """Of x drawn at random: [n, L]; no more than ``Pair.draws`` of any x."""
-        which = torch.randint(len(self.pair.x), (n,), generator=generator)
-        counts = torch.bincount(which, minlength=len(self.pair.x))
-        drawn = self.pair.encoder.sample(self.pair.x, int(counts.max()), generator)
-        rows = torch.cat([row[:count] for row, count in zip(drawn, counts.tolist(), strict=True)])
-        return rows[torch.randperm(n, generator=generator)]
-
-    def log_prob(self, z: Tensor) -> Tensor | None:
-        if self.pair.log_q is None:
-            return None
-        return log_mixture(self.pair, z.reshape(-1, z.shape[-1])).reshape(z.shape[:-1])
-
-
-def log_mixture(pair: Pair, z: Tensor) -> Tensor:
-    """Log of the aggregate's density, nats: [n, L] -> [n]; where q has a density."""
-    count = len(pair.x)
-    parts = []
-    for rows in torch.split(z, max(1, AT_ONCE // count)):
-        each = pair.encoder.log_prob(pair.x, rows.expand(count, *rows.shape))
-        if each is None:
-            raise ValueError("the aggregate has a density where each q(z | x) has one, only")
-        parts.append(each.logsumexp(0) - math.log(count))
-    return torch.cat(parts)
-
-
 @dataclass(frozen=True)
 class AggregateKl(PairMetric):
     r"""KL from the aggregate of all codes to the prior, nats: large where draws of the prior are
@@ -78,9 +47,14 @@ class AggregateKl(PairMetric):
 
     .. math:: KL(q(z) \| N(0, I)), \qquad q(z) = \frac1N \sum_i q(z \mid x_i)
 
-    over the x at hand, all of them. Where q has a density, so has the mixture: Monte Carlo, kind
-    ``exact``. Else nearest neighbours between draws of both, kind ``estimate``, as ``kl_qp``.
-    Standard error: of the draws.
+    over the x at hand, all of them.
+
+    - q has a density, and so has the mixture. In one or two coordinates: quadrature by the panels
+      of ``latent_grid``, good to 1e-5 nats, no standard error; more coordinates, or codes too
+      narrow for the panels: Monte Carlo. Kind ``exact``.
+    - q is draws alone, in one or two coordinates: cells are counted, see ``aggregate_cells``.
+    - more coordinates: a density model fitted to other draws, as ``kl_lower``. Both are of kind
+      ``lower bound``; their standard error is of the draws.
 
     Source: M. D. Hoffman, M. J. Johnson, ELBO surgery, 2016.
     """
@@ -93,10 +67,16 @@ class AggregateKl(PairMetric):
     astray: ClassVar[bool] = True
 
     def measure(self, pair: Pair) -> Estimate | Skipped:
-        prior, q, generator = Prior(pair.decoder.latent_dim), Aggregate(pair), pair.generator()
+        dim = pair.decoder.latent_dim
+        if dim <= PLANE:
+            found = counted(pair) if pair.log_q is None else integrated(pair)
+            if found is not None:
+                return found
+        prior, q, generator = Prior(dim), Aggregate(pair), pair.generator()
         draws = q.sample(MOST, generator)
         truth = prior.truth.sample(MOST, generator)
-        return KlQP().measure(Comparison(prior, q, draws, truth, pair.seed))
+        comparison = Comparison(prior, q, draws, truth, pair.seed)
+        return (KlLower() if pair.log_q is None else KlQP()).measure(comparison)
 
 
 @dataclass(frozen=True)

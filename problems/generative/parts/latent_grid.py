@@ -53,6 +53,7 @@ class LatentGrid:
         log_evidence: log p(x_i), nats, [N], by the finer of two grids.
         error: bound on what the coarser grid is off, relative to p(x_i) and so in nats, [N].
         mean, covariance: of each posterior, [N, d], [N, d, d].
+        log_likelihood: its mean under each posterior, nats, [N].
         centre: of the panels, [P, d]; half_width: [P].
         bounds: greatest log joint density at the nodes of each panel, [P, N], nats.
         pairs: log likelihood of all pairs.
@@ -62,6 +63,7 @@ class LatentGrid:
     error: Tensor
     mean: Tensor
     covariance: Tensor
+    log_likelihood: Tensor
     centre: Tensor
     half_width: Tensor
     bounds: Tensor
@@ -268,12 +270,15 @@ def _gathered(pairs: Pairs, panels: _Panels, nodes: int) -> LatentGrid:
     columns, dim = len(log_evidence), panels.centre.shape[1]
     mean = torch.zeros(columns, dim, dtype=torch.float64)
     second = torch.zeros(columns, dim, dim, dtype=torch.float64)
+    log_likelihood = torch.zeros_like(log_evidence)
     bounds = []
     for at in _values(pairs, panels.centre, panels.half, nodes):
         weight = (at.value + at.log_weight[..., None] - log_evidence).exp().flatten(0, 1)
         z = at.z.flatten(0, 1)
         mean += weight.T @ z
         second += torch.einsum("kn,kd,ke->nde", weight, z, z)
+        likelihood = at.value.flatten(0, 1) - log_prior(z)[:, None]
+        log_likelihood += (weight * likelihood).nan_to_num(nan=0.0).sum(0)  # 0 of minus infinity
         bounds.append(at.value.amax(1))
     covariance = second - mean[:, :, None] * mean[:, None, :]
     return LatentGrid(
@@ -281,6 +286,7 @@ def _gathered(pairs: Pairs, panels: _Panels, nodes: int) -> LatentGrid:
         panels.error,
         mean,
         covariance,
+        log_likelihood,
         panels.centre,
         panels.half,
         torch.cat(bounds),
