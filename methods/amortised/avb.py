@@ -5,8 +5,10 @@ density, since a discriminator tells its draws from those of a density that is k
     \max_T\; E_{q(z \mid x)} \log \sigma(T(x, z)) + E_{r(z \mid x)} \log(1 - \sigma(T(x, z))), \quad
     \max_{\theta, \phi}\; E_q[\log p_\theta(x, z) - \log r(z \mid x) - T(x, z)]
 
-r is the prior (algorithm 1), or with adaptive contrast the Gaussian with q's own moments for each x
-(algorithm 2); then the discriminator sees z in coordinates in which r is N(0, I).
+r is the prior (algorithm 1), or with adaptive contrast the Gaussian with q's own means and
+variances for each x (algorithm 2); then the discriminator sees z in coordinates in which r is
+N(0, I). The moments of a plain encoder are estimated from several draws for each x; those of an
+encoder that gives coefficients to noise are known, whatever x, from the noise of a batch.
 
 Source: L. Mescheder, S. Nowozin, A. Geiger, Adversarial Variational Bayes, ICML 2017,
 arXiv:1701.04722.
@@ -24,13 +26,12 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from methods.amortised.base import Learned, Learner, NoiseEncoder, TrainingData
+from methods.amortised.noise import Coefficients, Plain
 from methods.amortised.training import Course, Flat, Player, checked, decayed, present
 from methods.base import Budget
 from methods.parts.validate import require
 from problems.generative.base import Decoder, perceptron
 from problems.generative.parts.latent_grid import log_prior
-
-TINY = 1e-6  # least variance of a coordinate of the contrast: what float32 still resolves
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,14 @@ class AmortisedAVB(Learner):
 
     Args:
         contrast: whether r has q's moments for each x (algorithm 2), or is the prior.
-        draws: of z for each x of a batch, whose moments are r's; 1 without contrast will do.
+        parts: m, of the noise, which x only gives coefficients to (see ``Coefficients``); 0 for a
+            plain encoder, which reads x and the noise side by side.
+        draws: of z for each x of a batch; a plain encoder's moments are those of these draws, and
+            1 will do without contrast or with parts.
         iterations: encoder steps, where the budget allows as many; batch: pairs (x, z) of each.
         steps: discriminator steps for each of the encoder's.
-        noise_dim: length of the noise.
-        hidden: widths of the encoder's hidden layers, ELU; it reads x and the noise side by side.
+        noise_dim: length of the noise; with parts, of each.
+        hidden: widths of the encoder's hidden layers, ELU.
         width: of the discriminator's layers; blocks: its residual blocks.
         lr: step size of encoder and decoder; discriminator_lr: of the discriminator.
         beta1: Adam's memory of the gradient, of both.
@@ -64,6 +68,7 @@ class AmortisedAVB(Learner):
     """
 
     contrast: bool = False
+    parts: int = 0
     draws: int = 1
     iterations: int = 8000
     batch: int = 256
@@ -85,7 +90,8 @@ class AmortisedAVB(Learner):
 
     def __post_init__(self) -> None:
         checked(self)
-        least = 4 if self.contrast else 1
+        require(self, "parts", self.parts >= 0, "not be negative")
+        least = 4 if self.contrast and not self.parts else 1
         fits = self.draws >= least and self.batch % self.draws == 0
         require(self, "draws", fits, f"divide the batch, and be at least {least}")
         for field in ("steps", "noise_dim", "width"):
@@ -108,8 +114,15 @@ class _Game:
         self.method, self.model, self.generator = method, model, generator
         pixels, latent = math.prod(model.train.shape[1:]), model.latent_dim
         decoder = model.decoder(generator)
-        network = perceptron((pixels + method.noise_dim, *method.hidden, latent), generator)
-        coder = Coder(network, decoder, method.draws if method.contrast else 0)
+        network: Plain | Coefficients
+        if method.parts:
+            shape = method.parts, method.noise_dim
+            network = Coefficients(pixels, latent, method.hidden, *shape, generator)
+        else:
+            widths = pixels + method.noise_dim, *method.hidden, latent
+            network = Plain(perceptron(widths, generator), method.noise_dim, method.draws)
+        self.noise = network.noise_dim
+        coder = Coder(network, decoder, method.contrast)
         rival = Discriminator(pixels, latent, method.width, method.blocks, generator)
         device = present(method)
         self.coder, self.rival = Flat(coder, device), Flat(rival, device)
@@ -132,13 +145,13 @@ class _Game:
     def learned(self) -> Learned:
         """Both networks as they stand."""
         rest = self.maker.at_rest()
-        return Learned(rest.decoder, FedNetwork(rest.network, self.method.noise_dim))
+        return Learned(rest.decoder, FedNetwork(rest.network, self.noise))
 
     def _read(self) -> tuple[Tensor, Tensor]:
         """Data, each as often as it has draws, and noise: [n, *shape], [n, K]."""
         method = self.method
         x = self.model.batch(method.batch // method.draws, self.generator)
-        eps = torch.randn(method.batch, method.noise_dim, generator=self.generator)
+        eps = torch.randn(method.batch, self.noise, generator=self.generator)
         return x.repeat_interleave(method.draws, 0), eps
 
     def _doubt(self, rival: Tensor, coder: Tensor, x: Tensor, eps: Tensor, noise: Tensor) -> Tensor:
@@ -159,32 +172,28 @@ class Coder(nn.Module):
     """Encoder and decoder, and the density that the encoder's draws are compared with.
 
     Args:
-        network: from x and noise to z; decoder: p(x | z).
-        draws: neighbours in a batch that have the same x, and moments of which r is made; 0 for r
-            the prior.
+        network: from x and noise to z, with moments for r; decoder: p(x | z).
+        contrast: whether r has these moments, or is the prior.
     """
 
-    def __init__(self, network: nn.Module, decoder: Decoder, draws: int) -> None:
+    def __init__(self, network: Plain | Coefficients, decoder: Decoder, contrast: bool) -> None:
         super().__init__()
-        self.network, self.decoder, self.draws = network, decoder, draws
+        self.network, self.decoder, self.contrast = network, decoder, contrast
 
     def forward(self, x: Tensor, eps: Tensor, whole: bool = False) -> tuple[Tensor, ...]:
         """z; u, which is z in coordinates in which r is N(0, I); and if ``whole`` log r - log p(z)
         at z, and log p(x | z), nats: [n, L], [n, L], [n], [n].
         """
-        z = fed(self.network, x, eps)
-        u, excess = self._against(z)
+        z, u, excess = self._compared(x, eps)
         return (z, u, excess, self.decoder.log_likelihood(x, z)) if whole else (z, u)
 
-    def _against(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        if not self.draws:
-            return z, z.new_zeros(len(z))
-        groups = z.reshape(-1, self.draws, z.shape[1])
-        loc = groups.mean(1, keepdim=True)
-        scale = (groups.var(1, keepdim=True) + TINY).sqrt()
-        u = ((groups - loc) / scale).flatten(0, 1)
-        log_r = log_prior(u) - scale.log().sum(-1).expand(-1, self.draws).flatten()
-        return u, log_r - log_prior(z)
+    def _compared(self, x: Tensor, eps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if not self.contrast:
+            z = self.network(x, eps)
+            return z, z, z.new_zeros(len(z))
+        z, loc, scale = self.network.moments(x, eps)
+        u = (z - loc) / scale
+        return z, u, log_prior(u) - scale.log().sum(-1) - log_prior(z)
 
 
 class Discriminator(nn.Module):
@@ -226,10 +235,5 @@ class FedNetwork(NoiseEncoder):
         self.network, self.noise_dim = network, noise_dim
 
     def forward(self, x: Tensor, eps: Tensor) -> Tensor:
-        return fed(self.network, x.double(), eps)
-
-
-def fed(network: nn.Module, x: Tensor, eps: Tensor) -> Tensor:
-    """What a network makes of x and noise, side by side: [n, *shape], [n, K] -> [n, L]."""
-    z: Tensor = network(torch.cat([x.flatten(1), eps], 1))
-    return z
+        z: Tensor = self.network(x.double(), eps)
+        return z

@@ -44,7 +44,7 @@ def same(one: Learned, other: Learned, model: GenerativeModel) -> bool:
     return all(torch.equal(a, b) for a, b in pairs)
 
 
-@pytest.mark.parametrize("name", ["vae", "vae-flow", "iwae", "avb", "avb-contrast"])
+@pytest.mark.parametrize("name", ["vae", "vae-flow", "iwae", "avb", "avb-contrast", "avb-parts"])
 def test_a_learner_that_was_killed_goes_on_to_the_figures_of_an_undisturbed_one(
     name: str, tmp_path: Path
 ) -> None:

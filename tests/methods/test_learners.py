@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 from methods.amortised.avb import AmortisedAVB, Discriminator
 from methods.amortised.base import Learned, Learner
 from methods.amortised.iwae import IWAE
+from methods.amortised.noise import Coefficients, Plain
 from methods.amortised.vae import VAE
 from methods.amortised.vae_flow import FlowVAE
 from methods.base import Budget, NotApplicableError, Pushforward
@@ -40,6 +41,7 @@ LEARNERS: dict[str, Learner] = {
     "vae-flow": FlowVAE(transforms=1, **SMALL),
     "avb": AmortisedAVB(**RIVAL),
     "avb-contrast": AmortisedAVB(contrast=True, draws=16, **RIVAL),
+    "avb-parts": AmortisedAVB(contrast=True, parts=4, **RIVAL),
 }
 every_learner = pytest.mark.parametrize("name", list(LEARNERS))
 
@@ -111,6 +113,7 @@ def test_a_learner_keeps_to_its_generator_its_budget_and_a_decoder_that_is_given
 ) -> None:
     state = torch.get_rng_state()
     model, cost = FixedDecoder(), {"iwae": 4 * 64, "avb": 3 * 64, "avb-contrast": 3 * 64}
+    cost["avb-parts"] = 3 * 64
     runs = []
     for seed in (0, 0, 1):
         seen = Seen(model)
@@ -132,7 +135,7 @@ def test_a_learner_keeps_to_its_generator_its_budget_and_a_decoder_that_is_given
     q = learned.encoder.at(model.test[0])
     assert q.sample(3, torch.Generator()).dtype == torch.float64
     density = q.log_prob(z)
-    assert (density is None) == (name in ("avb", "avb-contrast"))
+    assert (density is None) == name.startswith("avb")
     assert isinstance(q, Pushforward) == (density is None)
 
 
@@ -176,12 +179,10 @@ def test_a_discriminator_depends_on_x_and_on_z() -> None:
     assert (by_z.norm(dim=1) > 0).all()
 
 
-@pytest.mark.parametrize("contrast", [False, True])
-def test_avb_keeps_both_modes_of_a_posterior_that_a_gaussian_covers_half(
-    contrast: bool,
-) -> None:
+@pytest.mark.parametrize("name", ["avb", "avb-contrast", "avb-parts"])
+def test_avb_keeps_both_modes_of_a_posterior_that_a_gaussian_covers_half(name: str) -> None:
     model = FixedDecoder(gain=3.0, tilt=0.0, size=512)
-    found = learner("avb-contrast" if contrast else "avb", 600)
+    found = learner(name, 600)
     x = torch.tensor([[1.0, 1.0, 0.0, 0.0, 1.0, 1.0]])
     learned = last(found, model)
     z = learned.encoder.sample(x, 4000, torch.Generator().manual_seed(0))[0]
@@ -198,6 +199,7 @@ def test_avb_keeps_both_modes_of_a_posterior_that_a_gaussian_covers_half(
         (lambda: FlowVAE(bins=1), r"FlowVAE\(bins="),
         (lambda: AmortisedAVB(draws=3), r"AmortisedAVB\(draws="),
         (lambda: AmortisedAVB(contrast=True), r"AmortisedAVB\(draws="),
+        (lambda: AmortisedAVB(parts=-1), r"AmortisedAVB\(parts="),
     ],
 )
 def test_a_wrong_field_is_named(make: Callable[[], Learner], message: str) -> None:
@@ -233,3 +235,30 @@ def test_a_device_that_is_not_here_is_said(name: str, monkeypatch: pytest.Monkey
     found: Any = learner(name, 1)
     with pytest.raises(NotApplicableError, match=r"device='cuda'\) needs a graphics card"):
         last(replace(found, device="cuda"), FourPoints(hidden=(16,)))
+
+
+def test_the_moments_of_coefficients_are_those_of_their_draws_for_every_x() -> None:
+    generator = torch.Generator().manual_seed(0)
+    network = Coefficients(3, 2, (8,), 4, 2, generator)
+    n = 100_000
+    for x in torch.randn(3, 3, generator=generator):
+        eps = torch.randn(n, network.noise_dim, generator=generator)
+        with torch.no_grad():
+            z, loc, scale = network.moments(x.expand(n, 3), eps)
+            assert torch.equal(z, network(x.expand(n, 3), eps))
+        spread = z.std(0)
+        # the parts' noise is independent, their products in a batch only nearly so: 1 / sqrt(n)
+        assert ((loc[0] - z.mean(0)) / spread).abs().max() < 1e-4
+        assert (scale[0] / spread - 1).abs().max() < 6 / math.sqrt(n)
+        assert torch.equal(loc[0], loc[-1])
+
+
+def test_the_moments_of_a_plain_encoder_are_those_of_neighbours() -> None:
+    generator = torch.Generator().manual_seed(0)
+    network = Plain(torch.nn.Linear(3, 2), 1, 4)
+    x = torch.randn(2, 2, generator=generator).repeat_interleave(4, 0)
+    with torch.no_grad():
+        z, loc, scale = network.moments(x, torch.randn(8, 1, generator=generator))
+    for rows in (slice(0, 4), slice(4, 8)):
+        torch.testing.assert_close(loc[rows], z[rows].mean(0).expand(4, 2))
+        torch.testing.assert_close(scale[rows], (z[rows].var(0) + 1e-6).sqrt().expand(4, 2))
