@@ -13,7 +13,7 @@ from typer.main import get_command
 from bench.calibration.table import LEGEND
 from bench.cli import app
 from bench.commands.calibrate import MARKS
-from bench.plugins.built_in import BUILT_IN, ON_REQUEST
+from bench.plugins.built_in import AMORTISED, BUILT_IN, ON_REQUEST
 from bench.running.matrix import presets
 from tests.helpers.pages import PAGES, ROOT, anchors, blocks, label, links, prose
 
@@ -84,6 +84,14 @@ def test_readme_and_index_name_what_ships() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for name in [*BUILT_IN["methods"], *BUILT_IN["metrics"], *presets()]:
         assert f"`{name}`" in readme, f"README.md does not name {name}"
+    for name in [*BUILT_IN["models"], *BUILT_IN["learners"]]:
+        assert f"`{name}`" in readme, f"README.md does not name {name}"
+
+
+def test_the_page_on_amortised_inference_defines_every_figure() -> None:
+    page = (ROOT / "docs" / "amortised.md").read_text(encoding="utf-8")
+    for name in BUILT_IN["figures"]:
+        assert f"| `{name}` |" in page, f"no row of docs/amortised.md defines {name}"
 
 
 def test_presets_and_names_on_command_lines_exist() -> None:
@@ -98,7 +106,8 @@ def test_presets_and_names_on_command_lines_exist() -> None:
                         and ".stan" not in word
                         and word not in ("all", "trait")
                     ):
-                        assert word in BUILT_IN[group] | ON_REQUEST[group], f"{label(page)}: {line}"
+                        known = BUILT_IN[group] | ON_REQUEST[group] | BUILT_IN[AMORTISED[group]]
+                        assert word in known, f"{label(page)}: {line}"
 
 
 def test_the_page_of_the_calibration_is_what_the_command_writes() -> None:
