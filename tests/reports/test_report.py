@@ -190,3 +190,14 @@ def test_importing_the_page_loads_neither_torch_nor_pyplot() -> None:
         cwd=Path(reports.__file__).parents[1],
     )
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+def test_a_page_of_27_problems_like_these_stays_under_5_mb(written: Path) -> None:
+    text = (written / "report.html").read_text(encoding="utf-8")
+    parts = re.findall(r'<section id="problem-\d+".*?</section>', text, re.DOTALL)
+    data = re.findall(r'<script type="application/json".*?</script>', text, re.DOTALL)
+    assert (len(parts), len(data)) == (len(PROBLEMS), 1)
+    of_problems = sum(len(part.encode()) for part in parts + data)
+    assert of_problems > 100_000 * len(PROBLEMS)  # with their pictures
+    rest = len(text.encode()) - of_problems
+    assert rest + 27 * of_problems / len(PROBLEMS) < 5_000_000
