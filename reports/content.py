@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.errors import unknown
-from bench.store import Store
+from bench.store import GENERATIVE, Store
 from reports import tables
 from reports.by_trait import by_trait
 from reports.glossary import DIAGNOSTICS, Measure, in_order
@@ -17,6 +17,7 @@ from reports.live import live
 from reports.overview import overview
 from reports.pictures.figures import NOT_DRAWN, pictures
 from reports.pictures.style import Look, Picture, looks, svg
+from reports.reading import GENERATIVE_MODELS, HOW_TO_READ
 from reports.readings import FLOOR
 from reports.remarks import judged_by
 from reports.results import Results, summarise
@@ -75,7 +76,7 @@ class Section:
 @dataclass(frozen=True, eq=False)
 class Content:
     """All that either page says, before it is laid out; ``live`` is what the script of the HTML
-    page works with.
+    page works with, ``generative`` whether any problem is a generative model.
     """
 
     title: str
@@ -94,6 +95,12 @@ class Content:
     glossary: Mapping[str, Measure]
     looks: Mapping[str, Look]
     live: Mapping[str, Any]
+    generative: bool = False
+
+    @property
+    def how_to_read(self) -> tuple[tuple[str, str], ...]:
+        """Headings with their paragraphs, for people who have never seen the suite."""
+        return (*HOW_TO_READ, *((GENERATIVE_MODELS,) if self.generative else ()))
 
     @property
     def wide(self) -> bool:
@@ -148,6 +155,7 @@ def content(store: Store, problems: Sequence[str] = (), results: Results | None 
         glossary=_glossary(results),
         looks=colours,
         live=live(store, results, drawn, colours),
+        generative=any(GENERATIVE in traits for traits in results.traits.values()),
     )
 
 

@@ -13,7 +13,7 @@ import jinja2
 from bench.store import Store
 from reports.content import Content, Drawn, content
 from reports.pictures.style import data_uri
-from reports.reading import HOW_TO_READ, MORE_EXACTLY
+from reports.reading import MORE_EXACTLY
 from reports.results import Results
 from reports.sheet import (
     FLOORS,
@@ -84,7 +84,7 @@ def _html(found: Content) -> str:
     template = environment.get_template("report.html")
     return template.render(
         found=found,
-        how_to_read=HOW_TO_READ,
+        how_to_read=found.how_to_read,
         more_exactly=MORE_EXACTLY,
         marks=SYMBOLS,
         meanings=MEANINGS,
@@ -105,7 +105,7 @@ def _markdown(found: Content, folder: Path) -> str:
         parts += [PLUS_MINUS, LEGEND, FLOORS]
     if found.by_trait is not None:
         parts += ["## By trait", as_markdown(found.by_trait)]
-    parts += ["## How to read it", *(f"**{name}.** {text}" for name, text in HOW_TO_READ)]
+    parts += ["## How to read it", *(f"**{name}.** {text}" for name, text in found.how_to_read)]
     for section in found.sections:
         parts += [_said(section.problem, section.verdict, heading=True), escaped(section.judged)]
         parts += [_pictured(picture, folder) for picture in section.pictures]

@@ -52,6 +52,17 @@ HOW_TO_READ = (
         ),
     ),
 )
+GENERATIVE_MODELS = (
+    "Generative models",
+    (
+        "A learner had to find a decoder p(x|z), which draws data x from latent variables z, and an"
+        " encoder q(z|x), the posterior of every x at once. log p(x) says how likely the decoder"
+        " finds test data: log p*(x) - log p(x) is what it loses to the law that drew them, 0 where"
+        " it has found that law. The ELBO is log p(x) less KL(q(z|x)‖p(z|x)), what the encoder"
+        " loses to the exact posterior of its own decoder. KL(q(z)‖p(z)) says how far the codes of"
+        " all x together are from the prior, from which the model draws."
+    ),
+)
 MORE_EXACTLY = (
     (
         "Noise floor",

@@ -29,6 +29,7 @@ REACH = 3.6  # prior standard deviations that a plane shows at least
 DOTS = 150  # draws of each q(z | x) that are shown as points
 TITLE, SIDE, EDGE = 0.24, 0.62, 0.08  # inches: above a row, beside it, around pictures of x
 TALLEST_PLANE, LARGEST_IMAGE = 2.3, 1.1  # inches: a panel of the plane, and a picture of an x
+LEAST_ROW = 0.27  # inches, in which a name of two lines has room
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +202,7 @@ def images(learned: Mapping[str, Learned], what: str) -> Figure:
     shape = first["x"].shape[1:]
     high, wide = shape if len(shape) == 2 else (1, math.prod(shape))
     across = min(LARGEST_IMAGE, (WIDTH - 2 * SIDE) / count - EDGE)
-    tall = max(0.12, across * high / wide)
+    tall = max(LEAST_ROW, across * high / wide)
     grid = Grid(count, across, tall, [0.0] * len(rows), 2 * SIDE, EDGE, EDGE, EDGE)
     figure, panels = grid.draw()
     for row, (name, pictured) in zip(panels, rows.items(), strict=True):

@@ -195,15 +195,16 @@ def _costs(
     found = guarded(lambda: costs(results, problem, look, metric), lambda why: why)
     if found is None:
         return
-    name = f"{name}-{metric.replace('_', '-')}" if metric else name
+    # the page's script puts its own curves in place of what is named costs
+    name = f"{name}-{metric.replace('_', '-')}" if metric else f"{name}-costs"
     quality = results.measure(metric or results.divergence(problem) or "").short
     alt = f"{quality} of each method on {problem} against fitting time and gradient evaluations."
     if isinstance(found, str):
-        yield Picture(f"{name}-costs", "", alt, f"{NOT_DRAWN} {found}.")
+        yield Picture(name, "", alt, f"{NOT_DRAWN} {found}.")
         return
     absent = f" Not drawn: {', '.join(found.absent)}." if found.absent else ""
     yield Picture(
-        f"{name}-costs",
+        name,
         f"{quality} against what it cost, on logarithmic axes: lower and further left is better."
         " Lines: the median of the seeds; bands: from the lowest seed to the highest; the large"
         " marker is the end. ● exact, ▲ lower bound, ▼ upper bound, ◆ estimate, ■ with a bar:"

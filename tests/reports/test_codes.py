@@ -68,7 +68,7 @@ def test_every_picture_is_drawn(store: Store, results: Results) -> None:
     names = [picture.name.removeprefix("1-four-points-hidden-8-") for picture in found]
     assert names == [
         *("codes", "posteriors", "reconstructions", "samples"),
-        *("costs", "aggregate-kl-costs"),
+        *("costs", "aggregate-kl"),
     ]
     for picture in found:
         assert isinstance(picture.figure, Figure), picture.caption
