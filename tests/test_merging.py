@@ -48,7 +48,16 @@ def test_a_cell_with_two_figures_is_named_and_nothing_is_written(tmp_path: Path)
     on_disk(tmp_path / "b", Law(seeds=1), seed=2)
     with pytest.raises(StoreError, match=r"avb on hill, seed 0 .*kl_qp.* and \d more"):
         merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
-    assert Store(tmp_path / "all", create=False).cells() == []
+    assert not (tmp_path / "all").exists()
+
+
+def test_a_merge_refused_by_what_the_folder_holds_leaves_it_as_it_was(tmp_path: Path) -> None:
+    held = on_disk(tmp_path / "all", Law(seeds=1), seed=1)
+    on_disk(tmp_path / "b", Law(seeds=1), seed=2)
+    before = content(held)
+    with pytest.raises(StoreError, match="Nothing was merged"):
+        merge([tmp_path / "b"], tmp_path / "all")
+    assert content(held) == before
 
 
 def test_a_cell_that_ended_well_takes_the_place_of_one_that_did_not(tmp_path: Path) -> None:

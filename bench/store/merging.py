@@ -49,6 +49,7 @@ def merge(folders: Sequence[Path], into: Path) -> tuple[int, int]:
     places = {folder.resolve(): folder for folder in folders if folder.resolve() != into.resolve()}
     sources = [Store(folder, create=False) for folder in places.values()]
     for_sure = [_entries(store) for store in sources]
+    _chosen(for_sure)  # refused before anything is made
     target = Store(into)
     with Lock(target.folder):
         chosen = _chosen([_entries(target), *for_sure])

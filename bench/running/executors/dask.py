@@ -269,7 +269,7 @@ def _started(distributed: Any, stack: contextlib.ExitStack, workers: int) -> str
             n_workers=max(1, workers),
             threads_per_worker=1,
             memory_limit=None,  # cells have limits of their own
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # whatever other cluster has the usual port
             silence_logs=logging.CRITICAL,
         )
     )
