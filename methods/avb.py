@@ -95,10 +95,10 @@ class AVB(Method):
 
     contrast: Kind = "full"
     informed: bool = True
-    iterations: int = 6000
-    batch: int = 256
+    iterations: int = 3000
+    batch: int = 512
     steps: int = 4
-    discriminator_batch: int = 128
+    discriminator_batch: int = 256
     noise_dim: int | None = None
     heads: int | None = None
     hidden: tuple[int, ...] = (128, 128)
