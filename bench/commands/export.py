@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench.commands import terminal
 from bench.commands.report import to_file
 from bench.errors import UserError
-from bench.store import SOURCES, Store, label
+from bench.store import GENERATIVE, SOURCES, TRAITS, Store, label
 
 if TYPE_CHECKING:
     from bench.outside.series import Values
@@ -213,6 +213,12 @@ def _made_again(store: Store, problem: str, cell: Mapping[str, Any]) -> _Model:
     """The problem of a run, as it was named there."""
     from bench.plugins import spec
 
+    if GENERATIVE in store.info().get(TRAITS, {}).get(problem, ()):
+        return _Model(
+            None,
+            f"{problem}: a generative model; its draws are codes z of all test data together, and"
+            " the truth is their prior",
+        )
     fields = {name: x for name, x in cell["problem_settings"].items() if name != "truth"}
     source = store.info().get(SOURCES, {}).get(problem, {"name": cell["problem"], "fields": fields})
     folder = source.get("folder", ".")

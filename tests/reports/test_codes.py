@@ -9,6 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from bench.commands import pages
+from bench.commands.export import export_run
 from bench.plugins import spec
 from bench.running.collect import describe, traits_of
 from bench.running.matrix import expand, validated
@@ -109,3 +110,12 @@ def test_both_pages_have_the_table_of_the_paper(store: Store, tmp_path: Path) ->
             "posterior_kl",
         )
     ] == headings
+
+
+def test_codes_are_exported_beside_their_prior(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export_run(store.folder, tmp_path / "draws.nc")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "a generative model; its draws are codes z" in said
+    assert "cannot be made here" not in said
