@@ -64,7 +64,7 @@ class Measuring(ABC, Generic[Yielded, Compared, Known]):
 
     @abstractmethod
     def figure(self, metric: Known, comparison: Compared) -> Any:
-        """What a metric finds."""
+        """Measure a comparison by one metric: what it finds, not looked at yet."""
 
     def waits(self, metric: Known | Exception) -> bool:
         """Whether a metric is measured at the last checkpoint alone."""

@@ -98,7 +98,7 @@ class Coefficients(nn.Module):
         return found[:, 0], found[:, 1:] / math.sqrt(self.parts)
 
     def _bent(self, eps: Tensor) -> Tensor:
-        """v(eps), [n, m, L]."""
+        """The parts v(eps) of the noise after their own networks, [n, m, L]."""
         noise = eps.reshape(len(eps), self.parts, -1).transpose(0, 1)
         bent: Tensor = functional.elu(noise @ self.first + self.bends) @ self.last
         return bent.transpose(0, 1)

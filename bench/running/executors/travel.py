@@ -102,7 +102,7 @@ def moved(cell: Cell, files: Mapping[str, str]) -> Cell:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file."""
+    """The SHA-256 of a file, as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
