@@ -562,8 +562,10 @@ def check(
     name: Annotated[
         list[str],
         typer.Argument(
-            metavar="[method | problem | metric] NAME",
-            help="NAME[:field=value,...], FILE.py:Class, or a problem's FILE.stan:data=FILE.json.",
+            metavar="[KIND] NAME",
+            help="NAME[:field=value,...], FILE.py:Class, or a problem's FILE.stan:data=FILE.json."
+            " KIND is method, problem, metric, learner, model or figure: which, where two have one"
+            " name.",
             show_default=False,
         ),
     ],
@@ -575,16 +577,16 @@ def check(
         ),
     ] = None,
 ) -> None:
-    """Hold a method, a problem or a metric against the contract, and print each check with pass or
-    fail, and why.
+    """Hold a method, a problem or a metric, or what amortised inference has in their place, against
+    the contract, and print each check with pass or fail, and why.
 
     With `--same-as`, hold two problems against each other: by gradient, and whether their log
     densities differ by one constant.
     """
     from bench.commands.check import check_one, check_same, named
 
-    subject = named(name)
-    if not (check_one(subject) if same_as is None else check_same(subject, same_as)):
+    group, subject = named(name)
+    if not (check_one(subject, group) if same_as is None else check_same(subject, same_as)):
         raise typer.Exit(1)
 
 

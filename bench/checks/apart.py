@@ -12,6 +12,7 @@ from typing import Any
 from bench.checks.finding import Finding, Outcome
 from bench.errors import UserError
 from bench.plugins import spec
+from bench.plugins.built_in import Group
 from bench.plugins.registry import group_of
 from bench.processes.plain import text as plain
 from bench.processes.pool import Gone, Pool
@@ -33,12 +34,13 @@ class Subject:
 
 
 def check_apart(
-    text: str, *, wall: float = WALL, memory: float = MEMORY
+    text: str, group: Group | None = None, *, wall: float = WALL, memory: float = MEMORY
 ) -> Iterator[Subject | Finding]:
     """Yield what is checked, then its findings as they are made.
 
     Args:
         text: ``NAME[:field=value,...]`` or ``FILE.py:Class``. Not even its import is done here.
+        group: where the name is looked for; None: where it is found first.
         wall: seconds that one check may take.
         memory: MiB that the plugin may allocate.
 
@@ -47,7 +49,7 @@ def check_apart(
     """
     names: list[str] = ["import"]
     with Pool([]) as pool:
-        job = pool.start("bench.checks.apart:hold", (text,), wall=MANY * wall, memory=memory)
+        job = pool.start("bench.checks.apart:hold", (text, group), wall=MANY * wall, memory=memory)
         job.due = time.monotonic() + wall
         while True:
             for _, message in pool.events():
@@ -76,12 +78,12 @@ def _finding(said: Any) -> Finding:
     return Finding(name, next((each for each in known if each == outcome), "fail"), why)
 
 
-def hold(text: str, send: Callable[[Message], None]) -> None:
+def hold(text: str, group: Group | None, send: Callable[[Message], None]) -> None:
     """Import the plugin and send what it is and what was found; runs in the process of its own."""
     from bench.checks.check import check, checks_of
 
     try:
-        chosen = spec.parse(group_of(spec.name_of(text)), text)
+        chosen = spec.parse(group or group_of(spec.name_of(text)), text)
         findings = check(chosen)
     except UserError as error:
         send({"refused": plain(error)})

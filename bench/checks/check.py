@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.checks.finding import Check, Finding
+from bench.checks.finding import Check, Finding, findings
 from bench.plugins.built_in import Group
 from bench.plugins.spec import Spec
 
 
 def check(spec: Spec) -> Iterator[Finding]:
-    """Hold a method, a problem or a metric against the contract, one finding after the other as
-    they are made.
+    """Hold a plugin against the contract of its group, one finding after the other as they are
+    made.
 
     A check that raises is a fail, and the rest go on. Random and torch-wide state is put back after
     each.
@@ -24,33 +25,38 @@ def check(spec: Spec) -> Iterator[Finding]:
         UserError: if the class cannot be loaded or does not take its fields.
     """
     subject = spec.build()
-    if spec.entry.group == "methods":
-        from bench.checks.method import check_method
-
-        yield from check_method(subject)
-    elif spec.entry.group == "problems":
+    if spec.entry.group == "problems":
         from bench.checks.problem import check_problem
 
         yield from check_problem(subject, _name_of(spec))
     else:
-        from bench.checks.metric import check_metric
-
-        yield from check_metric(subject)
+        yield from findings(_lab(spec.entry.group)(subject), checks_of(spec.entry.group))
 
 
 def checks_of(group: Group) -> tuple[Check[Any], ...]:
     """The checks of a group, in the order in which they are made."""
-    if group == "methods":
-        from bench.checks.method import CHECKS as METHOD
+    found: tuple[Check[Any], ...] = _home(group).CHECKS
+    return found
 
-        return METHOD
-    if group == "problems":
-        from bench.checks.problem import CHECKS as PROBLEM
 
-        return PROBLEM
-    from bench.checks.metric import CHECKS as METRIC
+HOMES: dict[Group, tuple[str, str]] = {
+    "methods": ("method", "MethodLab"),
+    "problems": ("problem", "ProblemLab"),
+    "metrics": ("metric", "MetricLab"),
+    "models": ("generative", "ModelLab"),
+    "learners": ("learner", "LearnerLab"),
+    "figures": ("figure", "FigureLab"),
+}
 
-    return METRIC
+
+def _home(group: Group) -> Any:
+    """The module that holds the checks of a group."""
+    return importlib.import_module(f"bench.checks.{HOMES[group][0]}")
+
+
+def _lab(group: Group) -> Any:
+    """What the checks of a group share, as a class."""
+    return getattr(_home(group), HOMES[group][1])
 
 
 def _name_of(spec: Spec) -> str:

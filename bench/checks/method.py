@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.checks.approximation import CHECKS as APPROXIMATION
-from bench.checks.finding import Check, Finding, InapplicableError, expect, findings, once
+from bench.checks.finding import Check, InapplicableError, expect, once
 from bench.checks.settings import must_be_frozen, must_be_unchanged, must_have_a_name, snapshot
 from bench.checks.trial import DRAWS, Trial, conduct, draw, first
 from methods.base import Approximation, Budget, Draws, Method
@@ -69,11 +69,6 @@ class MethodLab:
         """The last ones in two and three dimensions."""
         yield 2, self.first_run.last
         yield 3, self.run_in_three_dimensions.last
-
-
-def check_method(method: Method) -> Iterator[Finding]:
-    """Hold a method against every check of methods, one finding after the other."""
-    return findings(MethodLab(method), CHECKS)
 
 
 def _yields(lab: MethodLab) -> None:

@@ -12,33 +12,34 @@ from rich.text import Text
 from bench.checks.finding import Finding
 from bench.commands import terminal
 from bench.errors import UserError
-from bench.plugins.built_in import GROUPS
+from bench.plugins.built_in import GROUPS, Group
 
 LONGEST = 2_000  # letters of a reason
 
 
-def named(words: Sequence[str]) -> str:
-    """The name among the words of a command: the last of them, after the kind of thing it is.
+def named(words: Sequence[str]) -> tuple[Group | None, str]:
+    """The group and the name among the words of a command: the name is the last, and the kind of
+    thing that it is may stand before it. None where it does not.
 
     Raises:
         UserError: if there are others.
     """
-    kinds = tuple(group.removesuffix("s") for group in GROUPS)
+    kinds = {group.removesuffix("s"): group for group in GROUPS}
     if len(words) > 2 or (len(words) == 2 and words[0] not in kinds):
         raise UserError(
             f"check takes one name, perhaps after {', '.join(kinds)}; got {' '.join(words)!r}."
         )
-    return words[-1]
+    return (kinds[words[0]] if len(words) == 2 else None), words[-1]
 
 
-def check_one(text: str) -> bool:
-    """Print every check of a plugin; whether none failed."""
+def check_one(text: str, group: Group | None = None) -> bool:
+    """Print every check of a plugin, of that group where one is named; whether none failed."""
     from bench.checks.apart import Subject, check_apart
 
     console = terminal.console()
 
     def findings() -> Iterator[Finding]:
-        for said in check_apart(text):
+        for said in check_apart(text, group):
             if isinstance(said, Subject):
                 console.print(terminal.words(f"{said.kind} {said.name}, from {said.package}"))
             else:

@@ -92,6 +92,7 @@ def test_the_command_holds_a_problem_against_a_stan_program(
 
 
 def test_the_kind_may_be_said_before_the_name() -> None:
-    assert named(["problem", "ring-2d"]) == named(["ring-2d"]) == "ring-2d"
+    assert named(["problem", "ring-2d"]) == ("problems", "ring-2d")
+    assert named(["ring-2d"]) == (None, "ring-2d")
     with pytest.raises(UserError, match="check takes one name"):
         named(["ring-2d", "funnel"])
