@@ -262,7 +262,8 @@ def list_(
     what: Annotated[
         str,
         typer.Argument(
-            metavar="[problems | methods | metrics | presets]", help="Default: all four."
+            metavar="[problems | methods | metrics | models | learners | figures | presets]",
+            help="Default: all. Models, learners and figures are those of amortised inference.",
         ),
     ] = "all",
     posteriordb: Annotated[
@@ -289,9 +290,7 @@ def list_(
 
 @app.command()
 def show(
-    name: Annotated[
-        str, typer.Argument(help="A problem, method, metric or preset, or FILE.py:Class.")
-    ],
+    name: Annotated[str, typer.Argument(help="What `postbench list` shows, or FILE.py:Class.")],
     columns: Annotated[
         bool,
         typer.Option("--columns", help="Of a problem: the header of a file of draws, for judge."),
@@ -592,7 +591,9 @@ def check(
 
 @app.command()
 def new(
-    kind: Annotated[str, typer.Argument(metavar="method | problem | metric", show_default=False)],
+    kind: Annotated[
+        str, typer.Argument(metavar="method | problem | metric | learner", show_default=False)
+    ],
     name: Annotated[str, typer.Argument(help="Its name, such as my-method.", show_default=False)],
     folder: Annotated[Path, typer.Option(metavar="DIR", help="Where to write it.")] = Path(),
 ) -> None:

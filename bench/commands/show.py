@@ -22,6 +22,13 @@ from bench.plugins.facts import EXACT, Facts
 from bench.plugins.presets import presets
 from bench.plugins.prose import REQUIRED, FieldProse, Prose, cited, opening, prose, source_of
 
+# what groups of amortised inference are called above their tables
+TITLES: dict[Group, str] = {
+    "models": "models: data with latent variables, for learners",
+    "learners": "learners: methods that learn q(z | x) for every x, for models",
+    "figures": "figures: metrics of a learned decoder and encoder",
+}
+
 
 def print_list(what: str) -> None:
     """One table per group: name, first sentence, where it comes from; plugins that cannot be used
@@ -106,7 +113,7 @@ def _table(title: str) -> Table:
 def _print_group(group: Group, console: Console) -> None:
     found, refused = registry.entries(group)
     broken = list(refused.values())
-    table = _table(group)
+    table = _table(TITLES.get(group, group))
     for name, entry in found.items():
         try:
             package = "" if entry.package == "postbench" else entry.package

@@ -17,7 +17,7 @@ from bench.errors import UserError
 from bench.plugins import spec
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
-KINDS: tuple[Kind, ...] = ("method", "problem", "metric")
+KINDS: tuple[Kind, ...] = ("method", "problem", "metric", "learner")
 
 
 @pytest.mark.parametrize("kind", KINDS)
