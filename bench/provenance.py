@@ -67,15 +67,20 @@ def processor() -> str:
 def code_of(places: Iterable[Path], more: tuple[str, ...] = ()) -> str:
     """Hash of sources: of each file, and of all that decides something in each folder and below it.
 
-    That is Python files and tables of data; what is compiled or cached does not count.
+    That is Python files and tables of data; what is compiled or cached does not count, nor does
+    where the places lie: a plugin that moves to another folder has the same hash.
 
     Args:
         places: files and folders.
         more: endings of further files in folders that count, such as ``.html``.
     """
     digest = hashlib.sha256()
-    for path in sorted({file for place in places for file in _sources(place, more)}):
-        digest.update(_digest(path))
+    found: dict[Path, str] = {}  # each file once, by its way from the place that holds it
+    for place in sorted(places):
+        for file in _sources(place, more):
+            found.setdefault(file, file.relative_to(place.parent).as_posix())
+    for _, content in sorted((name, _digest(path)) for path, name in found.items()):
+        digest.update(content)
     return digest.hexdigest()
 
 

@@ -13,6 +13,7 @@ import pytest
 from bench.errors import PluginError, UserError
 from bench.plugins import registry, sources, spec
 from bench.plugins.files import load_file
+from bench.provenance import code_of
 from bench.running.chosen import chosen_metrics
 from bench.running.matrix import expand, validated
 from bench.store import COSTS
@@ -324,3 +325,18 @@ def test_a_broken_metric_of_a_package_is_left_out_unless_it_is_named(
     finally:
         registry.entries.cache_clear()
         shutil.rmtree(fresh / "badly-1.0.dist-info")
+
+
+def test_a_file_that_moves_has_the_same_hash_wherever_it_sorts(tmp_path: Path) -> None:
+    suite = tmp_path / "m" / "suite"
+    suite.mkdir(parents=True)
+    (suite / "one.py").write_text("ONE = 1\n")
+    found = set()
+    for folder in ("a", "z"):  # before the suite by its path, and after it
+        own = tmp_path / folder / "mine.py"
+        own.parent.mkdir()
+        own.write_text("TWO = 2\n")
+        found.add(code_of([suite, own]))
+    assert len(found) == 1
+    (suite / "two.py").write_text("ONE = 1\n")
+    assert code_of([suite, own]) not in found
