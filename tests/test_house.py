@@ -36,6 +36,7 @@ FLOORS = (
 # The types that the harness knows, and the module that reads the references it writes.
 CONTRACT = {"methods", "methods.base", "problems", "problems.base", "problems.parts.stored"}
 CONTRACT |= {"methods.amortised.base", "problems.generative.base"}
+CONTRACT |= {"methods.amortised.checkpoints"}
 # Parts of samplers that references are made with; they implement no method by themselves.
 FOR_REFERENCES = {f"methods.parts.sampling.{n}" for n in ("hmc", "adapt", "ladder", "learning")}
 # Flows and mixtures, which density models of metrics are made of, too.

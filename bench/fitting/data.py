@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
+from methods.amortised.checkpoints import NOWHERE, Checkpoints
 from problems.generative.base import Decoder, GenerativeModel
 
 
@@ -26,6 +27,7 @@ class CountedData:
         self.evaluations = 0
         self.gradients = 0
         self.before: Callable[[], None] = lambda: None
+        self.checkpoints: Checkpoints = NOWHERE  # where the learner may keep its state
         self._model = model
         self._pristine = self.train.clone(), model.test.clone()
 

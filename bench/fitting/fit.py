@@ -16,6 +16,7 @@ from bench.fitting.exact import ExactDraws
 from bench.fitting.judged import Judged
 from bench.fitting.memory import PeakMemory
 from bench.fitting.meter import BudgetSpentError, Counted, Meter, OverdueError
+from bench.fitting.resume import Clock, Resumption
 from bench.fitting.target import CountedTarget
 from bench.store import COSTS
 from methods.amortised.base import Learned, Learner
@@ -109,8 +110,14 @@ def learn(
     *,
     patience: float | None = None,
     abandon: Callable[[Checkpoint[Learned]], None] | None = None,
+    resumption: Resumption | None = None,
 ) -> Iterator[Checkpoint[Learned]]:
     """Yield checkpoints of a learner as ``fit`` does of a method; it sees the training data alone.
+
+    Args:
+        model, learner, budget, generator: what is learned, how, for how much, from which seed.
+        patience, abandon: as of ``fit``.
+        resumption: where the learner's state is kept; from one that was kept it goes on.
 
     Raises:
         TimeoutError, RuntimeError: as ``fit``.
@@ -118,6 +125,10 @@ def learn(
     """
     data = CountedData(model)
     course = _Course(lambda: learner.run(data, budget, generator), data, budget, abandon)
+    if resumption is not None:
+        data.checkpoints = resumption
+        course.begin(resumption.began)
+        resumption.clock = course.clock
     with contextlib.nullcontext() if patience is None else course.meter.alarm(patience):
         for checkpoint in course.checkpoints():
             data.must_be_unchanged()
@@ -177,16 +188,29 @@ class _Course(Generic[Yielded]):
         self.memory = PeakMemory()
         self._abandon, self._revealed, self._judged = abandon, revealed, judged
         self._run = run()
+        self._began = Clock()
         self._latest: Yielded | None = None
         self._shown: Checkpoint[Yielded] | None = None
+        self._progress = 0.0  # of the last checkpoint but the final one
         self._failure: BaseException | None = None
+
+    def begin(self, clock: Clock) -> None:
+        """Go on from what was spent and measured before."""
+        self._began, self._progress = clock, clock.progress
+        self.meter.seconds, self.meter.setup = clock.seconds, clock.setup
+
+    def clock(self) -> Clock:
+        """What has been spent, and how far the measuring has come."""
+        index = self._began.index if self._shown is None else self._shown.index + 1
+        return Clock(self.meter.elapsed(), self.meter.setup, self._progress, index)
 
     def checkpoints(self) -> Iterator[Checkpoint[Yielded]]:
         """Those on the way, and the final one."""
         ahead = [] if self._revealed else marks(self.meter.budget)
+        ahead = [mark for mark in ahead if mark > self._progress]
         while self._advance(ahead[0] if ahead else math.inf) and not self.meter.spent():
-            progress = self.meter.progress()
-            ahead = [mark for mark in ahead if mark > progress]
+            self._progress = self.meter.progress()
+            ahead = [mark for mark in ahead if mark > self._progress]
             self._shown = self._checkpoint()
             yield self._shown
             self.memory.restart()
@@ -270,7 +294,7 @@ class _Course(Generic[Yielded]):
         )
         found = Checkpoint(
             self._latest,
-            0 if shown is None else shown.index + (not again),
+            self._began.index if shown is None else shown.index + (not again),
             self.meter.elapsed(),
             math.nan if self.meter.setup is None else self.meter.setup,
             target.gradients,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bench.fitting import surroundings
 from bench.fitting.fit import Checkpoint
+from bench.fitting.resume import Measured
 from bench.metrics.amortised.base import LEAST_DRAWS, Pair, PairMetric
 from bench.processes.plain import worded
 from bench.running.finite import DivergedError
@@ -74,6 +75,15 @@ class OfPair(Measuring[Learned, Pair, PairMetric]):
         self._pristine = z.clone()
         self._keep(checkpoint, pair)
         return pair, sampling * 1000 / z.shape[:2].numel()
+
+    def go_on(self, before: Measured) -> None:
+        """Take over what an earlier process has measured of the same cell."""
+        self.remarks += before.remarks
+        self.shown.go_on(before.arrays)
+
+    def so_far(self, rows: list[dict[str, Any]]) -> Measured:
+        """What has been measured, these rows among it, for a process that goes on from here."""
+        return Measured(list(rows), list(self.remarks), self.shown.so_far())
 
     def figure(self, metric: PairMetric, comparison: Pair) -> Any:
         return metric.measure(comparison)

@@ -4,6 +4,7 @@ back from their codes, x drawn from the model, and the exact posterior of some x
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,19 @@ class Shown:
         if pair.decoder.latent_dim == PLANE:
             found |= self._posteriors(pair)
         return found
+
+    def so_far(self) -> dict[str, Tensor]:
+        """The codes of all checkpoints, and what had been spent by then, by name."""
+        return {
+            f"{index} {self._spent[index]}": torch.from_numpy(codes)
+            for index, codes in self._codes.items()
+        }
+
+    def go_on(self, arrays: Mapping[str, Tensor]) -> None:
+        """Take over what ``so_far`` gave in an earlier process."""
+        for name, codes in arrays.items():
+            index, spent = map(int, name.split())
+            self._codes[index], self._spent[index] = codes.numpy(), spent
 
     def _posteriors(self, pair: Pair) -> dict[str, NDArray[Any]]:
         """The exact posteriors of some x over a lattice that holds the codes of all."""

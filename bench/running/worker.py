@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +13,7 @@ from torch import Generator
 
 from bench.fitting import surroundings
 from bench.fitting.fit import Checkpoint, fit, learn
+from bench.fitting.resume import Resumption
 from bench.metrics.brackets.folding import folded
 from bench.processes.plain import figures, text, worded
 from bench.processes.wire import Message
@@ -21,11 +23,12 @@ from bench.running.matrix import Cell
 from bench.running.measure_pair import OfPair
 from bench.running.measure_posterior import OfPosterior
 from bench.running.measuring import Measuring, generator
-from bench.store import Status
+from bench.store import Row, Status
 from bench.store.draws import DrawsFolder
 from methods.base import Approximation, NotApplicableError
 from problems.base import Problem
 
+RESUME, KEPT_EVERY = "resume", 60.0  # the folder of learners' states, and seconds between two
 PATIENCE = 1.0  # seconds past its limit after which a method is interrupted wherever it is
 DEAF = "the method went on after it was told to stop; what it had yielded by then counts"
 
@@ -91,6 +94,9 @@ class _Cell:
         self._measuring: Measuring[Any, Any, Any] | None = None
         self._diagnostics: Mapping[str, float] = {}
         self._last: Checkpoint[Any] | None = None
+        self._place = folder / RESUME / f"{cell.key}.npz"
+        self._resumption: Resumption | None = None
+        self._rows: list[dict[str, Any]] = []  # all that were emitted
 
     def run(self) -> None:
         """Build the problem and the method, fit, and measure each checkpoint.
@@ -117,8 +123,16 @@ class _Cell:
         cell = self.cell
         model, learner = cell.problem.build(), cell.method.build()
         metrics = [metric.build() for metric in cell.metrics]
-        self._measuring = OfPair(cell, model, metrics, DrawsFolder(self._folder), self._tell)
-        return learn(model, learner, cell.budget, self._seeded(), **self._stops())
+        pair = OfPair(cell, model, metrics, DrawsFolder(self._folder), self._tell)
+        self._measuring, self._resumption = pair, Resumption(self._place, KEPT_EVERY)
+        rows = self._resumption.before.rows
+        pair.go_on(self._resumption.before)
+        for row in rows:
+            self._rows.append(row)
+            self.emit(Measured((Row(**row),)))
+        self._resumption.measured = lambda: pair.so_far(self._rows)
+        stops = {**self._stops(), "resumption": self._resumption}
+        return learn(model, learner, cell.budget, self._seeded(), **stops)
 
     def _seeded(self) -> Generator:
         """What the method draws from; fitting begins."""
@@ -134,6 +148,7 @@ class _Cell:
         self._last = checkpoint
         with surroundings.lent(self._own):
             for row in self._measuring.rows(checkpoint):
+                self._rows.append(dataclasses.asdict(row))
                 self.emit(Measured((row,)))
             if checkpoint.final:
                 self._diagnose(checkpoint)
@@ -182,6 +197,8 @@ class _Cell:
         remarks = self._measuring.remarks if self._measuring is not None else []
         said = text("; ".join(part for part in (reason, *remarks) if part))
         self.emit(Ended(status, said, self._diagnostics))
+        if self._resumption is not None:
+            self._resumption.remove()
 
     def _abandon(self, checkpoint: Checkpoint[Any]) -> None:
         """Measure in the midst of a method that does not stop, and end the process."""

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from bench.errors import UserError
+from bench.fitting.resume import Clock, Resumption
 from bench.plugins import spec
+from bench.running import worker
+from bench.running.events import Measured
 from bench.running.matrix import Cell, expand, validated
 from bench.running.measuring import generator
-from bench.store import Store
+from bench.store import COSTS, Store
 from methods.base import Budget
 from tests.helpers.cells import NORMAL, run
 
@@ -142,3 +145,50 @@ def test_the_same_seed_gives_the_same_figures(tmp_path: Path) -> None:
     assert found[0] == found[1]
     other = dataclasses.replace(of, seed=1)
     assert generator("metric", of).initial_seed() != generator("metric", other).initial_seed()
+
+
+class Killed(BaseException):
+    """What stands for the end of a process: nobody catches it."""
+
+
+@pytest.mark.parametrize("heard", [3, 14])
+def test_a_cell_that_was_killed_goes_on_with_the_same_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heard: int
+) -> None:
+    monkeypatch.setattr(worker, "KEPT_EVERY", 0.0)
+    of = cell("vae:iterations=100,every=10,batch=32,hidden=[8]")
+    of = dataclasses.replace(of, budget=Budget(None, 3200, 4, 60.0))
+    whole, told = run([of], tmp_path / "whole"), 0
+
+    def emit(event: object) -> None:
+        nonlocal told
+        told += isinstance(event, Measured)
+        if told > heard:
+            raise Killed
+
+    with pytest.raises(Killed):
+        worker.work(of, tmp_path / "cut", emit)
+    assert list((tmp_path / "cut" / "resume").glob("*.npz"))
+    again = run([of], tmp_path / "cut")
+    assert not (tmp_path / "cut" / "resume").exists()
+    first, second = (
+        [
+            {name: x for name, x in row.items() if name != "seconds"}
+            for row in store.rows()
+            if row["metric"] not in COSTS or row["metric"] == "gradients"
+        ]
+        for store in (whole, again)
+    )
+    assert first == second
+    for name, array in whole.more(of.key).items():
+        np.testing.assert_array_equal(array, again.more(of.key)[name])
+
+
+def test_a_state_that_cannot_be_read_is_removed_and_the_cell_begins_anew(tmp_path: Path) -> None:
+    file = tmp_path / "resume" / "cell.npz"
+    file.parent.mkdir()
+    file.write_bytes(b"half of it")
+    found = Resumption(file)
+    assert found.began == Clock()
+    assert found.before.rows == []
+    assert not file.parent.exists()
