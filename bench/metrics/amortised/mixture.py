@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from bench.metrics.amortised.base import Pair
 from methods.base import Approximation
 
-AT_ONCE = 2**17  # pairs of z and x in one call: a flow takes some kilobytes for each
+AT_ONCE = 2**15  # pairs of z and x in one call: a flow takes some kilobytes for each
 
 
 @dataclass(frozen=True, eq=False)
