@@ -5,19 +5,19 @@ is none, and hands off what it is shown.
 from __future__ import annotations
 
 import math
-import typing
 from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
 
 from bench.checks.bits import Bits, encoders
+from bench.checks.estimates import declared, kind, returns, value
 from bench.checks.finding import Check, InapplicableError, expect, once
 from bench.checks.settings import must_be_frozen, must_be_unchanged, must_have_a_name, snapshot
 from bench.checks.trial import generator
 from bench.fitting import surroundings
 from bench.metrics.amortised.base import Pair, PairMetric
-from bench.metrics.base import Estimate, Kind, Skipped
+from bench.metrics.base import Estimate, Skipped
 from bench.processes.limits import children
 
 DRAWS = 100  # of each q(z | x)
@@ -92,37 +92,6 @@ def _harmed(pair: Pair) -> Iterator[str]:
         yield "the decoder"
 
 
-def _declared(lab: FigureLab) -> None:
-    unit, ideal = lab.figure.unit, lab.figure.ideal
-    expect(isinstance(unit, str), f"unit is {unit!r}; expected a string, empty where there is none")
-    expect(
-        ideal is None or isinstance(ideal, int | float),
-        f"ideal is {ideal!r}; expected a number, or None where there is none",
-    )
-
-
-def _returns(lab: FigureLab) -> None:
-    for words, found in lab.results.items():
-        expect(
-            isinstance(found, Estimate | Skipped),
-            f"measure gave a {type(found).__name__} for {words}; expected an Estimate or Skipped",
-        )
-        if isinstance(found, Skipped):
-            expect(bool(found.reason.strip()), f"skipped {words} without a reason; expected one")
-
-
-def _value(lab: FigureLab) -> None:
-    for words, found in lab.estimates().items():
-        expect(
-            isinstance(found.value, float),
-            f"the value for {words} is a {type(found.value).__name__}; expected a float",
-        )
-        expect(
-            not math.isnan(found.value),
-            f"the value for {words} is NaN; expected a figure, or Skipped with the reason",
-        )
-
-
 def _stderr(lab: FigureLab) -> None:
     for words, found in lab.estimates().items():
         expect(
@@ -133,15 +102,6 @@ def _stderr(lab: FigureLab) -> None:
             math.isnan(found.stderr) or found.stderr >= 0,
             f"the stderr for {words} is {found.stderr}; expected 0 or more, or NaN where one run"
             " gives none",
-        )
-
-
-def _kind(lab: FigureLab) -> None:
-    legal = typing.get_args(Kind)
-    for words, found in lab.estimates().items():
-        expect(
-            found.kind in legal,
-            f"the kind for {words} is {found.kind!r}; expected one of {', '.join(legal)}",
         )
 
 
@@ -179,11 +139,15 @@ CHECKS: tuple[Check[FigureLab], ...] = (
         "results are filed under the fields, which must not change after that",
         lambda lab: must_be_frozen(lab.figure),
     ),
-    Check("declared", "tables print the unit, and mark the best by the ideal", _declared),
-    Check("returns", "a figure without its uncertainty is no figure", _returns),
-    Check("value", "the store keeps plain floats, and NaN says nothing", _value),
+    Check(
+        "declared",
+        "tables print the unit, and mark the best by the ideal",
+        lambda lab: declared(lab.figure),
+    ),
+    Check("returns", "a figure without its uncertainty is no figure", returns),
+    Check("value", "the store keeps plain floats, and NaN says nothing", value),
     Check("stderr", "differences are judged by it", _stderr),
-    Check("kind", "a bound must not be read as a value", _kind),
+    Check("kind", "a bound must not be read as a value", kind),
     Check("deterministic", "a figure that cannot be had again cannot be checked", _deterministic),
     Check("inputs", "all figures look at the same pair", _inputs),
     Check(

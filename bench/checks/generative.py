@@ -34,12 +34,12 @@ class ModelLab:
 
     @once
     def train(self) -> Tensor:
-        """The training data."""
+        """The training data of the model, found sound."""
         return _data("train", self.model.train)
 
     @once
     def test(self) -> Tensor:
-        """The test data."""
+        """The test data of the model, found sound."""
         return _data("test", self.model.test)
 
     @once

@@ -57,7 +57,7 @@ class LearnerLab:
         return course
 
     def again(self, budget: Budget, seed: int) -> Course:
-        """One more run."""
+        """Run the learner once more on the same model."""
         return conduct(self.learner, self.model, budget, seed)
 
     @once

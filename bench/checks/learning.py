@@ -57,7 +57,7 @@ class Watched:
         return self._data.decoder(generator)
 
     def charge(self, rows: int) -> None:
-        """Count gradients."""
+        """Pass gradients on to be counted."""
         self._data.charge(rows)
 
     @property

@@ -4,21 +4,20 @@ hands off what it is shown.
 
 from __future__ import annotations
 
-import math
-import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from bench.checks.estimates import declared, kind, returns, value
 from bench.checks.finding import Check, Finding, InapplicableError, expect, findings, once
 from bench.checks.hill import Hill, HillInUnits, HillItself
 from bench.checks.settings import must_be_frozen, must_be_unchanged, must_have_a_name, snapshot
 from bench.checks.statistics import SIGMAS
 from bench.checks.trial import generator
 from bench.fitting import surroundings
-from bench.metrics.base import Comparison, Estimate, Kind, Metric, Skipped
+from bench.metrics.base import Comparison, Estimate, Metric, Skipped
 from bench.processes.limits import children
 from methods.base import Approximation, Draws, Pushforward
 
@@ -94,38 +93,6 @@ def check_metric(metric: Metric) -> Iterator[Finding]:
     return findings(MetricLab(metric), CHECKS)
 
 
-def _declared(lab: MetricLab) -> None:
-    unit, ideal = lab.metric.unit, lab.metric.ideal
-    expect(isinstance(unit, str), f"unit is {unit!r}; expected a string, empty where there is none")
-    expect(
-        ideal is None or isinstance(ideal, int | float),
-        f"ideal is {ideal!r}; expected a number, or None where there is none",
-    )
-
-
-def _returns(lab: MetricLab) -> None:
-    for words, found in lab.results.items():
-        kind = type(found).__name__
-        expect(
-            isinstance(found, Estimate | Skipped),
-            f"measure gave a {kind} for {words}; expected an Estimate or Skipped",
-        )
-        if isinstance(found, Skipped):
-            expect(bool(found.reason.strip()), f"skipped {words} without a reason; expected one")
-
-
-def _value(lab: MetricLab) -> None:
-    for words, found in lab.estimates().items():
-        expect(
-            isinstance(found.value, float),
-            f"the value for {words} is a {type(found.value).__name__}; expected a float",
-        )
-        expect(
-            not math.isnan(found.value),
-            f"the value for {words} is NaN; expected a figure, or Skipped with the reason",
-        )
-
-
 def _stderr(lab: MetricLab) -> None:
     for words, found in lab.estimates().items():
         expect(
@@ -133,15 +100,6 @@ def _stderr(lab: MetricLab) -> None:
             f"the stderr for {words} is a {type(found.stderr).__name__}; expected a float",
         )
         expect(found.stderr >= 0, f"the stderr for {words} is {found.stderr}; expected 0 or more")
-
-
-def _kind(lab: MetricLab) -> None:
-    legal = typing.get_args(Kind)
-    for words, found in lab.estimates().items():
-        expect(
-            found.kind in legal,
-            f"the kind for {words} is {found.kind!r}; expected one of {', '.join(legal)}",
-        )
 
 
 def _ideal(lab: MetricLab) -> None:
@@ -207,11 +165,15 @@ CHECKS: tuple[Check[MetricLab], ...] = (
         "results are filed under the fields, which must not change after that",
         lambda lab: must_be_frozen(lab.metric),
     ),
-    Check("declared", "tables print the unit, and mark the best by the ideal", _declared),
-    Check("returns", "a figure without its uncertainty is no figure", _returns),
-    Check("value", "the store keeps plain floats, and NaN says nothing", _value),
+    Check(
+        "declared",
+        "tables print the unit, and mark the best by the ideal",
+        lambda lab: declared(lab.metric),
+    ),
+    Check("returns", "a figure without its uncertainty is no figure", returns),
+    Check("value", "the store keeps plain floats, and NaN says nothing", value),
     Check("stderr", "differences are judged by it", _stderr),
-    Check("kind", "a bound must not be read as a value", _kind),
+    Check("kind", "a bound must not be read as a value", kind),
     Check("ideal", "a perfect approximation must not look bad", _ideal),
     Check("deterministic", "a figure that cannot be had again cannot be checked", _deterministic),
     Check("inputs", "all metrics look at the same draws", _inputs),

@@ -12,19 +12,13 @@ from typing import Any
 import pytest
 
 from reports import page
-from tests.helpers.browser import CHROMIUM, launched, violations, watched
+from tests.helpers.browser import CHROMIUM, violations, watched
 from tests.helpers.synthetic_store import build
 
 pytest.importorskip("playwright.sync_api", reason="needs postbench[browser]")
 pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs its audit")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs Chromium, of the system's packages")
 PROBLEM = "eight-schools"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with launched() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

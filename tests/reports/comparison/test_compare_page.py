@@ -4,7 +4,6 @@ and the verdict is in sight.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,12 @@ import pytest
 
 from reports.comparison import written
 from reports.comparison.compared import compare
-from tests.helpers.browser import CHROMIUM, launched, violations, watched
+from tests.helpers.browser import CHROMIUM, violations, watched
 from tests.helpers.two_runs import Law, on_disk
 
 pytest.importorskip("playwright.sync_api", reason="needs postbench[browser]")
 pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs its audit")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs Chromium, of the system's packages")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with launched() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
