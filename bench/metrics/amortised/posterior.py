@@ -87,12 +87,16 @@ class AmortisedElbo(_OfSome):
     def measure(self, pair: Pair) -> Estimate | Skipped:
         if pair.log_q is not None:
             return mean_over(pair.log_joint - pair.log_q, "exact")
-        found = self.some(pair, lambda one: bracket(one, evidence=(0.0, 0.0)).upper, -1.0)
+        found = self.some(pair, self.end, -1.0)
         return replace(found, kind=_turned(found.kind)) if isinstance(found, Estimate) else found
+
+    def end(self, one: Comparison) -> Estimate | Skipped:
+        """That end of the KL's bracket which with its sign turned is this end of the ELBO's."""
+        return bracket(one, evidence=(0.0, 0.0)).upper
 
 
 @dataclass(frozen=True)
-class AmortisedElboUpper(_OfSome):
+class AmortisedElboUpper(AmortisedElbo):
     r"""The upper end of the ELBO's bracket, mean over some x, nats per x; equal to ``mean_elbo``
     where q has a density.
 
@@ -106,18 +110,11 @@ class AmortisedElboUpper(_OfSome):
     """
 
     name: ClassVar[str] = "mean_elbo_upper"
-    unit: ClassVar[str] = "nats"
-    ideal: ClassVar[float | None] = None
     heading: ClassVar[str] = "mean ELBO from above, nats"
     meaning: ClassVar[str] = "A bound from above on the evidence lower bound of a folding map."
-    worse: ClassVar[Worse] = "below"
-    unranked: ClassVar[str] = "its ideal is the log likelihood of the law of the data"
 
-    def measure(self, pair: Pair) -> Estimate | Skipped:
-        if pair.log_q is not None:
-            return mean_over(pair.log_joint - pair.log_q, "exact")
-        found = self.some(pair, lambda one: bracket(one, evidence=(0.0, 0.0)).lower, -1.0)
-        return replace(found, kind=_turned(found.kind)) if isinstance(found, Estimate) else found
+    def end(self, one: Comparison) -> Estimate | Skipped:
+        return bracket(one, evidence=(0.0, 0.0)).lower
 
 
 def _turned(kind: Kind) -> Kind:
@@ -155,9 +152,13 @@ class PosteriorKl(_OfSome):
     def slow(self, pair: Pair) -> bool:
         return super().slow(pair) or pair.decoder.latent_dim > PLANE
 
+    def end(self, one: Comparison) -> Estimate | Skipped:
+        """The figure of one posterior whose approximation has no density."""
+        return KlQP().measure(one)
+
     def measure(self, pair: Pair) -> Estimate | Skipped:
         if pair.log_q is None:
-            return self.some(pair, KlQP().measure)
+            return self.some(pair, self.end)
         evidence = pair.evidence
         found = mean_over(pair.log_q - pair.log_joint + evidence.value.unsqueeze(1), evidence.kind)
         each = (pair.log_q - pair.log_joint).mean(1) + evidence.value
@@ -168,7 +169,7 @@ class PosteriorKl(_OfSome):
 
 
 @dataclass(frozen=True)
-class PosteriorKlUpper(_OfSome):
+class PosteriorKlUpper(PosteriorKl):
     r"""The upper end of the bracket of ``posterior_kl``, mean over some x, nats per x; equal to it
     where q has a density.
 
@@ -179,16 +180,8 @@ class PosteriorKlUpper(_OfSome):
     """
 
     name: ClassVar[str] = "posterior_kl_upper"
-    unit: ClassVar[str] = "nats"
     heading: ClassVar[str] = "KL(q(z|x)‖p(z|x)) from above, nats"
     meaning: ClassVar[str] = "A bound from above on the same, of an encoder that may fold."
-    worse: ClassVar[Worse] = "above"
-    density: ClassVar[bool] = True
 
-    def slow(self, pair: Pair) -> bool:
-        return super().slow(pair) or pair.decoder.latent_dim > PLANE
-
-    def measure(self, pair: Pair) -> Estimate | Skipped:
-        if pair.log_q is None:
-            return self.some(pair, lambda one: bracket(one).upper)
-        return PosteriorKl(self.count).measure(pair)
+    def end(self, one: Comparison) -> Estimate | Skipped:
+        return bracket(one).upper
