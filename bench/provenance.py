@@ -5,7 +5,7 @@ import hashlib
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -64,7 +64,11 @@ def processor() -> str:
     )
 
 
-def code_of(places: Iterable[Path], more: tuple[str, ...] = ()) -> str:
+def code_of(
+    places: Iterable[Path],
+    more: tuple[str, ...] = (),
+    read: Callable[[Path], bytes] = Path.read_bytes,
+) -> str:
     """Hash of sources: of each file, and of all that decides something in each folder and below it.
 
     That is Python files and tables of data; what is compiled or cached does not count, nor does
@@ -73,13 +77,14 @@ def code_of(places: Iterable[Path], more: tuple[str, ...] = ()) -> str:
     Args:
         places: files and folders.
         more: endings of further files in folders that count, such as ``.html``.
+        read: what of a file counts.
     """
     digest = hashlib.sha256()
     found: dict[Path, str] = {}  # each file once, by its way from the place that holds it
     for place in sorted(places):
         for file in _sources(place, more):
             found.setdefault(file, file.relative_to(place.parent).as_posix())
-    for _, content in sorted((name, _digest(path)) for path, name in found.items()):
+    for _, content in sorted((name, _digest(path, read)) for path, name in found.items()):
         digest.update(content)
     return digest.hexdigest()
 
@@ -91,5 +96,5 @@ def _sources(place: Path, more: tuple[str, ...]) -> list[Path]:
 
 
 @functools.cache
-def _digest(path: Path) -> bytes:
-    return hashlib.sha256(path.read_bytes()).digest()
+def _digest(path: Path, read: Callable[[Path], bytes]) -> bytes:
+    return hashlib.sha256(read(path)).digest()

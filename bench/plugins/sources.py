@@ -4,7 +4,6 @@ reads, as files whose content counts in the key of a cell.
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import hashlib
 import inspect
@@ -16,9 +15,8 @@ from typing import Any
 
 from bench.errors import PluginError
 from bench.plugins.built_in import Entry
+from bench.plugins.reached import imports, reached
 
-# their files share helpers, so a change of one may matter to all
-ROOMS = ("methods", "problems", "bench.metrics")
 # names that no module beside a plugin takes away
 RESERVED = frozenset(
     (
@@ -34,8 +32,8 @@ DATA = "data_files"
 def code_places(entry: Entry, cls: type[Any]) -> frozenset[Path]:
     """The files and folders whose sources decide what a class does.
 
-    Those are the files of its bases, whole rooms for those of the suite; and of a plugin its whole
-    package, or the modules beside its file that it imports.
+    Those are the files of its bases; of a plugin also its whole package, or the modules beside its
+    file that it imports; and what all of these import of the suite.
     """
     places = {place for base in cls.__mro__ if (place := _home(base)) is not None}
     if ".py:" in entry.reference:
@@ -43,7 +41,11 @@ def code_places(entry: Entry, cls: type[Any]) -> frozenset[Path]:
     elif entry.distribution:
         places |= set(_package(entry.reference.partition(":")[0]))
         places |= set(_shipped(entry.distribution))
-    return frozenset(places)
+    return frozenset(places | reached(file for place in places for file in _modules(place)))
+
+
+def _modules(place: Path) -> Iterable[Path]:
+    return place.rglob("*.py") if place.is_dir() else [place]
 
 
 def siblings(file: Path) -> set[Path]:
@@ -53,8 +55,8 @@ def siblings(file: Path) -> set[Path]:
     found: set[Path] = set()
     waiting = [file]
     while waiting:
-        for name in _imports(waiting.pop()):
-            place = beside(file.parent, name)
+        for name in imports(waiting.pop()):
+            place = beside(file.parent, name.partition(".")[0])
             if place is not None and place not in found and place != file:
                 found.add(place)
                 waiting += sorted(place.rglob("*.py")) if place.is_dir() else [place]
@@ -71,21 +73,6 @@ def beside(folder: Path, name: str) -> Path | None:
         return folder / name
     file = folder / f"{name}.py"
     return file if file.is_file() else None
-
-
-def _imports(file: Path) -> Iterator[str]:
-    """The first words of all that a file imports, wherever in it; of a file that is no Python,
-    none.
-    """
-    try:
-        tree = ast.parse(file.read_bytes())
-    except (OSError, SyntaxError, ValueError):
-        return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            yield node.module.partition(".")[0]
 
 
 def data_of(entry: Entry, instance: Any, fields: Mapping[str, Any]) -> dict[str, tuple[Path, str]]:
@@ -178,16 +165,10 @@ def _shipped(distribution: str) -> Iterable[Path]:
 
 
 def _home(base: type[Any]) -> Path | None:
-    """The file of a class; of one in a room of the suite the whole room, whose files share
-    helpers; None of Python's own classes.
-    """
+    """The file of a class; None of Python's own classes."""
     if base.__module__.partition(".")[0] in sys.stdlib_module_names:
         return None
     try:
-        file = Path(inspect.getfile(base))
+        return Path(inspect.getfile(base))
     except (TypeError, OSError):
         return None
-    for room in ROOMS:
-        if base.__module__.startswith(f"{room}."):
-            return file.parents[base.__module__.removeprefix(f"{room}.").count(".")]
-    return file

@@ -19,6 +19,7 @@ import pydantic
 from bench.errors import UserError, unknown
 from bench.plugins import registry
 from bench.plugins.built_in import PROGRAMS, Entry, Group
+from bench.plugins.reached import substance
 from bench.plugins.sources import code_places, data_of, fields_by_content
 from bench.provenance import code_of
 
@@ -112,7 +113,7 @@ def make(group: Group, name: str, settings: Mapping[str, Any]) -> Spec:
     changed = {field: value for field, value in fields.items() if value != defaults[field]}
     identity = Path(entry.reference).name  # a file that moves is still the same plugin
     places, data = code_places(entry, cls), data_of(entry, instance, _own(instance))
-    parts: list[Any] = [identity, fields_by_content(cls, fields), code_of(places)]
+    parts: list[Any] = [identity, fields_by_content(cls, fields), code_of(places, read=substance)]
     if libraries := getattr(instance, "libraries", ()):
         parts.append({name: _version(name) for name in libraries})
     if entry.distribution:

@@ -237,7 +237,7 @@ def test_two_plugins_that_want_one_module_name_from_two_folders_are_told(fresh: 
 
 
 def test_two_plugins_of_one_name_are_two_in_every_table(fresh: Path) -> None:
-    names = [plugin(fresh / folder, more=f"# {folder}") for folder in ("old", "new")]
+    names = [plugin(fresh / folder, more=f"kind = {folder!r}") for folder in ("old", "new")]
     found = cells([*names, f"{names[0]}:data=x", own("Walk")])
     assert [cell.method.name for cell in found] == [
         "old/mine.py:Walk",

@@ -97,7 +97,7 @@ def test_a_problem_that_changed_marks_its_own_cells_and_no_others(fresh: Path) -
     file.write_text(source)
     store = published(fresh / "run", ["exact"], NORMAL, f"{file}:Normal")
     write(store, fresh / "p.parquet")
-    file.write_text(f"{source}\n# another word\n")
+    file.write_text(f"{source}\nANOTHER = 1\n")
     forget(fresh)
     old = beside.stale(read(fresh / "p.parquet"))
     assert {cell["problem"] for cell in store.cells() if cell["key"] in old} == {"space.py:Normal"}

@@ -60,7 +60,7 @@ def test_the_same_cell_twice_is_one_cell() -> None:
 def test_editing_a_plugin_changes_its_key(tmp_path: Path) -> None:
     text = Path(own("Walk").rpartition(":")[0]).read_text()
     found = []
-    for folder, more in (("a", ""), ("b", ""), ("c", "\n# changed\n")):
+    for folder, more in (("a", ""), ("b", ""), ("c", "\nCHANGED = True\n")):
         path = tmp_path / folder / "trouble.py"
         path.parent.mkdir()
         path.write_text(text + more)
