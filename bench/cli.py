@@ -178,8 +178,10 @@ def published(
         str, typer.Argument(metavar="[published | FILE]", help="A .parquet file of your own.")
     ] = "published",
     make: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Write such a file from the folder of a run instead."),
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR", help="Write such a file from the folder of a run instead; repeatable."
+        ),
     ] = None,
     to: Annotated[
         Path | None,
@@ -193,7 +195,7 @@ def published(
     """
     from bench.commands.published import publish, show_published
 
-    if make is None:
+    if not make:
         show_published(source)
     else:
         publish(make, to)

@@ -29,22 +29,30 @@ TITLE = "against-published"
 USUAL = "quick"  # what `run` runs where nothing is named
 
 
-def publish(folder: Path, to: Path | None) -> None:
-    """Write the file of published results from the folder of a run."""
+def publish(folders: Sequence[Path], to: Path | None) -> None:
+    """Write the file of published results from the folders of runs."""
     from bench.published import archive
 
-    path, store = to or archive.SHIPPED, Store(folder, create=False)
+    path, stores = to or archive.SHIPPED, [Store(folder, create=False) for folder in folders]
     count: list[int] = []
-    to_file(path, lambda part: count.append(archive.write(store, part)))
+    to_file(path, lambda part: count.append(archive.write(stores, part)))
     size = path.stat().st_size
     terminal.console().print(f"{path}: {count[0]} cells, {size:,} bytes.", soft_wrap=True)
 
 
 def show_published(source: str) -> None:
-    """Print what was published: methods, problems, seeds, when and with what, and what is stale."""
+    """Print what was published, run by run: methods, problems, seeds, when and with what, and what
+    is stale.
+    """
+    for place, found in enumerate(_read(source)):
+        if place:
+            terminal.console().print()
+        _show(found)
+
+
+def _show(found: Published) -> None:
     from bench.published.beside import stale
 
-    found = _read(source)
     old, console = stale(found), terminal.console()
     info = found.info
     console.print(Text(f"{info.get('title')}: {info.get('description')}", style="bold"))
@@ -58,8 +66,7 @@ def show_published(source: str) -> None:
     if old:
         console.print(
             f"Stale are {len(old)} of {len(found.cells)} cells: code that makes their figures has"
-            " changed since, perhaps without changing them. A key is made of all code of a room,"
-            " so that a change of one method marks them all. The figures are right of that code.",
+            " changed since, perhaps without changing them. The figures are right of that code.",
             soft_wrap=True,
         )
         for reason, count in _counted(old).items():
@@ -110,7 +117,7 @@ def _problem(cell: Mapping[str, Any]) -> str:
     return label(cell["problem"], cell["problem_settings"])
 
 
-def _read(source: str) -> Published:
+def _read(source: str) -> tuple[Published, ...]:
     from bench.published.archive import SHIPPED, read
 
     if source == PUBLISHED:
@@ -146,28 +153,30 @@ class Against:
             )
         if not methods:
             raise UserError("--against needs the method that is to be run: -m mine.py:Mine.")
-        self.published, self._methods = _read(source), list(methods)
-        kept = self.published.recipe["problems"]
+        self._runs, self._methods = _read(source), list(methods)
+        kept = {name: of for run in reversed(self._runs) for name, of in _problems(run).items()}
         groups = {of["group"]: None for of in kept.values()}
-        labels = [_label(name, list(groups)) for name in problems] or list(kept)
+        labels = [_label(name, list(groups)) for name in problems] or list(_problems(self._runs[0]))
         for name in labels:
             if name not in kept:
                 raise unknown(
                     "published problem", name, kept, "`postbench published` shows what there is."
                 )
-        self.problems = labels
+        self._problems = {name: kept[name] for name in labels}
+        holding = (run for run in self._runs if set(labels) <= set(_problems(run)))
+        self._usual = next(holding, self._runs[0])
 
     def matrix(self) -> Matrix:
-        """The matrix that was published, with these problems and methods in place of its own."""
-        kept, recipe = self.published.recipe["problems"], self.published.recipe
+        """The matrix of the first published run that has all of the problems, or of the first of
+        all, with these problems and methods in place of its own.
+        """
         return validated(
             {
-                **recipe["matrix"],
+                **self._usual.recipe["matrix"],
                 "title": TITLE,
                 "description": f"{', '.join(self._methods)} among published results.",
                 "problems": [
-                    {"name": kept[name]["name"], "fields": kept[name]["fields"]}
-                    for name in self.problems
+                    {"name": of["name"], "fields": of["fields"]} for of in self._problems.values()
                 ],
                 "methods": self._methods,
                 "tuned": False,
@@ -176,8 +185,18 @@ class Against:
         )
 
     def place(self, folder: Path) -> None:
-        """Put the published cells beside those of the run."""
+        """Put the published cells beside those of the run, of each problem those of one run."""
         from bench.published.beside import place
 
+        left, parts = set(self._problems), []
+        for run in (self._usual, *(run for run in self._runs if run is not self._usual)):
+            parts.append((run, left & set(_problems(run))))
+            left -= set(_problems(run))
         with Lock(folder):
-            place(Store(folder), self.published, self.problems)
+            place(Store(folder), parts)
+
+
+def _problems(run: Published) -> Mapping[str, Mapping[str, Any]]:
+    """What the problems of a published run are made of, by their labels."""
+    found: Mapping[str, Mapping[str, Any]] = run.recipe["problems"]
+    return found

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from bench.fitting.exact import ExactDraws
@@ -41,27 +41,44 @@ def stale(published: Published) -> dict[str, str]:
     return found
 
 
-def place(store: Store, published: Published, problems: Collection[str]) -> bool:
-    """Put the published cells on some problems into the store of a run, but for those that were
-    skipped; exact draws of its own stay the noise floor.
+def place(store: Store, parts: Sequence[tuple[Published, Collection[str]]]) -> bool:
+    """Put published cells into the store of a run, but for those that were skipped; exact draws of
+    its own stay the noise floor.
 
     Args:
         store: of a run whose cells have ended.
-        published: what is put there.
-        problems: their labels.
+        parts: published runs, each with the labels of the problems that are taken from it.
 
     Returns:
         Whether anything was written: False where the same stands there already.
     """
     own_floors = _floors(store)
     state = [
-        *(published.digest, code_of(SUITE / room for room in OURS)),
-        *(sorted(problems), sorted(own_floors)),
+        *([published.digest, sorted(problems)] for published, problems in parts),
+        *(code_of(SUITE / room for room in OURS), sorted(own_floors)),
     ]
     token = hashlib.sha256(json.dumps(state).encode()).hexdigest()
     if store.info().get(PUBLISHED_AS) == token:
         return False
-    old, ratio = stale(published), probe() / float(published.info["probe"])
+    shown: dict[str, str] = {}
+    ratio = 1.0
+    for published, problems in parts:
+        ratio = probe() / float(published.info["probe"])
+        shown |= _placed(store, published, problems, own_floors, ratio)
+    counted = sum(map(bool, shown.values())), len(shown)
+    store.keep_published(shown, note(parts[0][0], ratio, *counted) if shown else "", token)
+    return True
+
+
+def _placed(
+    store: Store,
+    published: Published,
+    problems: Collection[str],
+    own_floors: Collection[str],
+    ratio: float,
+) -> dict[str, str]:
+    """Put the cells of one published run into a store; why each is stale, by its key there."""
+    old, settings = stale(published), published.info.get(ORIGINS, {})
     shown: dict[str, str] = {}
     origins: dict[str, str] = {}
     records: list[tuple[CellRecord, list[Row]]] = []
@@ -76,23 +93,20 @@ def place(store: Store, published: Published, problems: Collection[str]) -> bool
         shown[key] = old.get(cell["key"], "")
         name = cell["method"] if floor else f"{MARK}{cell['method']}"
         if not floor:
-            settings = published.info.get(ORIGINS, {})
             before = settings.get(label(cell["method"], cell["settings"]), "")
             words = "; ".join(filter(None, [before, "published"]))
             origins[label(name, cell["settings"])] = words
         rows = published.rows.get(cell["key"], ())
         records.append((_renamed(cell, key, name, ratio), [_scaled(row, ratio) for row in rows]))
     store.append_all(records)
-    counted = sum(map(bool, shown.values())), len(shown)
-    own_words = store.info().get("metrics", {})
+    info = store.info()
     store.note(
         {
-            "metrics": {**published.info.get("metrics", {}), **own_words},
-            ORIGINS: {**store.info().get(ORIGINS, {}), **origins},
+            "metrics": {**published.info.get("metrics", {}), **info.get("metrics", {})},
+            ORIGINS: {**info.get(ORIGINS, {}), **origins},
         }
     )
-    store.keep_published(shown, note(published, ratio, *counted), token)
-    return True
+    return shown
 
 
 def note(published: Published, ratio: float, old: int, count: int) -> str:
