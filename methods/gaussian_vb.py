@@ -7,9 +7,10 @@ approximation.
 
 The expectation is an average over fixed quasi-random draws, so it is a smooth function, which
 L-BFGS climbs in tens of steps with no step size to tune and no noise to wait for. An average over
-few draws can be overfitted: each round takes four times the draws of the last, judges what that
-found on draws it has not seen, and climbs on from there. The method ends when that gains less than
-the tolerance. Where there are several optima, the best of several starts is kept.
+few draws can be overfitted: each round takes four times the draws of the last and climbs on from
+there, in few steps, since near an optimum the curvature is known. The method ends when the slope on
+draws that it has not seen says that less than the tolerance is left to be gained. Where there are
+several optima, the best of several starts is kept.
 
 ``optimiser="adam"`` is what most people run instead: stochastic gradients that stick the landing,
 one start, a step size. ``linear_response`` mends the covariance of a diagonal Gaussian afterwards.
@@ -35,7 +36,7 @@ from torch import Generator
 
 from methods.base import Budget, Method, Target
 from methods.parts.finite import sound, whereabouts
-from methods.parts.gaussians.elbo import Frame, Loss, gap, normals
+from methods.parts.gaussians.elbo import Frame, Local, Loss, gap, normals, together
 from methods.parts.gaussians.families import Covariance
 from methods.parts.gaussians.fixed_draws import Rounds
 from methods.parts.gaussians.gaussian import Gaussian
@@ -52,6 +53,8 @@ TRIES = 100  # starting points drawn before giving up
 # nats; a climb ends where it comes so near to where another has ended: what divides two optima is
 # more
 NEAR = 0.03
+APART = 0.1 * NEAR  # nats that a climb may lack of its end, so that the ends tell optima apart
+NOISY = 2  # how many tolerances a gap may measure with the noise of the draws that measure it
 HALVINGS = 30  # of the width, to bring every draw to where the density is finite
 
 
@@ -66,8 +69,8 @@ class GaussianVB(Method):
             counts.
         draws: in the first round, and so gradient evaluations per step; at least 4 D are taken.
         max_draws: of the last round, whether or not the tolerance is met.
-        tolerance: nats; the method ends when four times the draws raise the ELBO, on draws not used
-            before, by less.
+        tolerance: nats; the method ends when less is left to be gained, as estimated on draws not
+            used before, in the second round at the earliest.
         linear_response: whether the covariance of a diagonal Gaussian is corrected at the end by
             how its mean responds to a tilt of the target.
         optimiser: ``l-bfgs``, or ``adam``, with stochastic gradients that stick the landing; the
@@ -148,17 +151,20 @@ class GaussianVB(Method):
             ranked.append(self._start(loss, ranked if i % 2 else [], generator))
             ranked.sort(key=_value)
             yield _gaussian(ranked[0].frame)
-        while True:
-            judged = ranked[0].value
-            ended = yield from _climb(loss, ranked, tolerance=0.1 * self.tolerance)
+        # the first draws are overfitted by more: enough to tell optima apart
+        ended = yield from _climb(loss, ranked, tolerance=APART)
+        while draws * GROWTH <= self.max_draws:
             draws *= GROWTH
-            if judged - ended[0].value < self.tolerance or draws > self.max_draws:
-                break
             loss = Loss(target, normals(draws, target.dim, generator))
             kept = ended[: math.ceil(len(ended) / SURVIVAL)]
-            ranked = sorted((_narrowed(loss, frame) for _, frame in kept), key=_value)
-        fresh = [Loss(target, normals(draws // GROWTH, target.dim, generator)) for _ in range(2)]
-        yield _gaussian(ended[0].frame, {"gap": gap(ended[0].frame, *fresh)})
+            ranked = sorted((_narrowed(loss, each.frame) for each in kept), key=_value)
+            ended = yield from _climb(loss, ranked, tolerance=0.1 * self.tolerance)
+            best = _best(target, ended, draws, generator)
+            if best.gap < self.tolerance and best.bound < NOISY * self.tolerance:
+                break
+        else:
+            best = _best(target, ended, draws, generator)
+        yield _gaussian(best.frame, {"gap": best.gap})
 
     def _start(self, loss: Loss, known: list[Candidate], generator: Generator) -> Candidate:
         """A start of its own on the way to a mode; wide ones around the best that is known."""
@@ -183,21 +189,44 @@ class GaussianVB(Method):
 
 
 class Candidate(NamedTuple):
-    """A Gaussian and its loss in nats."""
+    """A Gaussian, its loss in nats, and the loss around it where that was worked out."""
 
     value: float
     frame: Frame
+    local: Local | None = None
+
+
+class Judged(NamedTuple):
+    """A Gaussian on draws that it was not fitted to, nats: its loss, what the nearest optimum is
+    better by, and the same with the noise of the draws, which is mostly more.
+    """
+
+    value: float
+    frame: Frame
+    gap: float
+    bound: float
+
+
+def _best(target: Target, ended: list[Candidate], draws: int, generator: Generator) -> Judged:
+    """The best of the better ones, on twice as many draws as they were fitted to."""
+    fresh = [Loss(target, normals(draws, target.dim, generator)) for _ in range(2)]
+    found = []
+    for each in ended[: math.ceil(len(ended) / SURVIVAL)]:
+        one, other = (loss.here(each.frame) for loss in fresh)
+        both = together(one, other)
+        found.append(Judged(both.value, each.frame, gap(one, other), gap(both, both)))
+    return min(found, key=_value)
 
 
 def _narrowed(loss: Loss, frame: Frame) -> Candidate:
     """A Gaussian, drawn together around its mean until the density is finite at every draw."""
-    value = loss.here(frame)[0]
+    local = loss.here(frame)
     for _ in range(HALVINGS):
-        if math.isfinite(value):
+        if math.isfinite(local.value):
             break
         frame = frame.halved()
-        value = loss.here(frame)[0]
-    return Candidate(value, frame)
+        local = loss.here(frame)
+    return Candidate(local.value, frame, local)
 
 
 def _climb(
@@ -227,15 +256,22 @@ def _improved(loss: Loss, start: Candidate, tolerance: float) -> Iterator[Candid
     be gained in a frame of its own.
     """
     here, before = start, math.inf
-    while before - here.value >= tolerance and not gap(here.frame, loss, loss) < tolerance:
-        frame, before = here.frame, here.value
-        steps = minimise(partial(loss, frame), loss.origin(frame), tolerance=tolerance)
+    while before - here.value >= tolerance:
+        before, frame = here.value, here.frame
+        local = here.local or loss.here(frame)
+        steps = minimise(
+            partial(loss, frame),
+            loss.origin(frame),
+            tolerance=tolerance,
+            inverse=local.inverse,
+            known=(local.value, local.gradient),
+        )
         for value, x in itertools.islice(steps, STEPS):
             here = Candidate(value, frame.at(x))
             yield here
 
 
-def _value(candidate: Candidate) -> float:
+def _value(candidate: Candidate | Judged) -> float:
     return candidate.value
 
 

@@ -14,8 +14,9 @@ from problems.base import GaussianPrior, Problem, StanProgram
 
 Outcome = Tensor | tuple[Tensor, Tensor]  # a value, or a value and its gradient
 Evaluation = Callable[[Tensor], Any]  # of points to an outcome
-# calls of one shape before it is recorded: to record takes some 50 ms and saves 0.1 to 0.2 a call
-WARM_UP = 100
+# calls of one shape before it is recorded: to record takes some 40 ms and saves 0.1 a call, and who
+# has called so often will mostly call as often again
+WARM_UP = 300
 SHAPES = 8  # shapes compiled at most: a method that never repeats a shape stays eager
 
 

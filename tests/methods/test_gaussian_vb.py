@@ -20,7 +20,7 @@ from methods.base import Budget
 from methods.gaussian_vb import GaussianVB
 from methods.parts.gaussians.elbo import Frame
 from methods.parts.gaussians.gaussian import Gaussian
-from methods.parts.optimisation.lbfgs import minimise
+from methods.parts.optimisation.lbfgs import FIRST, minimise
 from problems.base import Problem
 from problems.eight_schools import EightSchools
 from problems.mixture import Mixture
@@ -293,3 +293,34 @@ def test_starts_that_lead_to_one_optimum_are_climbed_once() -> None:
             pass
         costs.append(target.gradients)
     assert costs[1] < 3 * costs[0]  # a whole climb each would be 4 times and more
+
+
+@pytest.mark.parametrize("covariance", ["diagonal", "full"])
+def test_rounds_that_begin_near_the_optimum_are_short(covariance: str) -> None:
+    target = CountedTarget(PROBLEMS["eight-schools-signed"])
+    method = GaussianVB(covariance=covariance)
+    *_, found = method.run(target, Budget(), Generator().manual_seed(0))
+    assert target.gradients < 45_000  # climbs that wait for five idle steps take 54,000 and 114,000
+    assert found.diagnostics["gap"] < method.tolerance
+
+
+def test_lbfgs_with_the_inverse_hessian_is_newton_and_ends_where_nothing_is_promised() -> None:
+    """On a quadratic of condition 1e4 one step, and one evaluation for it, is all there is."""
+    generator = Generator().manual_seed(0)
+    scales = torch.logspace(-2, 2, 5, dtype=torch.float64)
+    end = torch.randn(5, generator=generator, dtype=torch.float64)
+    evaluated = []
+
+    def objective(x: Tensor) -> tuple[float, Tensor]:
+        evaluated.append(x)
+        return 0.5 * float(scales @ (x - end).square()), scales * (x - end)
+
+    start = torch.zeros(5, dtype=torch.float64)
+    known = objective(start)
+    steps = minimise(objective, start, tolerance=1e-9, inverse=lambda g: g / scales, known=known)
+    ((value, x),) = steps
+    assert value < 1e-20
+    assert torch.allclose(x, end)
+    assert len(evaluated) == 2
+    assert end.norm() < FIRST
+    assert not list(minimise(objective, x, tolerance=1e-9, inverse=lambda g: g / scales))

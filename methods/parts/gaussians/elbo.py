@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
@@ -22,9 +23,9 @@ from torch.quasirandom import SobolEngine
 
 from methods.base import Target
 
-# evaluated at a time: few enough to stay in the cache, and as many whatever the number of all
-# draws, so that the target records one shape
-ROWS = 256
+# evaluated at a time: few enough to stay in the cache, enough to keep a cheap density busy, and as
+# many whatever the number of all draws, so that the target records one shape
+ROWS = 1024
 FLATTEST = 1e-3  # least curvature that a gap is estimated with: less is told from noise too badly
 
 
@@ -86,6 +87,31 @@ class Frame:
         return Frame(self.loc + self.move(u), self.factor @ _triangle(log_diagonal.exp(), below))
 
 
+class Local(NamedTuple):
+    """A loss around a frame's own Gaussian, in the frame's units.
+
+    Args:
+        value: nats, inf where the density is not finite at every draw.
+        gradient: [P].
+        curvature: minus the mean Hessian of log p, [D, D], by Stein's identity.
+    """
+
+    value: float
+    gradient: Tensor
+    curvature: Tensor
+
+    def inverse(self, gradient: Tensor, flattest: float = FLATTEST) -> Tensor:
+        """The inverse Hessian times a gradient, [P] -> [P], as it is at an optimum: 1 for u, 1/2
+        for the logarithms of the diagonal, 1 below it. The means of a diagonal family are tied by
+        the correlations that it leaves out, so there it is the curvature's for u.
+        """
+        u, log_diagonal, below = _parts(gradient, len(self.curvature))
+        if not len(below):
+            values, vectors = torch.linalg.eigh(self.curvature)
+            u = vectors @ ((vectors.T @ u) / values.abs().clamp(min=flattest))
+        return torch.cat([u, log_diagonal / 2, below])
+
+
 @dataclass(frozen=True, eq=False)
 class Loss:
     """Minus the ELBO on fixed draws, up to its constant.
@@ -115,19 +141,17 @@ class Loss:
             by_below, by_scale = x[:0], (slope * self.eps).mean(0)
         value = float(-log_p.mean() - log_diagonal.sum() - frame.diagonal.log().sum())
         gradient = -torch.cat([slope.mean(0), by_scale * scale + 1, by_below])
-        return (value if math.isfinite(value) and gradient.isfinite().all() else math.inf), gradient
+        return _or_inf(value, gradient), gradient
 
-    def here(self, frame: Frame) -> tuple[float, Tensor]:
-        """The loss of the frame's own Gaussian, and its gradient."""
-        return self(frame, self.origin(frame))
-
-    def curvature(self, frame: Frame) -> Tensor:
-        """Minus the mean Hessian of log p under the frame's own Gaussian, in its units, [D, D], by
-        Stein's identity.
-        """
-        slope = frame.pull(self._evaluated(frame.loc + frame.move(self.eps))[1])
+    def here(self, frame: Frame) -> Local:
+        """The loss at the frame's own Gaussian, from one evaluation."""
+        log_p, slope = self._evaluated(frame.loc + frame.move(self.eps))
+        slope = frame.pull(slope)
         matrix = slope.T @ self.eps / len(self.eps)
-        return -0.5 * (matrix + matrix.T)
+        below = matrix[_below(len(matrix))] if frame.full else matrix[0, :0]
+        value = float(-log_p.mean() - frame.diagonal.log().sum())
+        gradient = -torch.cat([slope.mean(0), matrix.diagonal() + 1, below])
+        return Local(_or_inf(value, gradient), gradient, -0.5 * (matrix + matrix.T))
 
     def _evaluated(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Log density and gradient, [n] and [n, D]."""
@@ -145,23 +169,23 @@ class Loss:
         return torch.zeros(2 * dim + below, dtype=torch.float64)
 
 
-def gap(frame: Frame, one: Loss, other: Loss) -> float:
+def gap(one: Local, other: Local) -> float:
     """What the nearest optimum is better by, nats: half the squared gradient over the curvature.
 
     Of two losses on independent draws, to which the Gaussian was not fitted, the estimate has no
     bias from the noise of either; it is then cut at 0, and NaN where a density is not finite.
     """
-    dim = len(frame.loc)
-    (a, by_one), (b, by_other) = one.here(frame), other.here(frame)
-    if not math.isfinite(a + b):
+    if not math.isfinite(one.value + other.value):
         return math.nan
-    by_u = by_other[:dim]
-    if not frame.full:  # there the means are tied by correlations that the family leaves out
-        values, vectors = torch.linalg.eigh(one.curvature(frame))
-        by_u = vectors @ ((vectors.T @ by_u) / values.abs().clamp(min=FLATTEST))
-    scales = by_one[dim : 2 * dim] @ by_other[dim : 2 * dim] / 2
-    return max(
-        0.0, 0.5 * float(by_one[:dim] @ by_u + scales + by_one[2 * dim :] @ by_other[2 * dim :])
+    return max(0.0, 0.5 * float(one.gradient @ one.inverse(other.gradient)))
+
+
+def together(one: Local, other: Local) -> Local:
+    """Two losses of one Gaussian on as many draws each as the loss on all of them."""
+    return Local(
+        0.5 * (one.value + other.value),
+        0.5 * (one.gradient + other.gradient),
+        0.5 * (one.curvature + other.curvature),
     )
 
 
@@ -180,6 +204,10 @@ def normals(n: int, dim: int, generator: Generator) -> Tensor:
     factor: Tensor = torch.linalg.cholesky(eps.T @ eps / n)
     white: Tensor = torch.linalg.solve_triangular(factor, eps.T, upper=False)
     return white.T.contiguous()
+
+
+def _or_inf(value: float, gradient: Tensor) -> float:
+    return value if math.isfinite(value) and gradient.isfinite().all() else math.inf
 
 
 def _parts(x: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor]:

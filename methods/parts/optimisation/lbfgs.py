@@ -21,29 +21,42 @@ from collections.abc import Callable, Iterator
 from torch import Tensor
 
 Objective = Callable[[Tensor], tuple[float, Tensor]]  # [P] -> value, gradient [P]
+Metric = Callable[[Tensor], Tensor]  # [P] -> [P], linear
 
 DECREASE, CURVATURE = 1e-4, 0.9  # of the Wolfe conditions: the usual choice for quasi-Newton steps
 BISECTIONS = 30
+FIRST = 3.0  # longest first step, in units of an inverse Hessian that is given
 PATIENCE = 5  # iterations over which progress is judged: a single one may be small by chance
 
 
 def minimise(
-    objective: Objective, x: Tensor, *, tolerance: float, memory: int = 20
+    objective: Objective,
+    x: Tensor,
+    *,
+    tolerance: float,
+    memory: int = 20,
+    inverse: Metric | None = None,
+    known: tuple[float, Tensor] | None = None,
 ) -> Iterator[tuple[float, Tensor]]:
     """Yield ever lower values and their points, until five iterations together gain less than the
-    tolerance.
+    tolerance, or, where an inverse Hessian is given, the next one promises less.
 
     Args:
         objective: value and gradient; values that are not finite are taken as too high.
         x: where to start, [P]; the objective must be finite there.
         tolerance: in the objective's unit.
         memory: how many past steps H_k is made of.
+        inverse: what H_k is without any, an approximate inverse Hessian, positive definite.
+        known: the objective's value and gradient at x, where they have been evaluated.
     """
-    value, gradient = objective(x)
+    value, gradient = objective(x) if known is None else known
     pairs: deque[tuple[Tensor, Tensor]] = deque(maxlen=memory)
     past = deque([value], maxlen=PATIENCE + 1)
     while True:
-        found = _line_search(objective, x, value, gradient, -_precondition(gradient, pairs))
+        direction = -_precondition(gradient, pairs, inverse)
+        if inverse is not None and not -0.5 * float(gradient.dot(direction)) >= tolerance:
+            return
+        found = _line_search(objective, x, value, gradient, direction)
         if found is None:
             return
         x_new, value, gradient_new = found
@@ -55,19 +68,23 @@ def minimise(
             return
 
 
-def _precondition(gradient: Tensor, pairs: deque[tuple[Tensor, Tensor]]) -> Tensor:
+def _precondition(
+    gradient: Tensor, pairs: deque[tuple[Tensor, Tensor]], inverse: Metric | None
+) -> Tensor:
     """H_k times the gradient by the two-loop recursion; before there is a past, a step of length
-    one at most.
+    one at most where nothing is known of the scale, FIRST where it is.
     """
     if not pairs:
-        return gradient / max(1.0, float(gradient.norm()))
+        step = gradient if inverse is None else inverse(gradient)
+        return step / max(1.0, float(step.norm()) / (1 if inverse is None else FIRST))
     q, weights = gradient, []
     for step, change in reversed(pairs):
         weight = step.dot(q) / step.dot(change)
         q = q - weight * change
         weights.append(weight)
     step, change = pairs[-1]
-    q = q * (step.dot(change) / change.dot(change))
+    bent = change if inverse is None else inverse(change)
+    q = (q if inverse is None else inverse(q)) * (step.dot(change) / change.dot(bent))
     for (step, change), weight in zip(pairs, reversed(weights), strict=True):
         q = q + (weight - change.dot(q) / step.dot(change)) * step
     return q
