@@ -16,7 +16,7 @@ class EstimatesLab(Protocol):
 
     @property
     def results(self) -> Mapping[str, Estimate | Skipped]:
-        """All that it gave."""
+        """What the metric gave, skipped or not, by the same words."""
 
     def estimates(self) -> Mapping[str, Estimate]:
         """What it gave that is not skipped."""

@@ -17,6 +17,7 @@ from bench.store import COSTS, Store
 
 if TYPE_CHECKING:
     from reports.comparison.power import Plan
+    from reports.comparison.written import Sheet
 
 SEEDS = 5  # of a pilot: its spread is then known within a factor of two, four times of five
 DIVERGENCE = ("kl_qp", "kl_upper")  # what a pilot measures where no metric is named
@@ -96,19 +97,12 @@ def show_power(
     Raises:
         UserError: if there are not two methods, or the pilot does not hold what is needed.
     """
-    from reports import numbers
-    from reports.comparison.power import DRAWS, plans
-    from reports.comparison.written import Sheet
+    from reports.comparison.power import plans
     from reports.results import summarise
 
     if len(methods) != 2:
         raise UserError(f"power needs two methods, -m A -m B, got {len(methods)}.")
-    wanted, sure = share(difference, "--difference"), share(chance, "--chance")
-    if not wanted > 0 or not 0 < sure < 1:
-        raise UserError(
-            f"--difference must be above 0 and --chance between 0 and 1, got {difference} and"
-            f" {chance}."
-        )
+    wanted, sure = _shares(difference, chance)
     if folder is not None and pilot != Pilot():
         raise UserError(
             f"{folder} is the pilot; --seeds, --gradients, --draws, --jobs and --out are of one"
@@ -119,23 +113,41 @@ def show_power(
     results = summarise(Store(place, create=False))
     labels = [as_label(name) for name in problems]
     found = plans(results, (first, second), labels, metric, wanted, sure)
-    show(
-        Sheet(
-            f"Seeds that show a difference of {100 * wanted:.3g}%: {first} and {second}",
-            ("Problem", "Difference", "Spread", "Noise", *(_heading(times) for times in DRAWS)),
-            [
-                [
-                    plan.problem,
-                    *map(numbers.plain, (plan.difference, plan.spread, plan.noise)),
-                    *_seeds(plan),
-                ]
-                for plan in found
-            ],
-            f"Shown in {100 * sure:.3g}% of runs, by a paired test at 5% on one problem; in"
-            " brackets by the upper 80% limit of the spread, which a pilot of few seeds knows"
-            " badly. Spread: of a seed's difference; noise: the part of it that is measuring, and"
-            f" that more draws lessen. The pilot had {found[0].draws:,} draws.",
+    show(_sheet(found, (first, second), wanted, sure))
+
+
+def _shares(difference: str, chance: str) -> tuple[float, float]:
+    """The share to be shown, and the chance of showing it, from what was typed."""
+    wanted, sure = share(difference, "--difference"), share(chance, "--chance")
+    if not wanted > 0 or not 0 < sure < 1:
+        raise UserError(
+            f"--difference must be above 0 and --chance between 0 and 1, got {difference} and"
+            f" {chance}."
         )
+    return wanted, sure
+
+
+def _sheet(found: Sequence[Plan], methods: tuple[str, str], wanted: float, sure: float) -> Sheet:
+    """The table of a plan for every problem, with what its columns mean."""
+    from reports import numbers
+    from reports.comparison.power import DRAWS
+    from reports.comparison.written import Sheet
+
+    return Sheet(
+        f"Seeds that show a difference of {100 * wanted:.3g}%: {' and '.join(methods)}",
+        ("Problem", "Difference", "Spread", "Noise", *(_heading(times) for times in DRAWS)),
+        [
+            [
+                plan.problem,
+                *map(numbers.plain, (plan.difference, plan.spread, plan.noise)),
+                *_seeds(plan),
+            ]
+            for plan in found
+        ],
+        f"Shown in {100 * sure:.3g}% of runs, by a paired test at 5% on one problem; in"
+        " brackets by the upper 80% limit of the spread, which a pilot of few seeds knows"
+        " badly. Spread: of a seed's difference; noise: the part of it that is measuring, and"
+        f" that more draws lessen. The pilot had {found[0].draws:,} draws.",
     )
 
 

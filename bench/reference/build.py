@@ -88,24 +88,7 @@ def _made(problem: Problem, seed: int, progress: Progress, plan: Plan) -> Made:
     draws = _kept(run, plan)
     checks = [*mixing(run, draws), *trajectories(run), _stein(problem, draws)]
     _require(problem, checks, "\n  (The second route was not run.)")
-    frame = frame_of(run.chains.flatten(0, 1), dense=problem.dim <= DENSE)
-
-    def second(plan: Plan) -> Run:
-        source = _seed(problem, seed, "nuts")
-        if for_stan(problem):
-            return stan_nuts(problem, plan, source, progress)
-
-        def enough(other: Run) -> bool:
-            return _enough(problem, run, other)
-
-        return nuts(problem, plan, source, progress, frame, enough)
-
-    other = careful(second, plan)
-    if faults := _no_witness(problem, run, other):
-        source = _seed(problem, seed, "tempered")
-        other = tempered(
-            problem, plan, source, lambda other: _enough(problem, run, other), progress, faults
-        )
+    other = _witness(problem, run, plan, seed, progress)
     progress("comparing", 0.0)
     checks += [second_mixing(other, problem.modes), *trajectories(other)]
     checks += _compared(problem, run, other)
@@ -127,6 +110,26 @@ def _made(problem: Problem, seed: int, progress: Progress, plan: Plan) -> Made:
         )
     _require(problem, checks)
     return Made(run, other, draws, tuple(checks), evidence, exact.log_z if exact else None)
+
+
+def _witness(problem: Problem, run: Run, plan: Plan, seed: int, progress: Progress) -> Run:
+    """The chains that the first are held against: of NUTS, or tempered where NUTS is no witness."""
+    frame = frame_of(run.chains.flatten(0, 1), dense=problem.dim <= DENSE)
+
+    def enough(other: Run) -> bool:
+        return _enough(problem, run, other)
+
+    def second(plan: Plan) -> Run:
+        source = _seed(problem, seed, "nuts")
+        if for_stan(problem):
+            return stan_nuts(problem, plan, source, progress)
+        return nuts(problem, plan, source, progress, frame, enough)
+
+    other = careful(second, plan)
+    if faults := _no_witness(problem, run, other):
+        source = _seed(problem, seed, "tempered")
+        return tempered(problem, plan, source, enough, progress, faults)
+    return other
 
 
 def _first(problem: Problem, plan: Plan, seed: int, progress: Progress) -> Run:
