@@ -23,39 +23,34 @@ is offered: ``methods/parts/gaussians/families.py``, ``sticking.py`` and ``linea
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Generator as Steps
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 import torch
 from torch import Generator
 
 from methods.base import Budget, Method, Target
 from methods.parts.finite import sound, whereabouts
-from methods.parts.gaussians.elbo import Frame, Local, Loss, gap, normals, together
+from methods.parts.gaussians.climb import Candidate, Judged, improved, judged, narrowed
+from methods.parts.gaussians.elbo import Frame, Loss, normals
 from methods.parts.gaussians.families import Covariance
 from methods.parts.gaussians.fixed_draws import Rounds
 from methods.parts.gaussians.gaussian import Gaussian
 from methods.parts.gaussians.laplace import starts
 from methods.parts.gaussians.linear_response import corrected
 from methods.parts.gaussians.sticking import Climb
-from methods.parts.optimisation.lbfgs import minimise
 from methods.parts.validate import require
 
 GROWTH = 4  # draws of a round, as a multiple of the last one's
-SURVIVAL = 3  # one candidate in so many goes on to the next round
-STEPS = 20  # of L-BFGS in one frame
 TRIES = 100  # starting points drawn before giving up
 # nats; a climb ends where it comes so near to where another has ended: what divides two optima is
 # more
 NEAR = 0.03
 APART = 0.1 * NEAR  # nats that a climb may lack of its end, so that the ends tell optima apart
 NOISY = 2  # how many tolerances a gap may measure with the noise of the draws that measure it
-HALVINGS = 30  # of the width, to bring every draw to where the density is finite
 
 
 @dataclass(frozen=True)
@@ -142,40 +137,59 @@ class GaussianVB(Method):
         return self._rounds(target, generator)
 
     def _rounds(self, target: Target, generator: Generator) -> Iterator[Gaussian]:
-        """L-BFGS in rounds of ever more draws."""
+        """L-BFGS from every start on the first draws; what is best there goes on to more."""
         # Sobol points are even in powers of two
         draws = 1 << (max(self.draws, 4 * target.dim) - 1).bit_length()
         loss = Loss(target, normals(draws, target.dim, generator))
-        ranked: list[Candidate] = []
+        ends: list[Candidate] = []  # of climbs, each optimum once
+        best: Judged | None = None
         for i in range(self.starts):
-            ranked.append(self._start(loss, ranked if i % 2 else [], generator))
-            ranked.sort(key=_value)
-            yield _gaussian(ranked[0].frame)
-        # the first draws are overfitted by more: enough to tell optima apart
-        ended = yield from _climb(loss, ranked, tolerance=APART)
+            known = [each.frame for each in (*ends, best) if each is not None]
+            start = self._start(loss, best.frame if best and i % 2 else None, generator)
+            yield _gaussian(best.frame if best else start.frame)
+            end = start
+            for end in improved(loss, start, APART):
+                first = all(end.value < each.value for each in ends)
+                yield _gaussian(end.frame if first or best is None else best.frame)
+                if any(end.frame.divergence(each) < NEAR for each in known):
+                    break  # on its way to an optimum that is known
+            else:
+                ends.append(end)
+                if min(ends, key=_value) is end:
+                    found = yield from self._refined(target, end.frame, draws, generator)
+                    best = min((each for each in (found, best) if each), key=_value)
+        assert best is not None
+        yield _gaussian(best.frame, {"gap": best.gap})
+
+    def _refined(
+        self, target: Target, frame: Frame, draws: int, generator: Generator
+    ) -> Steps[Gaussian, None, Judged]:
+        """A Gaussian fitted to so many draws, climbed in rounds of ever more, yielded at every step
+        and returned.
+        """
+        found: Judged | None = None
         while draws * GROWTH <= self.max_draws:
             draws *= GROWTH
             loss = Loss(target, normals(draws, target.dim, generator))
-            kept = ended[: math.ceil(len(ended) / SURVIVAL)]
-            ranked = sorted((_narrowed(loss, each.frame) for each in kept), key=_value)
-            ended = yield from _climb(loss, ranked, tolerance=0.1 * self.tolerance)
-            best = _best(target, ended, draws, generator)
-            if best.gap < self.tolerance and best.bound < NOISY * self.tolerance:
+            start = narrowed(loss, frame)
+            frame = start.frame
+            for _, frame, _ in improved(loss, start, 0.1 * self.tolerance):
+                yield _gaussian(frame)
+            found = judged(target, frame, draws, generator)
+            if found.gap < self.tolerance and found.bound < NOISY * self.tolerance:
                 break
-        else:
-            best = _best(target, ended, draws, generator)
-        yield _gaussian(best.frame, {"gap": best.gap})
+        return found or judged(target, frame, draws, generator)
 
-    def _start(self, loss: Loss, known: list[Candidate], generator: Generator) -> Candidate:
-        """A start of its own on the way to a mode; wide ones around the best that is known."""
+    def _start(self, loss: Loss, around: Frame | None, generator: Generator) -> Candidate:
+        """A start of its own on the way to a mode, or a wide one around one that is known."""
         target, full = loss.target, self.covariance == "full"
         for _ in range(TRIES):
             loc = 4 * torch.rand(target.dim, generator=generator, dtype=torch.float64) - 2
-            if known:
-                frame = known[0].frame
-                found = [_narrowed(loss, Frame(frame.loc + frame.move(loc), frame.factor))]
+            if around is not None:
+                frame = Frame(around.loc + around.move(loc), around.factor)
+                found = [narrowed(loss, frame)]
             elif sound(*target.value_and_grad(loc)):
-                found = [_narrowed(loss, frame) for frame in starts(target, loc, full=full)]
+                found = [narrowed(loss, frame) for frame in starts(target, loc, full=full)]
             else:
                 continue
             best = min(found, key=_value)
@@ -186,89 +200,6 @@ class GaussianVB(Method):
             "GaussianVB found no point to start from, uniform on (-2, 2) in each coordinate: the"
             f" density is not finite {whereabouts(target, tried, *target.value_and_grad(tried))}."
         )
-
-
-class Candidate(NamedTuple):
-    """A Gaussian, its loss in nats, and the loss around it where that was worked out."""
-
-    value: float
-    frame: Frame
-    local: Local | None = None
-
-
-class Judged(NamedTuple):
-    """A Gaussian on draws that it was not fitted to, nats: its loss, what the nearest optimum is
-    better by, and the same with the noise of the draws, which is mostly more.
-    """
-
-    value: float
-    frame: Frame
-    gap: float
-    bound: float
-
-
-def _best(target: Target, ended: list[Candidate], draws: int, generator: Generator) -> Judged:
-    """The best of the better ones, on twice as many draws as they were fitted to."""
-    fresh = [Loss(target, normals(draws, target.dim, generator)) for _ in range(2)]
-    found = []
-    for each in ended[: math.ceil(len(ended) / SURVIVAL)]:
-        one, other = (loss.here(each.frame) for loss in fresh)
-        both = together(one, other)
-        found.append(Judged(both.value, each.frame, gap(one, other), gap(both, both)))
-    return min(found, key=_value)
-
-
-def _narrowed(loss: Loss, frame: Frame) -> Candidate:
-    """A Gaussian, drawn together around its mean until the density is finite at every draw."""
-    local = loss.here(frame)
-    for _ in range(HALVINGS):
-        if math.isfinite(local.value):
-            break
-        frame = frame.halved()
-        local = loss.here(frame)
-    return Candidate(local.value, frame, local)
-
-
-def _climb(
-    loss: Loss, ranked: list[Candidate], tolerance: float
-) -> Steps[Gaussian, None, list[Candidate]]:
-    """One round: improve each candidate, yield the best so far, and return where they ended, each
-    optimum once, best first.
-    """
-    best = ranked[0]
-    yield _gaussian(best.frame)
-    ends: list[Candidate] = []
-    for start in ranked:
-        end = start
-        for improved in _improved(loss, start, tolerance):
-            end = improved
-            best = min(best, end, key=_value)
-            yield _gaussian(best.frame)
-            if any(end.frame.divergence(other.frame) < NEAR for other in ends):
-                break  # on its way to an optimum that is known
-        else:
-            ends.append(end)
-    return sorted(ends, key=_value)
-
-
-def _improved(loss: Loss, start: Candidate, tolerance: float) -> Iterator[Candidate]:
-    """L-BFGS in the frame of the start, then in that of where it came to, until there is nothing to
-    be gained in a frame of its own.
-    """
-    here, before = start, math.inf
-    while before - here.value >= tolerance:
-        before, frame = here.value, here.frame
-        local = here.local or loss.here(frame)
-        steps = minimise(
-            partial(loss, frame),
-            loss.origin(frame),
-            tolerance=tolerance,
-            inverse=local.inverse,
-            known=(local.value, local.gradient),
-        )
-        for value, x in itertools.islice(steps, STEPS):
-            here = Candidate(value, frame.at(x))
-            yield here
 
 
 def _value(candidate: Candidate | Judged) -> float:

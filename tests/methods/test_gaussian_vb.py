@@ -299,8 +299,9 @@ def test_starts_that_lead_to_one_optimum_are_climbed_once() -> None:
 def test_rounds_that_begin_near_the_optimum_are_short(covariance: str) -> None:
     target = CountedTarget(PROBLEMS["eight-schools-signed"])
     method = GaussianVB(covariance=covariance)
-    *_, found = method.run(target, Budget(), Generator().manual_seed(0))
-    assert target.gradients < 45_000  # climbs that wait for five idle steps take 54,000 and 114,000
+    *_, found = method.run(target, Budget(), Generator().manual_seed(1))
+    # climbs that wait for five idle steps take 50,000 and 103,000
+    assert target.gradients < 40_000
     assert found.diagnostics["gap"] < method.tolerance
 
 
@@ -324,3 +325,16 @@ def test_lbfgs_with_the_inverse_hessian_is_newton_and_ends_where_nothing_is_prom
     assert len(evaluated) == 2
     assert end.norm() < FIRST
     assert not list(minimise(objective, x, tolerance=1e-9, inverse=lambda g: g / scales))
+
+
+def test_one_start_is_followed_to_its_end_before_the_others_begin() -> None:
+    """Whoever stops a run early has the fit of one start, not the beginnings of eight."""
+    problem = PROBLEMS["eight-schools"]
+    target = CountedTarget(problem)
+    method = GaussianVB(covariance="full")
+    least = least_divergence(problem.name, "full")
+    near = []  # gradients spent, from when on the fit was never again 0.01 nats from the best
+    for q in method.run(target, Budget(), Generator().manual_seed(2)):
+        apart = float(divergence(problem, q.loc, q.scale_tril)) - least
+        near = [*near, target.gradients] if apart < GAP else []
+    assert near[0] < 0.2 * target.gradients
