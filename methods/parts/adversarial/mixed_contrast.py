@@ -71,11 +71,15 @@ class MixedContrast:
 
 def log_mixture(z: Tensor, loc: Tensor, inverse: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
     """Log r at z, and its slope there: [n, D] -> [n], [n, D]."""
-    u = (z - loc.unsqueeze(1)) @ inverse.transpose(1, 2)  # [H, n, D]
-    log_joint = constant.unsqueeze(1) - 0.5 * u.square().sum(-1)
-    log_r = log_joint.logsumexp(0)
-    shares = (log_joint - log_r).exp().unsqueeze(-1)
-    return log_r, -(shares * (u @ inverse)).sum(0)
+    # all heads in one product: [D, H D], so that row n of u has u_1, ..., u_H side by side
+    heads, dim = loc.shape
+    turn = inverse.flatten(0, 1).T
+    u = torch.addmm(-(inverse @ loc.unsqueeze(2)).flatten(), z, turn)
+    log_joint = constant - 0.5 * u.square().view(-1, heads, dim).sum(2)  # [n, H]
+    log_r = log_joint.logsumexp(1)
+    shares = (log_joint - log_r.unsqueeze(1)).exp()
+    slope = (u.view(-1, heads, dim) * -shares.unsqueeze(2)).flatten(1) @ turn.T
+    return log_r, slope
 
 
 def _moments(draws: Tensor) -> tuple[Tensor, Tensor]:
