@@ -7,6 +7,7 @@ counted in units of a Gaussian of each head's own, so that one step size fits he
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +16,19 @@ import torch
 from torch import Generator, Tensor
 
 from methods.base import Pushforward
+from methods.parts.compiled.networks import Where, compiled_gradient, compiled_maps, ready
 from methods.parts.gaussians.gaussian_mixture import GaussianMixture
 from methods.parts.networks.products import affine, product
 from methods.parts.networks.pushforward_mixture import PushforwardMixture
-from methods.parts.networks.sampler import Sampler, SamplerNetwork, Shape, draw, elu, flat, views
+from methods.parts.networks.sampler import (
+    Sampler,
+    SamplerNetwork,
+    Shape,
+    draw,
+    elu,
+    flat,
+    views,
+)
 
 # by which the affine maps learn faster than the network: heads part before they bend
 GAIN = 10.0
@@ -87,6 +97,17 @@ class HeadedSampler:
 
     def forward(self, weights: Tensor, eps: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The maps, [H, n, D] -> [H, n, D], and what each hidden layer put out, [H, n, width]."""
+        v, hidden = self._network(weights, eps)
+        if self.bases is None:
+            return v, hidden
+        # in double precision: a narrow head may lie far from the origin
+        z = torch.baddbmm(self.bases.locs.unsqueeze(1), v.double(), self.bases.scale_trils.mT)
+        return z, hidden
+
+    def _network(self, weights: Tensor, eps: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """A_k eps + b_k + g(eps, k), and the hidden layers."""
+        if ready(weights, eps):
+            return compiled_maps(weights, eps, *self._layout)
         linear, shift, own, first, *layers = views(weights, self.shapes)
         h = elu((eps @ first).add_(own.unsqueeze(1)))
         hidden = [h]
@@ -94,11 +115,7 @@ class HeadedSampler:
             h = elu(affine(bias, h.flatten(0, 1), matrix)).view(*eps.shape[:2], -1)
             hidden.append(h)
         v = torch.baddbmm(self.gain * shift.unsqueeze(1), eps, self.gain * linear) + h @ layers[-1]
-        if self.bases is None:
-            return v, hidden
-        # in double precision: a narrow head may lie far from the origin
-        z = torch.baddbmm(self.bases.locs.unsqueeze(1), v.double(), self.bases.scale_trils.mT)
-        return z, hidden
+        return v, hidden
 
     def gradient(
         self, weights: Tensor, eps: Tensor, hidden: Sequence[Tensor], direction: Tensor
@@ -112,6 +129,8 @@ class HeadedSampler:
         layers = views(weights, self.shapes)
         if self.bases is not None:
             direction = direction @ self.bases.scale_trils.to(direction.dtype)
+        if ready(weights, eps, direction):
+            return compiled_gradient(weights, eps, direction, hidden, *self._layout)
         parts = [product(hidden[-1].flatten(0, 1).T, direction.flatten(0, 1))]
         slope = (direction.flatten(0, 1) @ layers[-1].T).view_as(hidden[-1])
         for i in reversed(range(1, len(hidden))):
@@ -123,6 +142,16 @@ class HeadedSampler:
         parts += [eps.flatten(0, 1).T @ slope.flatten(0, 1), slope.sum(1)]
         parts += [self.gain * direction.sum(1), self.gain * eps.transpose(1, 2) @ direction]
         return flat(parts[::-1])
+
+    @property
+    def _layout(self) -> tuple[list[Where], list[int], float]:
+        """Where the weights are, for the compiled passes: A and b stand first, e next."""
+        starts = [0, *itertools.accumulate(math.prod(shape) for shape in self.shapes)][:-1]
+        linear, shift, own, first, *rest = starts
+        inner = list(zip(rest[:-1:2], rest[1:-1:2], [0] * len(rest), strict=False))
+        layers = [(first, own, self.hidden[0]), *inner, (rest[-1], shift, self.dim)]
+        widths = [self.dim, *self.hidden, self.dim]
+        return [*layers, (linear, -1, self.dim**2)], widths, self.gain
 
     def head(self, weights: Tensor, k: int) -> Pushforward:
         """One head by itself, at rest."""

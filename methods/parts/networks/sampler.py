@@ -15,6 +15,7 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from methods.base import Pushforward
+from methods.parts.compiled.networks import Where, compiled_gradient, compiled_maps, ready
 from methods.parts.networks.products import affine, product
 
 Shape = tuple[int, ...]
@@ -111,6 +112,9 @@ class Sampler:
 
     def forward(self, weights: Tensor, eps: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The map, [n, K] -> [n, D], and what each hidden layer put out, [n, width]."""
+        if ready(weights, eps):
+            v, found = compiled_maps(weights, eps.unsqueeze(0), *self._layout)
+            return v[0], [h[0] for h in found]
         layers = views(weights, self.shapes)
         hidden, h = [], eps
         for i in range(0, 2 * len(self.hidden), 2):
@@ -142,6 +146,10 @@ class Sampler:
         Args:
             hidden: what ``forward`` returned at the same weights and eps.
         """
+        if ready(weights, eps, direction):
+            head, of_head = eps.unsqueeze(0), direction.unsqueeze(0)
+            stored = [h.unsqueeze(0) for h in hidden]
+            return compiled_gradient(weights, head, of_head, stored, *self._layout)
         layers = views(weights, self.shapes)
         parts = [product(eps.T, direction)] if self.skip else []
         inputs, slope = [eps, *hidden], direction
@@ -150,6 +158,14 @@ class Sampler:
             if i > 0:  # the slope of an ELU is 1 plus its output, where that is negative
                 slope = product(slope, layers[2 * i].T) * (inputs[i].clamp(max=0) + 1)
         return flat(parts[::-1])
+
+    @property
+    def _layout(self) -> tuple[list[Where], list[int], float]:
+        """Where the weights are, for the compiled passes."""
+        starts = [0, *itertools.accumulate(math.prod(shape) for shape in self.shapes)]
+        pairs = [(starts[i], starts[i + 1], 0) for i in range(0, 2 * len(self.hidden) + 2, 2)]
+        skip = starts[2 * len(self.hidden) + 2] if self.skip else -1
+        return [*pairs, (skip, -1, 0)], [self.noise_dim, *self.hidden, self.dim], 1.0
 
 
 class SamplerNetwork(Pushforward):
