@@ -157,8 +157,8 @@ class _Game:
     def _doubt(self, rival: Tensor, coder: Tensor, x: Tensor, eps: Tensor, noise: Tensor) -> Tensor:
         """The discriminator's loss: how far it is from telling q from r."""
         u = self.coder(coder.detach(), x, eps)[1].detach()
-        of_q = self.rival(rival, x, u)
-        of_r = self.rival(rival, x, noise)
+        verdict = self.rival(rival, torch.cat([x, x]), torch.cat([u, noise]))
+        of_q, of_r = verdict.chunk(2)
         return functional.softplus(-of_q).mean() + functional.softplus(of_r).mean()
 
     def _gap(self, coder: Tensor, rival: Tensor, x: Tensor, eps: Tensor) -> Tensor:

@@ -74,7 +74,7 @@ class Player:
     ) -> None:
         self.networks, self.loss, self.memory = networks, loss, average
         self.weights = networks.start.clone()
-        self.average = self.weights.clone()
+        self.average = self.weights.clone() if average else self.weights
         self.adam = Adam(self.weights, beta1, clip)
         self.steps = 0
         self._gradient = Recorded(self._written)
@@ -95,8 +95,9 @@ class Player:
             )
         self.adam.step(gradient, norm, lr)
         self.steps += 1
-        memory = min(self.memory, self.steps / (self.steps + SETTLED))
-        self.average.lerp_(self.weights, 1 - memory)
+        if self.memory:
+            memory = min(self.memory, self.steps / (self.steps + SETTLED))
+            self.average.lerp_(self.weights, 1 - memory)
         return float(loss)
 
     def at_rest(self) -> Any:

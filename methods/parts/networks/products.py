@@ -8,25 +8,29 @@ does not depend on what else the machine does.
 
 from __future__ import annotations
 
+import functools
+import warnings
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 # products of entries, from which on oneDNN earns its 10 microseconds of preparation; results of few
 # columns, which BLAS is slow at, earn it sooner
-LARGE, LARGE_NARROW, NARROW = 4_000_000, 300_000, 16
+LARGE, LARGE_NARROW, NARROW = 2_000_000, 300_000, 16
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
     """[n, K] times [K, m] -> [n, m]."""
     if _large(a, b):
-        return _one_dnn(a.new_zeros(()), a, b)
+        return by_one_dnn(a, b.T, None)
     return a @ b
 
 
 def affine(bias: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """[n, K] times [K, m], plus [m] -> [n, m]."""
     if _large(a, b):
-        return _one_dnn(bias, a, b)
+        return by_one_dnn(a, b.T, bias)
     return torch.addmm(bias, a, b)
 
 
@@ -42,9 +46,21 @@ def _large(a: Tensor, b: Tensor) -> bool:
     )
 
 
-def _one_dnn(start: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    # the form without a summand takes a list of numbers, which cannot be recorded
-    value: Tensor = torch.ops.mkldnn._linear_pointwise.binary(
-        a, start.expand(len(a), b.shape[1]), b.T, None, "add"
-    )
-    return value
+def by_one_dnn(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
+    """a times b transposed, plus a bias if there is one: [n, K], [m, K], [m] -> [n, m]."""
+    return _script()(a, b, bias)
+
+
+@functools.cache
+def _script() -> Callable[..., Tensor]:
+    """The same as a script, since the operation takes a list of numbers, which torch.jit.trace does
+    not record by itself.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is deprecated, as torch.jit.trace is
+        script: Callable[..., Tensor] = torch.jit.script(_pointwise)
+    return script
+
+
+def _pointwise(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(a, b, bias, "none", [], "")  # type: ignore[no-any-return]
