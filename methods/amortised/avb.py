@@ -62,9 +62,9 @@ class AmortisedAVB(Learner):
         NotApplicableError: from ``run``, if the device is not here.
         FloatingPointError: from ``run``, if the training diverges.
 
-    The paper's settings for four points: ``AmortisedAVB(contrast=False, draws=1,
-    iterations=100_000, batch=512, noise_dim=64, hidden=(64, 64, 64), width=256, blocks=5, lr=2e-5,
-    discriminator_lr=1e-4, final_lr=1, average=0)``.
+    The authors' settings for four points: ``AmortisedAVB(iterations=100_000, batch=512,
+    noise_dim=64, width=256, blocks=5, lr=2e-5, discriminator_lr=1e-4, beta1=0.9, final_lr=1,
+    average=0, clip=1e6)``, and for digits with contrast those of the preset ``paper-mnist``.
     """
 
     contrast: bool = False

@@ -48,8 +48,8 @@ class VAE(Learner):
         NotApplicableError: from ``run``, if the device is not here.
         FloatingPointError: from ``run``, if the training diverges.
 
-    The paper's settings for four points: ``VAE(iterations=100_000, batch=512, hidden=(64, 64, 64),
-    lr=2e-5, beta1=0.5, final_lr=1, average=0)``.
+    The authors' settings for four points: ``VAE(iterations=100_000, batch=512, lr=2e-5,
+    final_lr=1, average=0, clip=1e6)``.
     """
 
     full: bool = False
