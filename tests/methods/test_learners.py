@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 import torch
 from torch import Generator, Tensor
+from torch.distributions import Bernoulli, Normal
 
-from methods.amortised.avb import AmortisedAVB, Discriminator
+from methods.amortised.avb import AmortisedAVB, Coder, Discriminator
 from methods.amortised.base import Learned, Learner
 from methods.amortised.iwae import IWAE
 from methods.amortised.noise import Coefficients, Plain
 from methods.amortised.vae import VAE
 from methods.amortised.vae_flow import FlowVAE
 from methods.base import Budget, NotApplicableError, Pushforward
-from problems.generative.base import Decoder, GenerativeModel
+from problems.generative.base import Decoder, GenerativeModel, perceptron
 from problems.generative.fixed_decoder import FixedDecoder
 from problems.generative.four_points import FourPoints
 from problems.generative.parts.latent_grid import log_prior
@@ -177,6 +178,25 @@ def test_a_discriminator_depends_on_x_and_on_z() -> None:
     by_x, by_z = torch.autograd.grad(network(x, z).sum(), (x, z))
     assert (by_x.norm(dim=1) > 0).all()
     assert (by_z.norm(dim=1) > 0).all()
+
+
+@pytest.mark.parametrize("contrast", [False, True])
+def test_the_terms_of_avbs_objective_are_nats_of_a_whole_x_and_none_is_scaled_by_its_pixels(
+    contrast: bool,
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    decoder = FixedDecoder().decoder()
+    x = FixedDecoder().test[:8].repeat_interleave(8, 0)
+    network = Plain(perceptron((x.shape[1] + 3, 16, 2), generator), 3, 8)
+    eps = torch.randn(len(x), 3, generator=generator)
+    with torch.no_grad():
+        z, u, excess, likelihood = Coder(network, decoder, contrast)(x, eps, True)
+        loc, scale = network.moments(x, eps)[1:] if contrast else (torch.zeros(2), torch.ones(2))
+        bits = Bernoulli(logits=decoder(z)).log_prob(x).flatten(1).sum(1)
+    torch.testing.assert_close(likelihood, bits)
+    torch.testing.assert_close(u, (z - loc) / scale)
+    log_r = Normal(loc, scale).log_prob(z).sum(1)
+    torch.testing.assert_close(excess, log_r - log_prior(z), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["avb", "avb-contrast", "avb-parts"])

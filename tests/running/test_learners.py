@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,20 @@ def test_a_learner_that_goes_wrong_is_a_row_with_its_reason(tmp_path: Path, how:
     status, reason = FAULTS[how]
     assert ended["status"] == status
     assert reason in ended["reason"]
+
+
+COMES_TO_NAN = {  # seen by the learner at its next step, or by the figures of what it yields
+    "avb": r"Training diverged after \d+ steps: the gradient .* is not finite; try a smaller lr",
+    "vae": r"draws of q\(z \| x\) are not finite",
+}
+
+
+@pytest.mark.parametrize("learner", COMES_TO_NAN)
+def test_a_learner_whose_training_comes_to_nan_is_diverged(tmp_path: Path, learner: str) -> None:
+    store = run([cell(f"{learner}:lr=1e30,iterations=20,batch=32,hidden=[8]")], tmp_path)
+    (ended,) = store.cells()
+    assert ended["status"] == "diverged"
+    assert re.search(COMES_TO_NAN[learner], str(ended["reason"]))
 
 
 def expanded(
