@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bench.metrics.amortised.aggregate import ActiveUnits, AggregateKl, MutualInformation
 from bench.metrics.amortised.aggregate_cells import log_ratio
-from bench.metrics.amortised.base import Pair
+from bench.metrics.amortised.base import Pair, fitted
 from bench.metrics.amortised.gap import AmortisationGap
 from bench.metrics.amortised.likelihood import (
     AnnealingGap,
@@ -29,7 +29,7 @@ from bench.metrics.amortised.posterior import (
 from bench.metrics.amortised.reconstruction import ReconstructionError, SquaredError
 from bench.metrics.base import Estimate, Skipped
 from methods.amortised.base import GaussianEncoder, NoiseEncoder
-from methods.parts.sampling.annealed import Annealing
+from methods.parts.sampling.annealed import Annealing, Start
 from problems.generative.four_points import FourPoints
 from problems.generative.linear_gaussian import LinearGaussian
 
@@ -100,6 +100,27 @@ def test_beyond_the_plane_it_is_bounded_from_below_by_annealing_from_the_encoder
     assert 0 < found.stderr < 0.05
     assert figure(PosteriorKl().measure(three)).kind == "lower bound"
     near(PosteriorKl().measure(three), 0.125, 5e-3)
+
+
+def test_annealing_starts_at_the_moments_of_an_encoder_without_a_density() -> None:
+    """A bound that a few temperatures from the prior leave far below the truth."""
+    model = LinearGaussian(latent=4, width=8, noise=0.2, held=12)
+    short = Annealing(chains=16, steps=8, leapfrogs=3)
+    hidden = dataclasses.replace(pair(0.5, model), encoder=MapEncoder(model, 0.5), annealing=short)
+    true = float(model.log_likelihood_of_truth.mean())
+    found = figure(LogLikelihood().measure(hidden))
+    assert found.kind == "lower bound"
+    near(found, true, slack=0.05)
+    start = Start.prior(len(hidden.x), 4)
+    distant = short.lower(hidden._joint, start, hidden.generator()).value.mean()
+    assert distant < true - 1
+
+
+def test_moments_of_draws_that_have_collapsed_are_a_start_too() -> None:
+    start = fitted(torch.ones(2, 20, 3, dtype=torch.float64))
+    assert torch.equal(start.loc, torch.ones(2, 3, dtype=torch.float64))
+    expected = math.sqrt(3 / 23) * torch.eye(3, dtype=torch.float64)
+    torch.testing.assert_close(start.factor, expected.expand(2, 3, 3))
 
 
 def test_the_gap_of_annealing_closes_with_the_number_of_temperatures() -> None:

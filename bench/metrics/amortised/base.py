@@ -105,11 +105,13 @@ class Pair:
 
     @functools.cached_property
     def start(self) -> Start:
-        """Where annealing starts: the encoder's own Gaussian, else the prior."""
-        if isinstance(self.encoder, GaussianEncoder):
-            with torch.no_grad():
+        """Where annealing starts: the encoder's own Gaussian, else that of its draws' moments."""
+        with torch.no_grad():
+            if isinstance(self.encoder, GaussianEncoder):
                 return Start(*self.encoder.moments(self.x))
-        return Start.prior(len(self.x), self.decoder.latent_dim)
+            # draws of their own: a start that depends on the chains' noise would give no bound
+            apart = Generator().manual_seed(self.seed + 1)
+            return fitted(self.encoder.sample(self.x, self.draws, apart))
 
     def at(self, i: int, n: int) -> Comparison:
         """q(z | x_i) beside p(z | x_i), n draws of each, for the metrics of one posterior; z has
@@ -130,6 +132,17 @@ class Pair:
         draws = approximation.sample(n, generator)
         truth = self.grids[i // TOGETHER].sample(i % TOGETHER, n, generator)
         return Comparison(problem, approximation, draws, truth, self.seed)
+
+
+def fitted(z: Tensor) -> Start:
+    """The Gaussians of the moments of draws [N, S, L], shrunk towards the prior as if L of the
+    draws were its own, so that few draws and codes that have collapsed give a density too.
+    """
+    _, draws, dim = z.shape
+    loc = z.mean(1)
+    gap = z - loc.unsqueeze(1)
+    scatter = gap.mT @ gap + dim * torch.eye(dim, dtype=z.dtype)
+    return Start(loc, torch.linalg.cholesky(scatter / (draws + dim)))
 
 
 @dataclass(frozen=True, eq=False)
