@@ -22,7 +22,7 @@ from methods.parts.networks.heads import HeadedSampler
 from methods.parts.networks.sampler import Sampler
 from methods.parts.record import Recorded
 
-needs_compiler = pytest.mark.skipif(kept.library() is None, reason="there is no C compiler")
+needs_compiler = pytest.mark.skipif(kept.library() is None, reason="no C compiler, or no AVX-512")
 NETWORKS = "methods.parts.networks"
 
 
@@ -159,14 +159,21 @@ def test_the_library_is_built_once_and_kept(
     assert anew() is not None
 
 
-def test_without_a_compiler_there_is_none_and_no_error(
-    anew: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+def test_where_it_cannot_be_had_there_is_none_and_no_error(
+    anew: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "file").touch()
+    with monkeypatch.context() as patch:  # nowhere to keep it
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+        assert anew() is None
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "which", lambda _: None)
         assert anew() is None
-    with monkeypatch.context() as patch:  # one that fails
+    with monkeypatch.context() as patch:  # one that fails at everything
         patch.setattr(shutil, "which", lambda _: "/bin/false")
+        assert anew() is None
+    with monkeypatch.context() as patch:
+        patch.setattr(kept, "WANTED", "instructions that no processor has")
         assert anew() is None
     with monkeypatch.context() as patch:
         patch.setenv(kept.OFF, "0")

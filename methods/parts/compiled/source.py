@@ -9,17 +9,8 @@ SOURCE = r"""#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* as many numbers as a register holds, and vectors of a tile of results that registers hold */
-#if defined(__AVX512F__)
-#define LANES 16
-#define ACROSS 4
-#elif defined(__AVX__)
-#define LANES 8
-#define ACROSS 2
-#else
-#define LANES 4
-#define ACROSS 2
-#endif
+#define LANES 16  /* numbers in a register of AVX-512 */
+#define ACROSS 4  /* registers across a tile of results */
 #define DOWN 6    /* rows of a tile */
 #define ROWS 192  /* rows that go through a whole network at a time, and stay in the cache */
 typedef float V __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
