@@ -24,7 +24,14 @@ from methods.parts.optimisation.lbfgs import FIRST, minimise
 from problems.base import Problem
 from problems.eight_schools import EightSchools
 from problems.mixture import Mixture
-from tests.helpers.best_gaussian import PROBLEMS, divergence, least_divergence
+from tests.helpers.best_gaussian import (
+    LOGISTIC,
+    PROBLEMS,
+    divergence,
+    least_divergence,
+    least_loss,
+    loss,
+)
 
 SIGMAS = 4.5  # every statistical tolerance, in standard errors
 GAP = 0.01  # nats that a fit may lack
@@ -101,9 +108,32 @@ def test_reaches_the_best_gaussian(name: str, covariance: str, seed: int) -> Non
     assert found.scale_tril.dim() == (1 if covariance == "diagonal" else 2)
 
 
+@pytest.mark.parametrize("covariance", ["diagonal", "full"])
+def test_reaches_the_best_gaussian_of_a_regression(covariance: str) -> None:
+    """31 weights, many nearly the same, whose best Gaussian is known but for log Z."""
+    found = fit(LOGISTIC, 0, covariance=covariance, starts=2)[-1]
+    above = float(loss(LOGISTIC, found.loc, found.scale_tril))
+    least = least_loss(LOGISTIC.name, covariance)
+    assert least - 1e-4 < above < least + GAP
+    assert found.diagnostics["gap"] == pytest.approx(above - least, abs=0.003)
+
+
 @pytest.mark.parametrize(("name", "covariance"), LEAST)
 def test_the_best_gaussian_is_the_one_that_others_found(name: str, covariance: str) -> None:
     assert least_divergence(name, covariance) == pytest.approx(LEAST[name, covariance], abs=1e-4)
+
+
+@pytest.mark.parametrize("covariance", ["diagonal", "full"])
+def test_the_loss_of_a_regression_in_closed_form_agrees_with_monte_carlo(covariance: str) -> None:
+    generator = Generator().manual_seed(3)
+    factor = 0.1 * torch.randn(31, 31, generator=generator, dtype=torch.float64).tril(-1)
+    scale = 0.4 * torch.ones(31, dtype=torch.float64)
+    scale = scale if covariance == "diagonal" else factor + scale.diag()
+    q = Gaussian(torch.linspace(-0.5, 1.0, 31, dtype=torch.float64), scale)
+    z = q.sample(20_000, generator)
+    terms = q.log_prob(z) - LOGISTIC.log_density(z)
+    error = float(loss(LOGISTIC, q.loc, q.scale_tril)) - float(terms.mean())
+    assert abs(error) < SIGMAS * float(terms.std()) / math.sqrt(len(z))
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
