@@ -5,16 +5,19 @@ With K noise dimensions for D coordinates, keep K - D of the noise, a = V^T eps.
 (f(eps), a) is square and has a density q(z, a), and for every conditional density s(a | z) and a_k
 ~ s
 
-.. math:: E \log \frac 1 M \sum_{k=1}^M \frac{q(z, a_k)}{s(a_k | z)} \;\le\; \log q(z) \;\le\;
-   E \log \frac{1}{M + 1} \sum_{k=0}^M \frac{q(z, a_k)}{s(a_k | z)}
+.. math::
+   E \log \frac{1}{M + 1} \Bigl[g(z) + \sum_{k=1}^M \frac{q(z, a_k)}{s(a_k | z)}\Bigr] \;\le\;
+   E \log q(z) \;\le\; E \log \frac{1}{M + 1} \sum_{k=0}^M \frac{q(z, a_k)}{s(a_k | z)}
 
 where a_0 is the one behind z = f(eps_0), an exact draw of q(a | z). The first is Jensen's
-inequality; the second holds because the average weight over q(z) is the density of M + 1 draws, one
-exact and hidden among M from s, relative to M + 1 draws from s, and a relative entropy is not
-negative. V spans what f ignores most; s is the conditional of a Gaussian mixture of (z, a). Of q(z,
-a) the weights hold what a search for preimages finds. Above, that bounds the density of what can be
-found; a draw whose noise cannot be is named one by one, and which of the two it is costs -log(1 -
-lambda) or -log lambda, as in ``upper``.
+inequality, and then Gibbs', g being a density, the mixture's below: finite even where no weight
+could be had. The second holds because the average weight over q(z) is the density of M + 1 draws,
+one exact and hidden among M from s, relative to M + 1 draws from s, and a relative entropy is not
+negative. V spans what f ignores most; s is the conditional of a Gaussian mixture of (z, a). Of
+q(z, a) the weights hold what a search for preimages finds. Above, that bounds the density of what
+can be found; a draw whose noise cannot be is named one by one, and which of the two it is costs
+-log(1 - lambda) or -log lambda, as in ``upper``. Maps into the plane have a way of their own:
+``planar``.
 
 Sources: Burda, Grosse & Salakhutdinov, "Importance weighted autoencoders" (2016), arXiv 1509.00519;
 Yin & Zhou, "Semi-implicit variational inference" (2018), arXiv 1805.11183; Grosse, Ghahramani &
@@ -86,11 +89,11 @@ class Conditional:
 
     def log_prob(self, z: Tensor, a: Tensor) -> Tensor:
         """Log s(a | z): [n, D], [n, K - D] -> [n]."""
-        return self.joint.log_prob(torch.cat([z, a], -1)) - self._of_z().log_prob(z)
+        return self.joint.log_prob(torch.cat([z, a], -1)) - self.of_z.log_prob(z)
 
     def sample(self, z: Tensor, generator: Generator) -> Tensor:
         """One draw of a for each z: [n, D] -> [n, K - D]."""
-        part, of_z = self.dim, self._of_z()
+        part, of_z = self.dim, self.of_z
         chosen = torch.multinomial(of_z.log_joint(z).softmax(-1), 1, generator=generator)[:, 0]
         factors, means = self.joint.factors[chosen], self.joint.means[chosen]
         white = torch.linalg.solve_triangular(
@@ -101,7 +104,9 @@ class Conditional:
         a: Tensor = (factors[:, part:, :part] @ white + factors[:, part:, part:] @ fresh)[..., 0]
         return means[:, part:] + a
 
-    def _of_z(self) -> Gaussians:
+    @property
+    def of_z(self) -> Gaussians:
+        """The mixture of z alone."""
         part = self.dim
         return Gaussians(
             self.joint.log_weights, self.joint.means[:, :part], self.joint.factors[:, :part, :part]
@@ -114,10 +119,10 @@ class Bounds:
 
     Args:
         points: z, [n, D].
-        log_q: log q_1(z, a_0) - log s(a_0 | z), a_0 by the noise behind z, nats, [n].
-        lower, upper: bounds on what log q has above that, at the last m points, nats, [m]; -inf
-            where no weight could be had.
-        missed: share of those m whose noise the search overlooked.
+        log_q: log q_1(z, a_0) - log s(a_0 | z), a_0 by the noise behind z, or another guess at log
+            q, nats, [n].
+        lower, upper: bounds on what log q has above that, at the last m points, nats, [m].
+        missed: share of those looked for whose noise the search overlooked.
     """
 
     points: Tensor
@@ -153,13 +158,14 @@ def bounds(
         z[:, :dim], z[:, dim:]
     )
     first = behind.lower.unsqueeze(-1)  # all weights from here on relative to q_1 / s at a_0
-    others = _weights(square, behind.known.points[:, :dim], conditional, atlas, generator) - log_q[
-        counts[1] :
-    ].unsqueeze(-1)
+    points, known = behind.known.points[:, :dim], log_q[counts[1] :].unsqueeze(-1)
+    others = _weights(square, points, conditional, atlas, generator) - known
+    guess = conditional.of_z.log_prob(points).unsqueeze(-1) - known
+    lower = _log_mean(torch.cat([guess, others], -1))
     doubt = shares(behind.missed, [torch.ones_like(behind.missed)])
     found = _log_mean(torch.cat([first, others], -1)) - torch.log1p(-doubt)
     upper = torch.where(behind.missed, -doubt.log() - behind.chance, found)
-    return Bounds(z[:, :dim], log_q, _log_mean(others), upper, float(behind.missed.double().mean()))
+    return Bounds(z[:, :dim], log_q, lower, upper, float(behind.missed.double().mean()))
 
 
 def _weights(

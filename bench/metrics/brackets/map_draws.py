@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from bench.metrics.base import Comparison, Kind, Skipped, kept
-from bench.metrics.brackets import auxiliary, hierarchy, mixture
+from bench.metrics.brackets import auxiliary, hierarchy, mixture, planar
 from bench.metrics.brackets.own import fresh_count, log_density
 from bench.metrics.brackets.preimages import Atlas, grows
 from bench.metrics.brackets.pushforward import Branch, branch
@@ -27,6 +27,7 @@ OF_MAPS = 4
 WIDE = 30
 FEW = 20  # draws that are searched at least
 FEWER = 4  # times fewer draws are searched where noise has to be integrated out
+SLICED, FEW_SLICED = 25, 10  # times fewer under every slice of a map into the plane; at least
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +91,15 @@ def known_draws(comparison: Comparison, searched: int) -> MapDraws | Skipped:
         return _of_square_map(
             approximation, Atlas(eps, branch(approximation, eps)), apart, more, generator
         )
-    counts = (count, many, max(searched // FEWER, 2))
-    return _of_wide_map(approximation, dim, counts, generator)
+    if dim == planar.PLANE:
+        few = max(searched // SLICED, FEW_SLICED)
+        return _of_wide_map(
+            approximation, few, planar.bounds(approximation, (many, few), generator)
+        )
+    few = max(searched // FEWER, 2)
+    return _of_wide_map(
+        approximation, few, auxiliary.bounds(approximation, dim, (count, many, few), generator)
+    )
 
 
 def _affordable(comparison: Comparison, approximation: Pushforward) -> int:
@@ -203,16 +211,15 @@ def _of_mixture(approximation: SemiImplicit, dim: int, n: int, generator: Genera
 
 
 def _of_wide_map(
-    approximation: Pushforward, dim: int, counts: tuple[int, int, int], generator: Generator
+    approximation: Pushforward, few: int, found: auxiliary.Bounds | None
 ) -> MapDraws | Skipped:
-    found = auxiliary.bounds(approximation, dim, counts, generator)
     if found is None:
         return Skipped(
             "The map is singular at some draws, together with the noise that it ignores most."
         )
     note = (
-        f"The map has {approximation.noise_dim} noise dimensions for {dim} coordinates; the rest is"
-        f" integrated out at {counts[2]} draws. The search overlooked the noise of"
-        f" {found.missed:.2%}."
+        f"The map has {approximation.noise_dim} noise dimensions for {found.points.shape[1]}"
+        f" coordinates; the rest is integrated out at {few} draws. The search overlooked the noise"
+        f" of {found.missed:.2%}."
     )
     return MapDraws(found.points, found.log_q, found.lower, found.upper, "lower bound", note)

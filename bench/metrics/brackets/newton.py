@@ -25,20 +25,27 @@ LONGEST = 2.0  # step, in standard deviations of the noise
 SHORTEST = 1e-3  # alpha at which a start is given up
 
 
-def solve(approximation: Pushforward, points: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
+def solve(
+    approximation: Pushforward,
+    points: Tensor,
+    start: Tensor,
+    rows: int = ROWS,
+    evaluations: int = MOST_EVALUATIONS,
+) -> tuple[Tensor, Tensor]:
     """A preimage of each point, where the start leads to one: a function of the row's point and
     start alone.
 
     Args:
         approximation: a square map, R^D -> R^D.
         points: z, [n, D]; start: where to begin, [n, D].
+        rows: systems held at a time; evaluations: of the map per system, at most.
 
     Returns:
         Noise eps with f(eps) = z, [n, D], and whether it was found, [n].
     """
     found = [
-        _System(approximation, z, u).solve()
-        for z, u in zip(torch.split(points, ROWS), torch.split(start, ROWS), strict=True)
+        _System(approximation, z, u).solve(evaluations)
+        for z, u in zip(torch.split(points, rows), torch.split(start, rows), strict=True)
     ]
     return torch.cat([eps for eps, _ in found]), torch.cat([done for _, done in found])
 
@@ -63,8 +70,8 @@ class _System:
         self.done = torch.zeros(n, dtype=torch.bool)
         self.over = ~self.residual.isfinite().all(-1)
 
-    def solve(self) -> tuple[Tensor, Tensor]:
-        for _ in range(MOST_EVALUATIONS):
+    def solve(self, evaluations: int) -> tuple[Tensor, Tensor]:
+        for _ in range(evaluations):
             self._aim()
             rows = (~self.over).nonzero()[:, 0]
             if len(rows) == 0:
