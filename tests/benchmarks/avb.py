@@ -13,7 +13,7 @@ import time
 import torch
 from torch import Generator
 
-from bench.fitting.target import CountedTarget
+from bench.fitting.target import WARM_UP, CountedTarget
 from bench.metrics.base import Comparison
 from bench.plugins import registry
 from bench.processes.pages import keep_pages
@@ -49,7 +49,8 @@ SETTINGS = {
         clip=1e6,
     ),
 }
-WARM = {"defaults": 105, "paper": 3}  # iterations ahead of the clock; the density is recorded then
+# iterations ahead of the clock; at the defaults the density is recorded then, a call an iteration
+WARM = {"defaults": WARM_UP + 5, "paper": 3}
 PLAYED = {"defaults": 50, "paper": 10}  # iterations of a round
 
 

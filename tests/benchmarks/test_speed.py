@@ -16,6 +16,7 @@ from bench.metrics.base import Comparison
 from bench.plugins import registry
 from bench.plugins.built_in import BUILT_IN
 from methods import Budget, Gaussian, NotApplicableError
+from methods.parts.sampling.hmc import Walkers, frame_of
 from tests.helpers.cells import cells, own, run
 
 SCHOOLS = registry.load(registry.find("problems", "eight-schools"))()
@@ -49,6 +50,19 @@ def test_density(benchmark: Any, name: str, rows: int, what: str) -> None:
     for _ in range(WARM_UP):
         call(z)
     benchmark(call, z)
+
+
+@pytest.mark.parametrize("chains", [16, 128, 512])
+def test_trajectory(benchmark: Any, chains: int) -> None:
+    """Eight leapfrog steps of every chain at once, from draws of the posterior."""
+    benchmark.group = "a trajectory of batched HMC, eight steps on eight schools"
+    generator = torch.Generator().manual_seed(0)
+    draws = SCHOOLS.truth.sample(4000, generator)
+    walkers = Walkers(CountedTarget(SCHOOLS), draws[:chains], generator)
+    frame, step = frame_of(draws, dense=True), torch.tensor(0.3, dtype=torch.float64)
+    benchmark.pedantic(
+        lambda: walkers.trajectory(frame, step, 8), rounds=50, warmup_rounds=WARM_UP // 8 + 1
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in BUILT_IN["methods"] if name != "exact"])
