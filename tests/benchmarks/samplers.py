@@ -19,6 +19,7 @@ import argparse
 import functools
 import os
 import statistics
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -125,6 +126,21 @@ def _last(name: str, fields: dict[str, Any], problem: Problem, seed: int) -> Dra
     return found
 
 
+def after_a_second(problem: Problem, seeds: int) -> str:
+    """How far batched HMC's share of draws with tau > 0 is from a half when a second is spent."""
+    method = registry.load(registry.find("methods", "batched-hmc"))()
+    found = []
+    for seed in range(seeds):
+        since = time.process_time()
+        for newest in method.run(CountedTarget(problem), Budget(), Generator().manual_seed(seed)):
+            last = newest
+            if time.process_time() - since > 1.0:
+                break
+        share = abs(float((last.chains[..., 1] > 0).double().mean()) - 0.5)
+        found.append(f"{share:.4f}")
+    return f"batched-hmc, tau > 0 after one second: {', '.join(found)} from a half"
+
+
 def pyro_nuts(problem: Problem, judge: Judge) -> Contender:
     """What torch users have, with a chain of half the length."""
     return Contender(
@@ -229,6 +245,8 @@ def main() -> None:
         _last("batched-hmc", {"chains": 16, "draws": 20}, problem, 0)  # what is imported late
         print(table(name, alternate(contenders, chosen.rounds)))
         print(judge.lines(), flush=True)
+        if judge.signed:
+            print(after_a_second(problem, chosen.rounds), flush=True)
 
 
 if __name__ == "__main__":

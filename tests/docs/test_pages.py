@@ -143,3 +143,14 @@ def test_the_options_that_are_shown_are_those_of_the_command(page: Path) -> None
         known = {option for parameter in command.params for option in parameter.opts}
         unknown = {word for word in words if word.startswith("-")} - known
         assert not unknown, f"{label(page)}: {line} has {unknown}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_the_options_that_are_shown_of_a_benchmark_are_those_of_its_script(page: Path) -> None:
+    """By the words of its file, since to build its parser is to run it."""
+    for name, words in re.findall(
+        r"python -m tests\.benchmarks\.(\w+)(.*)", "".join(blocks(page, "sh"))
+    ):
+        script = (ROOT / "tests" / "benchmarks" / f"{name}.py").read_text(encoding="utf-8")
+        for option in re.findall(r"(?<=\s)-[\w-]+", words.partition("#")[0]):
+            assert f'"{option}"' in script, f"{label(page)} shows {name} {option}"
