@@ -594,7 +594,8 @@ def check(
 @app.command()
 def new(
     kind: Annotated[
-        str, typer.Argument(metavar="method | problem | metric | learner", show_default=False)
+        str,
+        typer.Argument(metavar="method | problem | metric | learner | model", show_default=False),
     ],
     name: Annotated[str, typer.Argument(help="Its name, such as my-method.", show_default=False)],
     folder: Annotated[Path, typer.Option(metavar="DIR", help="Where to write it.")] = Path(),

@@ -18,12 +18,13 @@ from bench.errors import UserError, unknown
 from bench.plugins.built_in import BUILT_IN, Group
 from bench.plugins.sources import RESERVED
 
-Kind = Literal["method", "problem", "metric", "learner"]
+Kind = Literal["method", "problem", "metric", "learner", "model"]
 GROUP: dict[Kind, Group] = {
     "method": "methods",
     "problem": "problems",
     "metric": "metrics",
     "learner": "learners",
+    "model": "models",
 }
 LONGEST = 30
 

@@ -17,7 +17,7 @@ from bench.errors import UserError
 from bench.plugins import spec
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
-KINDS: tuple[Kind, ...] = ("method", "problem", "metric", "learner")
+KINDS: tuple[Kind, ...] = ("method", "problem", "metric", "learner", "model")
 
 
 @pytest.mark.parametrize("kind", KINDS)
