@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import torch
@@ -95,7 +95,7 @@ class Plain:
     def __init__(self, game: Game | HeadedGame, method: AVB) -> None:
         self.game, self.method, self.contrast = game, method, game.contrast
         self.heads = game.sampler.heads if isinstance(game, HeadedGame) else 1
-        self.dim = game.target.dim
+        self.target, self.dim = game.target, game.target.dim
         self.maps = Maps(game)
         self.rival = Rival(method, self.dim + method.informed)
         layers = views(game.rival, game.discriminator.shapes)
@@ -167,7 +167,7 @@ class Plain:
         return torch.column_stack([u, hint]).float(), hint.float()
 
     def _excess(self, z: Tensor) -> Tensor:
-        log_p: Tensor = self.game.target.log_density(z)
+        log_p: Tensor = self.target.log_density(z)
         if isinstance(self.contrast, Contrast):
             return log_p - self.contrast.log_prob(self.contrast.standardise(z))
         loc, _, inverse, constant, *_ = self.contrast.frame
@@ -226,10 +226,10 @@ class Plain:
     def _copy(module: M) -> M:
         return copy.deepcopy(module).requires_grad_(False)
 
-    def approximation(self) -> Approximation:
+    def approximation(self, diagnostics: Mapping[str, float]) -> Approximation:
         """The averaged sampler as it stands."""
         weights = torch.cat([part.detach().reshape(-1) for part in self.average.parameters()])
         if isinstance(self.game, HeadedGame):
-            return self.game.sampler.at_rest(weights, self.contrast.log_weights, {})
+            return self.game.sampler.at_rest(weights, self.contrast.log_weights, diagnostics)
         self.game.average = weights
-        return self.game.approximation({})
+        return self.game.approximation(diagnostics)
