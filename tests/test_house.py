@@ -98,7 +98,8 @@ def test_imports_go_down_the_stairs(module: str) -> None:
 def test_the_harness_names_no_implementation(module: str) -> None:
     known = CONTRACT | FOR_REFERENCES if names(module, "bench.reference") else CONTRACT
     known = known | FOR_MODELS if names(module, "bench.metrics.models") else known
-    known = known | FOR_PAIRS if names(module, "bench.metrics.amortised") else known
+    pairs = any(names(module, room) for room in ("bench.metrics.amortised", "bench.calibration"))
+    known = known | FOR_PAIRS if pairs else known
     for name in GRAPH[module]:
         if name.split(".")[0] in ("methods", "problems"):
             assert name in known, f"{module} imports {name}; BUILT_IN names implementations"

@@ -159,17 +159,35 @@ def rows(todo: Sequence[Task], trials: Sequence[Trial]) -> list[Row]:
 def _row(task: Task, estimator: Estimator, trials: Sequence[Trial]) -> Row:
     truth = task.case.truth(estimator.quantity)
     assert truth is not None  # such pairs are no task
+    place = task.case.name, task.case.problem.dim, task.n, estimator.name
+    return summed(place, estimator.quantity, estimator.shows, truth, trials, estimator.ours)
+
+
+def summed(
+    place: tuple[str, int, int, str],
+    quantity: str,
+    shows: str,
+    truth: float,
+    trials: Sequence[Trial],
+    ours: bool = True,
+) -> Row:
+    """What the trials of one estimator on one pair come to.
+
+    Args:
+        place: pair, D, n and estimator.
+    """
     found = [Estimate(trial.value, trial.stderr, trial.kind) for trial in trials if trial.kind]  # type: ignore[arg-type]
     values = [estimate.value for estimate in found]
     kinds = Counter(estimate.kind for estimate in found).most_common(1)
+    case, dim, n, name = place
     return Row(
-        case=task.case.name,
-        dim=task.case.problem.dim,
-        n=task.n,
-        estimator=estimator.name,
-        quantity=estimator.quantity,
-        shows=estimator.shows,
-        ours=estimator.ours,
+        case=case,
+        dim=dim,
+        n=n,
+        estimator=name,
+        quantity=quantity,
+        shows=shows,
+        ours=ours,
         kind=kinds[0][0] if kinds else "",
         truth=truth,
         skipped=len(trials) - len(found),

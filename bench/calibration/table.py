@@ -50,6 +50,33 @@ def markdown(rows: Sequence[Row], made: str = "") -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def plain(rows: Sequence[Row], made: str = "") -> str:
+    """One line for each figure on each pair, where every pair has figures of its own.
+
+    Args:
+        made: a line that says how the figures came about.
+    """
+    lines = [
+        (
+            f"`{row.quantity}`",
+            row.shows,
+            row.case,
+            str(row.dim),
+            row.kind,
+            f"{row.truth:.4f}",
+            f"{row.bias:+.5f}",
+            f"{row.sd:.5f}",
+            f"{row.stderr:.5f}",
+            f"{row.covered} of {row.tried}",
+            f"{row.seconds:.2g}",
+        )
+        for row in rows
+    ]
+    head = "figure", "q shows", "pair", "d", "kind", "truth", "bias", "sd", "mean stderr"
+    table = _table((*head, "held", "seconds"), lines)
+    return "\n\n".join(part for part in (made, table, misses(rows)) if part) + "\n"
+
+
 def misses(rows: Sequence[Row]) -> str:
     """Which claims failed by more than chance, in words."""
     claimed = [row for row in rows if row.kind in ("exact", *BOUNDS) and row.tried]

@@ -12,10 +12,11 @@ import pytest
 from bench.calibration.calibrate import Repetitions, Row, calibrate
 from bench.calibration.cases import every_case
 from bench.calibration.estimator import Estimator
+from bench.calibration.learned import NAME, learned_cases
 from bench.calibration.ledger import Ledger, fingerprint
 from bench.calibration.table import markdown, widths
 from bench.commands import calibrate as calibrate_command
-from bench.commands.calibrate import MARKS, _between, write_calibration
+from bench.commands.calibrate import LEARNED_MARKS, MARKS, _between, write_calibration
 from bench.errors import UserError
 from tests.calibration.test_calibrate import Seed, nothing
 
@@ -136,6 +137,7 @@ def test_a_pair_by_its_name_is_tried_alone() -> None:
 
 def test_command_writes_both_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibrate_command, "every_case", lambda dims: [nothing()])
+    monkeypatch.setattr(calibrate_command, "learned_cases", list)
     monkeypatch.setattr(
         calibrate_command, "estimators", lambda: [Estimator("seed", Seed(), "draws", "mine")]
     )
@@ -145,3 +147,22 @@ def test_command_writes_both_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     own = (tmp_path / "out" / "calibration.md").read_text(encoding="utf-8")
     assert own.startswith("# Calibration\n\nMade by `postbench calibrate`")
     assert own.removeprefix("# Calibration\n\n") in page.read_text(encoding="utf-8")
+
+
+def test_learned_pairs_have_a_table_of_their_own_and_leave_the_other_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = [case for case in learned_cases() if case.shows == "density"]
+    monkeypatch.setattr(calibrate_command, "learned_cases", lambda: cases)
+    page = tmp_path / "page.md"
+    page.write_text(f"{MARKS[0]}old\n{MARKS[1]}\n{''.join(LEARNED_MARKS)}", encoding="utf-8")
+    write_calibration(tmp_path, page, [2], [50], Repetitions(2, 2), 1, [NAME])
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith(f"{MARKS[0]}old\n{MARKS[1]}\n{LEARNED_MARKS[0]}\nMade by")
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    assert len(rows) == sum(len(case.truths) for case in cases)
+    assert any(row.startswith("| `likelihood_gap` | density | linear-gaussian,") for row in rows)
+    exact = next(row for row in rows if row.startswith("| `log_likelihood` | density |"))
+    assert "| exact | -6.5207 | " in exact
+    assert "| 2 of 2 |" in exact
+    assert "skipped" not in text

@@ -12,7 +12,7 @@ from typer.main import get_command
 
 from bench.calibration.table import LEGEND
 from bench.cli import app
-from bench.commands.calibrate import MARKS
+from bench.commands.calibrate import LEARNED_MARKS, MARKS
 from bench.plugins.built_in import AMORTISED, BUILT_IN, ON_REQUEST
 from bench.running.matrix import presets
 from tests.helpers.pages import PAGES, ROOT, anchors, blocks, label, links, prose
@@ -115,7 +115,10 @@ def test_the_page_of_the_calibration_is_what_the_command_writes() -> None:
     before, table, after = re.split("|".join(mark.strip() for mark in MARKS), page)
     assert before.startswith("# ")
     assert LEGEND in table
-    assert after.strip() == ""
+    head, learned, rest = re.split("|".join(mark.strip() for mark in LEARNED_MARKS), after)
+    assert head.strip().startswith("## Learned pairs")
+    assert "| `posterior_kl_upper` | map of 5 |" in learned
+    assert rest.strip() == ""
 
 
 def test_the_map_of_the_house_has_every_room() -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.calibration.learned import Moved, MovedMap, pair_of
 from bench.metrics.amortised.aggregate import ActiveUnits, AggregateKl, MutualInformation
 from bench.metrics.amortised.aggregate_cells import log_ratio
 from bench.metrics.amortised.base import Pair, fitted
@@ -28,44 +29,16 @@ from bench.metrics.amortised.posterior import (
 )
 from bench.metrics.amortised.reconstruction import ReconstructionError, SquaredError
 from bench.metrics.base import Estimate, Skipped
-from methods.amortised.base import GaussianEncoder, NoiseEncoder
+from methods.amortised.base import GaussianEncoder
 from methods.parts.sampling.annealed import Annealing, Start
 from problems.generative.four_points import FourPoints
 from problems.generative.linear_gaussian import LinearGaussian
 
-
-@dataclass(frozen=True)
-class ExactEncoder(GaussianEncoder):
-    """The posterior, moved along its first axis by so many of its standard deviations there."""
-
-    model: LinearGaussian
-    moved: float = 0.0
-
-    def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        mean, covariance = self.model.exact(x)
-        factor = torch.linalg.cholesky(covariance)
-        return mean + self.moved * factor[:, 0], factor.expand(len(x), *factor.shape)
-
-
-class MapEncoder(NoiseEncoder):
-    """The same law as a map of noise, whose density nobody says."""
-
-    def __init__(self, model: LinearGaussian, moved: float) -> None:
-        self.noise_dim = model.latent
-        self.gain, covariance = model.exact(torch.eye(model.width))
-        self.factor = torch.linalg.cholesky(covariance)
-        self.shift = moved * self.factor[:, 0]
-
-    def forward(self, x: Tensor, eps: Tensor) -> Tensor:
-        return x @ self.gain + self.shift + eps @ self.factor.T
-
-
 MODEL = LinearGaussian(held=40)
 
 
-def pair(moved: float = 0.0, model: LinearGaussian = MODEL, draws: int = 400) -> Pair:
-    decoder = model.decoder(torch.Generator()).at_rest()
-    return Pair(model, decoder, ExactEncoder(model, moved), model.test.double(), 0, draws)
+def pair(moved: float = 0.0, model: LinearGaussian = MODEL) -> Pair:
+    return pair_of(model, Moved(model, moved))
 
 
 def few(one: Pair) -> Pair:
@@ -106,7 +79,7 @@ def test_annealing_starts_at_the_moments_of_an_encoder_without_a_density() -> No
     """A bound that a few temperatures from the prior leave far below the truth."""
     model = LinearGaussian(latent=4, width=8, noise=0.2, held=12)
     short = Annealing(chains=16, steps=8, leapfrogs=3)
-    hidden = dataclasses.replace(pair(0.5, model), encoder=MapEncoder(model, 0.5), annealing=short)
+    hidden = dataclasses.replace(pair(0.5, model), encoder=MovedMap(model, 0.5), annealing=short)
     true = float(model.log_likelihood_of_truth.mean())
     found = figure(LogLikelihood().measure(hidden))
     assert found.kind == "lower bound"
@@ -150,7 +123,7 @@ def test_posterior_kl_and_elbo_of_an_encoder_that_is_off_by_a_known_step(moved: 
 
 
 def test_a_map_of_noise_is_judged_by_the_search_for_preimages_on_some_x() -> None:
-    one = dataclasses.replace(pair(), encoder=MapEncoder(MODEL, 0.6))
+    one = dataclasses.replace(pair(), encoder=MovedMap(MODEL, 0.6))
     found = figure(PosteriorKl(count=3).measure(one))
     assert found.kind == "exact"  # a linear map does not fold
     assert "On 3 of 40 x." in found.note
@@ -196,7 +169,7 @@ def test_the_aggregate_of_all_codes_is_held_against_the_prior_by_quadrature() ->
     assert abs(found.value - true) < 1e-5
     information = float((each.exp() * (each - mixed)).sum() * cell) / 5
     near(MutualInformation().measure(one), information, 1e-4)
-    unseen = dataclasses.replace(one, encoder=MapEncoder(MODEL, 0.0))
+    unseen = dataclasses.replace(one, encoder=MovedMap(MODEL, 0.0))
     bound = figure(AggregateKl().measure(unseen))
     assert bound.kind == "lower bound"
     assert 0.97 * true < bound.value < true + 3 * bound.stderr
@@ -216,7 +189,7 @@ def test_codes_too_narrow_for_panels_are_averaged_over_and_more_coordinates_are_
     )
     near(found, cross - entropy - math.log(5), 0.05)
     model = LinearGaussian(latent=3, held=5)
-    three = dataclasses.replace(pair(0.0, model), encoder=MapEncoder(model, 0.0))
+    three = dataclasses.replace(pair(0.0, model), encoder=MovedMap(model, 0.0))
     known = figure(AggregateKl().measure(pair(0.0, model)))
     bound = figure(AggregateKl().measure(three))
     assert known.kind == "exact"
@@ -263,7 +236,7 @@ def test_the_amortisation_gap_is_what_the_best_gaussian_of_the_family_gains() ->
     found = figure(AmortisationGap().measure(wide))
     near(found, moved + 2 * (0.5 * (1.3**2 - 1) - math.log(1.3)), 4e-3)
     assert found.kind == "lower bound"
-    unknown = dataclasses.replace(pair(), encoder=MapEncoder(MODEL, 0.0))
+    unknown = dataclasses.replace(pair(), encoder=MovedMap(MODEL, 0.0))
     assert isinstance(AmortisationGap().measure(unknown), Skipped)
 
 
@@ -289,7 +262,7 @@ def test_likelihood_is_held_against_the_law_of_the_data_where_the_decoder_is_lea
         assert "given" in found.reason
     model = FourPoints()
     decoder = model.decoder(torch.Generator().manual_seed(0)).at_rest()
-    fresh = Pair(model, decoder, ExactEncoder(MODEL), model.test.double())
+    fresh = Pair(model, decoder, Moved(MODEL), model.test.double())
     gap, code = (
         figure(LikelihoodGap().measure(fresh)),
         figure(NegativeLogLikelihood().measure(fresh)),

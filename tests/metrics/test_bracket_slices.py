@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from bench.calibration.fold import Fold
+from bench.calibration.learned import TurnedMap
 from bench.metrics.amortised.posterior import (
     AmortisedElbo,
     AmortisedElboUpper,
@@ -21,9 +22,7 @@ from bench.metrics.amortised.posterior import (
 )
 from bench.metrics.brackets import auxiliary, planar, slices
 from bench.metrics.brackets.slices import Slice, search
-from methods.amortised.base import NoiseEncoder
 from methods.base import Pushforward
-from problems.generative.linear_gaussian import LinearGaussian
 from tests.helpers.bracket_maps import Breathing, FoldedBreathing, average_within
 from tests.helpers.metric_cases import SIGMAS, normal, rng
 from tests.metrics.test_amortised import MODEL, figure, pair
@@ -91,32 +90,14 @@ def test_a_lower_bound_holds_where_no_weight_can_be_had(monkeypatch: pytest.Monk
     assert average_within(truth - result.lower, 1.0, math.log(auxiliary.PROPOSALS + 1) + 1)
 
 
-class Turned(NoiseEncoder):
-    """The posterior of a linear-Gaussian model, moved, as a map of five noise coordinates: a share
-    of two is added to two others, and the fifth turns the sum. All that leaves z's law as it is.
-    """
-
-    noise_dim = 5
-
-    def __init__(self, model: LinearGaussian, moved: float, share: float = 0.3) -> None:
-        self.gain, covariance = model.exact(torch.eye(model.width))
-        self.factor, self.share = torch.linalg.cholesky(covariance), share
-        self.shift = moved * self.factor[:, 0]
-
-    def forward(self, x: Tensor, eps: Tensor) -> Tensor:
-        both = math.sqrt(1 - self.share) * eps[:, :2] + math.sqrt(self.share) * eps[:, 2:4]
-        cos, sin = eps[:, 4].cos(), eps[:, 4].sin()
-        first, second = both.unbind(1)
-        turned = torch.stack([cos * first - sin * second, sin * first + cos * second], 1)
-        return x @ self.gain + self.shift + turned @ self.factor.T
-
-
 def test_posteriors_of_an_encoder_of_much_noise_are_bracketed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(planar, "SLICES", 4)
     moved, n = 0.6, 3
-    one = dataclasses.replace(pair(moved), encoder=Turned(MODEL, moved), x=MODEL.test[:n].double())
+    one = dataclasses.replace(
+        pair(moved), encoder=TurnedMap(MODEL, moved), x=MODEL.test[:n].double()
+    )
     gap, evidence = 0.5 * moved**2, float(MODEL.log_likelihood_of_truth[:n].mean())
     for low, high, truth in (
         (PosteriorKl(count=n), PosteriorKlUpper(count=n), gap),
@@ -125,4 +106,4 @@ def test_posteriors_of_an_encoder_of_much_noise_are_bracketed(
         below, above = figure(low.measure(one)), figure(high.measure(one))
         assert (below.kind, above.kind) == ("lower bound", "upper bound")
         assert below.value - SIGMAS * below.stderr < truth < above.value + SIGMAS * above.stderr
-        assert 0 < above.value - below.value < 0.06
+        assert 0 < above.value - below.value < 0.1
