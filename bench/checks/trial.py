@@ -48,6 +48,7 @@ class Trial:
         touched: what it changed outside itself, while it ran or while it waited.
         wall: seconds from the first to the last moment.
         setup: seconds of them until the method said that it was ready; 0 where it did not.
+        cut_short: whether the guard of seconds ended it, and so the clock.
         nothing: why it held nothing, where it did not.
     """
 
@@ -58,6 +59,7 @@ class Trial:
     touched: set[str] = field(default_factory=set)
     wall: float = 0.0
     setup: float = 0.0
+    cut_short: bool = False
     nothing: str = ""
 
     @property
@@ -127,6 +129,7 @@ def _follow(
             )
         trial.held.append(Held(approximation, draw(approximation)))
         trial.gradients = checkpoint.gradients
+        trial.cut_short = checkpoint.cut_short
         if checkpoint.setup == checkpoint.setup:  # not NaN: it has said when it was ready
             trial.setup = checkpoint.setup
 

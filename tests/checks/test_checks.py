@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import random
 import re
 import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
+from torch import Generator
 
 from bench.checks import method, trial
 from bench.checks.check import check, checks_of
-from bench.checks.finding import Check, Finding
+from bench.checks.finding import Check, Finding, InapplicableError, UnmetError
 from bench.plugins import spec
 from bench.plugins.built_in import BUILT_IN, GROUPS, Group
+from methods.base import Budget, Method, Target
+from methods.parts.gaussians.gaussian import Gaussian
 from problems.base import Exact, Problem
 
 PLUGINS = Path(__file__).parents[1] / "helpers" / "plugins"
@@ -327,3 +335,29 @@ def test_a_density_that_is_nan_everywhere_is_broken_with_or_without_a_reference(
     failed = outcome(found, "fail")
     assert {"gradient", "density: finite", "density: far out"} <= set(failed)
     assert "finite at 0 of 1000 points" in failed["density: finite"]
+
+
+@dataclass(frozen=True)
+class Longer(Method):
+    """A Gaussian that grows for ever."""
+
+    name: ClassVar[str] = "longer"
+
+    def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Gaussian]:
+        for i in itertools.count(1):
+            target.value_and_grad(torch.zeros(1, target.dim, dtype=torch.float64))
+            yield Gaussian(torch.zeros(target.dim).double(), i * torch.ones(target.dim).double())
+
+
+def test_runs_that_the_guard_cut_short_are_not_held_to_be_the_same() -> None:
+    """On a busy machine the clock ends them where it will."""
+    whole = trial.conduct(Longer(), 2, Budget(None, 20, 3, 60.0), seed=1)
+    cut = trial.conduct(Longer(), 2, Budget(None, 10**9, 3, 0.5), seed=1)
+    assert not whole.cut_short
+    assert cut.cut_short
+    reproducible = next(each for each in checks_of("methods") if each.name == "reproducible")
+    with pytest.raises(InapplicableError, match="cut short after 30 seconds, and so by the clock"):
+        reproducible.hold(SimpleNamespace(first_run=whole, second_run=cut))
+    cut.cut_short = False
+    with pytest.raises(UnmetError, match="gave different draws"):
+        reproducible.hold(SimpleNamespace(first_run=whole, second_run=cut))
