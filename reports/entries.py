@@ -121,6 +121,8 @@ def blamed(results: Results, problem: str, metric: str, method: str) -> str:
         return "misled: below the floor"
     if fault == "denied" and (refuting := results.refuted(*key)) is not None:
         return f"misled: at least {numbers.plain(refuting.low, 2)}"
+    if fault == "interacting":
+        return "misled: the draws interact"
     if fault == "chains":
         worst = results.r_hat(problem, method)
         return f"misled: chains disagree, R-hat {numbers.plain(worst or math.nan, 3)}"

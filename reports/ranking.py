@@ -31,7 +31,7 @@ from reports.comparing import Reading, better, holm
 from reports.intervals import Figure
 
 Rank = Literal["best", "tied", ""]
-Fault = Literal["", "impossible", "below", "denied", "chains"]
+Fault = Literal["", "impossible", "below", "denied", "chains", "interacting"]
 RATE = 0.05  # of anything wrong in what is said of one problem by one metric
 # nearest neighbours have read up to 2.4 times too much on pairs whose KL is known (10,000 draws, D
 # = 10)
@@ -49,7 +49,8 @@ class Verdict:
         at_floor: it cannot be told from the truth itself.
         fault: why the figure is not believed, and earns no mark: ``impossible``, a divergence below
             zero; ``below``, an estimate below all that the truth reads; ``denied`` by a bound;
-            ``chains`` that do not agree.
+            ``chains`` that do not agree; ``interacting`` draws, whose neighbours are not those of
+            independent ones.
     """
 
     rank: Rank = ""

@@ -107,9 +107,10 @@ MORE_EXACTLY = (
         (
             "A divergence is never below 0: one that is, by more than four standard errors, shows"
             " that the method's density is not normalised or that log Z is wrong. An estimate of KL"
-            " whose interval lies below the floor, one of KL(q‖p) that a lower bound denies, and"
-            f" one from chains that do not agree (split R-hat above {DISAGREE:g}) are misled. None"
-            " of these earns a mark. What is below 10⁻⁹ nats is rounding."
+            " whose interval lies below the floor, one of KL(q‖p) that a lower bound denies, one"
+            f" from chains that do not agree (split R-hat above {DISAGREE:g}), and one from draws"
+            " that interact, which nearest neighbours take for independent, are misled. None of"
+            " these earns a mark. What is below 10⁻⁹ nats is rounding."
         ),
     ),
     (

@@ -221,9 +221,14 @@ class Results:
             return "below"
         if self.refuted(*key) is not None:
             return "denied"
+        if figure.kind != "estimate" or metric not in ESTIMATED:
+            return ""
         chains = self.r_hat(problem, method)
-        draws_alone = figure.kind == "estimate" and metric in ESTIMATED
-        return "chains" if draws_alone and chains is not None and chains > DISAGREE else ""
+        if chains is not None and chains > DISAGREE:
+            return "chains"
+        # neighbours give a standard error wherever the draws may be taken for independent
+        _, stderrs, *_ = columns_of(self.rows(key))
+        return "interacting" if all(map(math.isnan, stderrs)) else ""
 
     def ranking(self, problem: str, metric: str) -> Ranking:
         """What may be said of each method there, and of each pair of them."""

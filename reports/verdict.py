@@ -175,6 +175,12 @@ class _Problem:
             "denied": (
                 "{m} is misled: its estimate reads {value}, and a bound proves at least {least}."
             ),
+            "interacting": (
+                "{m} may mislead: its draws were made with regard to one another, as particles that"
+                " repel one another are, and nearest neighbours ({value}) take them for"
+                " independent. It is not ranked; its errors of means and of spreads are to be"
+                " looked at."
+            ),
             "chains": (
                 "{m} is misled: its chains do not agree with each other (split R-hat {r_hat}), so"
                 " that they have not found one distribution, whatever the estimate reads. It is not"

@@ -4,6 +4,7 @@ that is not believed or not counted says why.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from bench.errors import UserError
 from bench.store import CellRecord, Row, Store
 from reports import content, page
+from reports.entries import blamed
 from reports.readings import FLOOR
 from reports.results import Results, summarise
 from reports.verdict import verdict
@@ -107,6 +109,20 @@ def test_chains_that_disagree_are_misled_whatever_the_estimate_reads(tmp_path: P
     assert any("its chains do not agree" in claim and "1.73" in claim for claim in said(results))
     slow = summarise(run(tmp_path / "slow", QUICK, nuts={"diagnostics": {"r_hat": 1.04}}))
     assert "nuts cannot be told from the truth" in verdict(slow, "p").sentence
+
+
+def test_neighbours_of_draws_that_interact_are_not_believed(tmp_path: Path) -> None:
+    """Particles that repel one another read as the truth, or nearer, while their means are off; two
+    seeds of them leave an interval so wide that it holds anything.
+    """
+    particles = ("estimate", [(-0.5, math.nan), (-0.65, math.nan)])
+    results = summarise(run(tmp_path, {**QUICK, "svgd": particles}))
+    found = results.verdict(("p", "kl_qp", "svgd"))
+    assert (found.fault, found.rank, found.at_floor) == ("interacting", "", False)
+    assert "the figure of svgd is not to be believed" in verdict(results, "p").sentence
+    assert "svgd cannot be told" not in verdict(results, "p").sentence
+    assert any("svgd may mislead" in claim for claim in said(results))
+    assert blamed(results, "p", "kl_qp", "svgd") == "misled: the draws interact"
 
 
 def test_nothing_is_claimed_where_nothing_is_shown(tmp_path: Path) -> None:
