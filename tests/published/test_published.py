@@ -298,11 +298,15 @@ def test_the_list_tells_methods_seeds_versions_and_what_is_stale(say: Say, fresh
 @pytest.mark.skipif(not SHIPPED.is_file(), reason="nothing was published yet")
 def test_the_results_that_ship_are_small_and_say_where_they_come_from() -> None:
     assert SHIPPED.stat().st_size <= archive.MOST
-    (found,) = read()
-    assert {"version", "commit", "processor", "packages", "finished", "probe"} <= set(found.info)
-    assert re.fullmatch(r"[0-9a-f]{40}", found.info["commit"])
-    recipe = found.info[RECIPE]
-    for cell in found.cells:
-        assert label(cell["problem"], cell["problem_settings"]) in recipe["problems"]
-        assert label(cell["method"], cell["settings"]) in recipe["methods"]
-    assert any(cell["method"] == "exact" for cell in found.cells)
+    runs = read()
+    assert [run_of.info["title"] for run_of in runs] == ["methods", "survey"]
+    for found in runs:
+        assert {"version", "commit", "processor", "packages", "finished", "probe"} <= set(
+            found.info
+        )
+        assert re.fullmatch(r"[0-9a-f]{40}", found.info["commit"])
+        recipe = found.info[RECIPE]
+        for cell in found.cells:
+            assert label(cell["problem"], cell["problem_settings"]) in recipe["problems"]
+            assert label(cell["method"], cell["settings"]) in recipe["methods"]
+        assert any(cell["method"] == "exact" for cell in found.cells)
