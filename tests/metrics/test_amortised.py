@@ -33,6 +33,7 @@ from methods.amortised.base import GaussianEncoder
 from methods.parts.sampling.annealed import Annealing, Start
 from problems.generative.four_points import FourPoints
 from problems.generative.linear_gaussian import LinearGaussian
+from tests.helpers.exact_problems import SIGMAS
 
 MODEL = LinearGaussian(held=40)
 
@@ -87,6 +88,16 @@ def test_annealing_starts_at_the_moments_of_an_encoder_without_a_density() -> No
     start = Start.prior(len(hidden.x), 4)
     distant = short.lower(hidden._joint, start, hidden.generator()).value.mean()
     assert distant < true - 1
+
+
+def test_posteriors_of_several_x_are_judged_by_draws_of_their_own() -> None:
+    """With one noise for all, an average over x has the error of one x, and says less."""
+    hidden = dataclasses.replace(pair(0.5), encoder=MovedMap(MODEL, 0.5))
+    first, second = (hidden.at(i, 500) for i in (0, 1))
+    for a, b in ((first.draws, second.draws), (first.truth, second.truth)):
+        a, b = a - a.mean(0), b - b.mean(0)
+        shared = (a * b).mean(0) / (a.std(0) * b.std(0))
+        assert float(shared.abs().max()) < SIGMAS / math.sqrt(500)
 
 
 def test_moments_of_draws_that_have_collapsed_are_a_start_too() -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from bench.metrics.base import Comparison, Estimate, Figure, Kind, Skipped
+from bench.seeds import seed_of
 from methods.amortised.base import Encoder, GaussianEncoder
 from methods.base import Approximation
 from methods.parts.sampling.annealed import Annealing, Start
@@ -127,11 +128,13 @@ class Pair:
 
     def _compared(self, i: int, n: int) -> Comparison:
         problem = self.model.posterior(self.decoder, self.x[i])
-        generator = self.generator()
+        # its own for every x: errors that several x share do not average out
+        seed = seed_of(self.seed, "posterior", i)
+        generator = Generator().manual_seed(seed)
         approximation: Approximation = self.encoder.at(self.x[i])
         draws = approximation.sample(n, generator)
         truth = self.grids[i // TOGETHER].sample(i % TOGETHER, n, generator)
-        return Comparison(problem, approximation, draws, truth, self.seed)
+        return Comparison(problem, approximation, draws, truth, seed)
 
 
 def fitted(z: Tensor) -> Start:
