@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from bench.metrics.amortised.base import Pair, PairMetric, sampled_over
+from bench.metrics.amortised.likelihood import simulated
 from bench.metrics.base import Estimate, Kind
 from methods.parts.sampling.annealed import Start
-from problems.generative.parts.latent_grid import log_prior
 
 COUNT = 32  # of x that the decoder draws
 
@@ -31,15 +30,10 @@ class Ends(PairMetric):
     name: ClassVar[str] = "annealing"
 
     def measure(self, pair: Pair) -> Estimate:
-        generator, dim = pair.generator(), pair.decoder.latent_dim
-        exact = torch.randn(COUNT, dim, generator=generator, dtype=torch.float64)
-        with torch.no_grad():
-            x = pair.decoder.sample(exact, generator)
-
-        def joint(z: Tensor) -> Tensor:
-            return pair.decoder.log_likelihood(x, z) + log_prior(z)
-
-        start = Start.prior(COUNT, dim)
+        """The mean distance of that end from log p(x)."""
+        generator = pair.generator()
+        exact, x, joint = simulated(pair, COUNT, generator)
+        start = Start.prior(COUNT, pair.decoder.latent_dim)
         found = (
             pair.annealing.upper(joint, start, exact, generator)
             if self.upper

@@ -171,6 +171,8 @@ def _off(model: Any, costly: bool) -> LearnedCase:
     """A decoder with weights that are too large, as one that was learned."""
 
     class Learned(type(model)):  # type: ignore[misc]
+        """The same model, whose decoder says that it was learned."""
+
         def decoder(self, generator: Generator) -> Decoder:
             found: Decoder = super().decoder(generator).requires_grad_(True)
             return found

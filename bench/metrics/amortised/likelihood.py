@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from bench.metrics.amortised.base import PLANE, Pair, PairMetric, sampled_over
 from bench.metrics.base import Estimate, Kind, Skipped, Worse
@@ -163,17 +164,27 @@ class AnnealingGap(PairMetric):
             raise ValueError(f"AnnealingGap(count=...) must be at least 2, got {self.count}.")
 
     def measure(self, pair: Pair) -> Estimate | Skipped:
-        generator, dim = pair.generator(), pair.decoder.latent_dim
-        exact = torch.randn(self.count, dim, generator=generator, dtype=torch.float64)
-        with torch.no_grad():
-            x = pair.decoder.sample(exact, generator)
-
-        def joint(z: Tensor) -> Tensor:
-            return pair.decoder.log_likelihood(x, z) + log_prior(z)
-
-        start = Start.prior(self.count, dim)
+        generator = pair.generator()
+        exact, _, joint = simulated(pair, self.count, generator)
+        start = Start.prior(self.count, pair.decoder.latent_dim)
         low = pair.annealing.lower(joint, start, generator)
         high = pair.annealing.upper(joint, start, exact, generator)
         gap = high.value - low.value
         stderr = float(gap.std()) / math.sqrt(self.count)
         return Estimate(float(gap.mean()), stderr, "exact", "", self.count)
+
+
+def simulated(
+    pair: Pair, count: int, generator: Generator
+) -> tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]:
+    """Data that the decoder draws: codes z, [n, L], which are exact draws of p(z | x); their x, [n,
+    *shape]; and log p(x, z) of these x, [..., n, L] -> [..., n], nats.
+    """
+    exact = torch.randn(count, pair.decoder.latent_dim, generator=generator, dtype=torch.float64)
+    with torch.no_grad():
+        x = pair.decoder.sample(exact, generator)
+
+    def joint(z: Tensor) -> Tensor:
+        return pair.decoder.log_likelihood(x, z) + log_prior(z)
+
+    return exact, x, joint

@@ -113,7 +113,7 @@ class _Sought:
     mesh: Mesh
 
     def under(self, numbers: Tensor) -> Found:
-        """Those under some slices."""
+        """The preimages of all points under the slices of these numbers, [m]."""
         inside: list[tuple[Tensor, ...]] = []
         folds: list[tuple[Tensor, ...]] = []
         for k in numbers.tolist():
