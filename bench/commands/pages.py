@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.commands.report import terminal_table, write_pages
+from bench.plugins.reached import SUITE
 from bench.provenance import code_of
-from bench.running.remembered import SUITE, keep, recalled
+from bench.running.remembered import keep, recalled
 from bench.store import FILE, Store
 
 if TYPE_CHECKING:  # a run that has nothing to do does not wait for pandas

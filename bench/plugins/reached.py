@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 SUITE = Path(__file__).parents[2]
-PACKAGES = ("bench", "methods", "problems")
+ROOMS = ("bench", "methods", "problems")
 # folders whose tables decide what any file of the same package gives
 TABLES = (".csv", ".stan")
 
@@ -28,7 +28,7 @@ def reached(files: Iterable[Path]) -> set[Path]:
         files: of Python; of one that cannot be read as such, nothing is followed.
     """
     waiting = list(files)
-    found = {path for path in waiting if path.is_relative_to(SUITE) and _package(path) in PACKAGES}
+    found = {path for path in waiting if path.is_relative_to(SUITE) and _package(path) in ROOMS}
     while waiting:
         new = _imported(waiting.pop()) - found
         found |= new
@@ -103,7 +103,7 @@ def _string_lines(tree: ast.Module) -> set[int]:
 
 def _imported(file: Path) -> frozenset[Path]:
     """The files of the suite that a file names in its imports; one of the suite is read once."""
-    return _imported_by_ours(file) if _package(file) in PACKAGES else _followed(file)
+    return _imported_by_ours(file) if _package(file) in ROOMS else _followed(file)
 
 
 @functools.cache
@@ -115,7 +115,7 @@ def _followed(file: Path) -> frozenset[Path]:
     found: set[Path] = set()
     for name in imports(file):
         words = name.split(".")
-        if words[0] in PACKAGES:
+        if words[0] in ROOMS:
             ways = (SUITE.joinpath(*words[:count]) for count in range(1, len(words) + 1))
             found |= {path for way in ways if (path := _module(way)) is not None}
     return frozenset(found)
@@ -135,6 +135,6 @@ def _package(path: Path) -> str:
 
 @functools.cache
 def _tables(package: str) -> tuple[Path, ...]:
-    if package not in PACKAGES:
+    if package not in ROOMS:
         return ()
     return tuple(path for path in (SUITE / package).rglob("*") if path.suffix in TABLES)

@@ -10,11 +10,11 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from bench.fitting.exact import ExactDraws
+from bench.plugins.reached import ROOMS, SUITE
 from bench.provenance import code_of
 from bench.published.archive import Published
 from bench.running.costs import probe
 from bench.running.recipe import Today
-from bench.running.remembered import OURS, SUITE
 from bench.store import ORIGINS, PUBLISHED_AS, CellRecord, Row, Store, label
 
 MARK = "published:"  # before the names of methods
@@ -47,7 +47,7 @@ def place(store: Store, parts: Sequence[tuple[Published, Collection[str]]]) -> b
 
     Args:
         store: of a run whose cells have ended.
-        parts: published runs, each with the labels of the problems that are taken from it.
+        parts: the runs of a file, each with the labels of the problems that are taken from it.
 
     Returns:
         Whether anything was written: False where the same stands there already.
@@ -55,18 +55,18 @@ def place(store: Store, parts: Sequence[tuple[Published, Collection[str]]]) -> b
     own_floors = _floors(store)
     state = [
         *([published.digest, sorted(problems)] for published, problems in parts),
-        *(code_of(SUITE / room for room in OURS), sorted(own_floors)),
+        *(code_of(SUITE / room for room in ROOMS), sorted(own_floors)),
     ]
     token = hashlib.sha256(json.dumps(state).encode()).hexdigest()
     if store.info().get(PUBLISHED_AS) == token:
         return False
     shown: dict[str, str] = {}
-    ratio = 1.0
+    first = parts[0][0]  # the runs of a file are of one machine, and share a probe
+    ratio = probe() / float(first.info["probe"])
     for published, problems in parts:
-        ratio = probe() / float(published.info["probe"])
         shown |= _placed(store, published, problems, own_floors, ratio)
     counted = sum(map(bool, shown.values())), len(shown)
-    store.keep_published(shown, note(parts[0][0], ratio, *counted) if shown else "", token)
+    store.keep_published(shown, note(first, ratio, *counted) if shown else "", token)
     return True
 
 

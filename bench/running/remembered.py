@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.plugins.built_in import GROUPS
+from bench.plugins.reached import ROOMS, SUITE
 from bench.provenance import code_of, version
 from bench.running.matrix_file import Matrix
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from bench.running.matrix import Cell
 
 FILE = ".matrix.json"
-SUITE = Path(__file__).parents[2]
-OURS = ("bench", "methods", "problems")
 
 
 def remember(
@@ -102,7 +101,7 @@ def _request(matrix: Matrix) -> str:
 
 
 def _code(places: Collection[str]) -> str:
-    return code_of([*(SUITE / room for room in OURS), *map(Path, places)])
+    return code_of([*(SUITE / room for room in ROOMS), *map(Path, places)])
 
 
 def _digest(path: str) -> str:

@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.plugins import spec as specs
+from bench.plugins.reached import ROOMS, SUITE
 from bench.plugins.sources import is_file, siblings
 from bench.plugins.spec import Spec
 from bench.provenance import PACKAGES, SOURCES, code_of, version
 from bench.running.matrix import Cell
-
-SUITE = Path(__file__).parents[3]
-ROOMS = ("bench", "methods", "problems")
 
 
 @dataclasses.dataclass(frozen=True)
