@@ -16,6 +16,7 @@ PAIRED = {
     "elbo_gap": UPPER,
     "posterior_kl": "posterior_kl_upper",
     "mean_elbo": "mean_elbo_upper",
+    "aggregate_kl": "aggregate_kl_upper",
 }
 
 # bounds, and the metric that says all that they say where it is known
@@ -24,6 +25,7 @@ WHOLES = {
     UPPER: WHOLE,
     "posterior_kl_upper": "posterior_kl",
     "mean_elbo_upper": "mean_elbo",
+    "aggregate_kl_upper": "aggregate_kl",
 }
 
 

@@ -19,6 +19,7 @@ from torch import Generator, Tensor
 
 from bench.calibration.ends import Ends
 from bench.metrics.amortised.aggregate import AggregateKl, MutualInformation
+from bench.metrics.amortised.aggregate_upper import AggregateKlUpper
 from bench.metrics.amortised.base import Pair, PairMetric
 from bench.metrics.amortised.likelihood import LikelihoodGap, LogLikelihood, NegativeLogLikelihood
 from bench.metrics.amortised.posterior import (
@@ -157,12 +158,15 @@ def _hidden(model: Any, shows: str, make: type[MovedMap]) -> LearnedCase:
     whole, gap = pair_of(model, make(model)), 0.5 * MOVED**2
     evidence = float(model.log_likelihood_of_truth[:FEW].mean())
     pair = replace(whole, x=whole.x[:FEW])
+    aggregate, information = _mixture(replace(pair, encoder=Moved(model)))
     truths: dict[PairMetric, float] = {
         PosteriorKl(): gap,
         PosteriorKlUpper(): gap,
         AmortisedElbo(): evidence - gap,
         AmortisedElboUpper(): evidence - gap,
-        AggregateKl(): _mixture(replace(pair, encoder=Moved(model)))[0],
+        AggregateKl(): aggregate,
+        AggregateKlUpper(): aggregate,
+        MutualInformation(): information,
     }
     return LearnedCase("own decoder", shows, pair, truths, costly=True)
 

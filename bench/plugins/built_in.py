@@ -161,6 +161,7 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "posterior_kl": "bench.metrics.amortised.posterior:PosteriorKl",
         "posterior_kl_upper": "bench.metrics.amortised.posterior:PosteriorKlUpper",
         "aggregate_kl": "bench.metrics.amortised.aggregate:AggregateKl",
+        "aggregate_kl_upper": "bench.metrics.amortised.aggregate_upper:AggregateKlUpper",
         "mutual_information": "bench.metrics.amortised.aggregate:MutualInformation",
         "active_units": "bench.metrics.amortised.aggregate:ActiveUnits",
         "amortisation_gap": "bench.metrics.amortised.gap:AmortisationGap",
@@ -186,7 +187,7 @@ STANDARD: dict[Group, tuple[str, ...]] = {
     "figures": (
         *("log_likelihood", "negative_log_likelihood", "likelihood_gap"),
         *("mean_elbo", "mean_elbo_upper", "reconstruction_error"),
-        *("aggregate_kl", "posterior_kl", "posterior_kl_upper"),
+        *("aggregate_kl", "aggregate_kl_upper", "posterior_kl", "posterior_kl_upper"),
         *("mutual_information", "active_units"),
     ),
 }

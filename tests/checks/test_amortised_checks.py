@@ -28,6 +28,7 @@ SHORT = {
     "vae-flow": "transforms=1,hidden=[16]",
     "mean_elbo": "count=1",
     "mean_elbo_upper": "count=1",
+    "aggregate_kl_upper": "count=1",
     "posterior_kl": "count=1",
     "posterior_kl_upper": "count=1",
     "amortisation_gap": "steps=20",

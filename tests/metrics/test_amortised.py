@@ -13,6 +13,7 @@ from torch import Tensor
 from bench.calibration.learned import Moved, MovedMap, pair_of
 from bench.metrics.amortised.aggregate import ActiveUnits, AggregateKl, MutualInformation
 from bench.metrics.amortised.aggregate_cells import log_ratio
+from bench.metrics.amortised.aggregate_upper import AggregateKlUpper
 from bench.metrics.amortised.base import Pair, fitted
 from bench.metrics.amortised.gap import AmortisationGap
 from bench.metrics.amortised.likelihood import (
@@ -148,7 +149,6 @@ def test_a_map_of_noise_is_judged_by_the_search_for_preimages_on_some_x() -> Non
     assert above.value == pytest.approx(evidence - lower.value, abs=4 * above.stderr)
     assert lower.kind == "lower bound"
     assert lower.value <= upper.value + 4 * math.hypot(lower.stderr, upper.stderr)
-    assert isinstance(MutualInformation().measure(one), Skipped)
 
 
 def test_reconstruction_is_the_expectation_of_a_quadratic_form() -> None:
@@ -185,6 +185,16 @@ def test_the_aggregate_of_all_codes_is_held_against_the_prior_by_quadrature() ->
     assert bound.kind == "lower bound"
     assert 0.97 * true < bound.value < true + 3 * bound.stderr
     assert bound.stderr < 0.01
+    told = figure(MutualInformation().measure(unseen))
+    assert told.kind == "lower bound"
+    assert 0.97 * information < told.value < information + 3 * told.stderr
+    above = figure(AggregateKlUpper(count=5).measure(unseen))
+    assert above.kind == "upper bound"
+    assert true - 3 * above.stderr < above.value < true + 0.05
+    assert above.stderr < 0.02
+    some = figure(AggregateKlUpper(count=2).measure(unseen))
+    assert some.stderr > above.stderr  # the choice of the x
+    assert AggregateKlUpper().measure(one) == found
 
 
 def test_codes_too_narrow_for_panels_are_averaged_over_and_more_coordinates_are_modelled() -> None:

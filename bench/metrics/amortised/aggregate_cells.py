@@ -78,22 +78,38 @@ def _drawn(q: Aggregate, n: int, generator: Generator) -> Tensor:
     return torch.cat([q.sample(AT_ONCE, generator) for _ in range(n // AT_ONCE)])
 
 
+class Cells:
+    """Cells of one width that cover all of space, the outermost without an outer edge.
+
+    Args:
+        width: prior standard deviations; dim: coordinates, one or two.
+    """
+
+    def __init__(self, width: float, dim: int) -> None:
+        steps = round(2 * REACH / width) + 1
+        self.edges = torch.linspace(-REACH, REACH, steps, dtype=torch.float64)
+        self.side, self.count = steps + 1, (steps + 1) ** dim
+
+    def number(self, z: Tensor) -> Tensor:
+        """Which cell each point is in: [n, d] -> [n]."""
+        place = self._place(z)
+        return place[:, 0] * self.side + place[:, 1] if z.shape[1] > 1 else place[:, 0]
+
+    def log_mass(self, z: Tensor) -> Tensor:
+        """Log prior mass of the cell that each point is in: [n, d] -> [n], nats."""
+        cdf = torch.special.ndtr(self.edges)
+        mass = torch.cat([cdf[:1], cdf.diff(), cdf[:1]])
+        lower = mass[: (len(mass) + 1) // 2]  # the upper ones by symmetry: they would lose digits
+        mass = torch.cat([lower, lower[: len(mass) - len(lower)].flip(0)])
+        return mass.log()[self._place(z)].sum(1)
+
+    def _place(self, z: Tensor) -> Tensor:
+        return torch.bucketize(z.contiguous(), self.edges)
+
+
 def log_ratio(counted: Tensor, at: Tensor, width: float, light: float) -> Tensor:
     """Log r, nats, at draws, by the cells that others were counted in: [n, d], [m, d] -> [m]."""
-    edges = torch.linspace(-REACH, REACH, round(2 * REACH / width) + 1, dtype=torch.float64)
-    cdf = torch.special.ndtr(edges)
-    mass = torch.cat([cdf[:1], cdf.diff(), cdf[:1]])
-    lower = mass[: (len(mass) + 1) // 2]  # the upper ones by symmetry: they would lose digits
-    mass = torch.cat([lower, lower[: len(mass) - len(lower)].flip(0)])
-    side, dim = len(mass), at.shape[1]
-
-    def cells(z: Tensor) -> tuple[Tensor, Tensor]:
-        """The cell's number, and the log of its prior mass."""
-        place = torch.bucketize(z.contiguous(), edges)
-        number = place[:, 0] * side + place[:, 1] if dim > 1 else place[:, 0]
-        return number, mass.log()[place].sum(1)
-
-    share = torch.bincount(cells(counted)[0], minlength=side**dim) / len(counted)
-    number, log_mass = cells(at)
-    found = (1 - light) * share[number].double() / log_mass.exp() + light
-    return found.log()
+    cells = Cells(width, at.shape[1])
+    share = torch.bincount(cells.number(counted), minlength=cells.count) / len(counted)
+    held = share[cells.number(at)].double()
+    return ((1 - light) * held / cells.log_mass(at).exp() + light).log()

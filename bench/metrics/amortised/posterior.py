@@ -20,7 +20,7 @@ WEAKEST: tuple[Kind, ...] = ("exact", "lower bound", "upper bound", "estimate")
 
 
 @dataclass(frozen=True)
-class _OfSome(PairMetric):
+class OfSome(PairMetric):
     """A figure that takes the posteriors of some x one by one where q has no density.
 
     Args:
@@ -62,7 +62,7 @@ class _OfSome(PairMetric):
 
 
 @dataclass(frozen=True)
-class AmortisedElbo(_OfSome):
+class AmortisedElbo(OfSome):
     r"""The evidence lower bound, mean over x, nats per x.
 
     .. math:: \frac1N \sum_i E_{q(z \mid x_i)}[\log p_\theta(x_i, z) - \log q(z \mid x_i)]
@@ -124,7 +124,7 @@ def _turned(kind: Kind) -> Kind:
 
 
 @dataclass(frozen=True)
-class PosteriorKl(_OfSome):
+class PosteriorKl(OfSome):
     r"""Mean over x of the KL from q(z | x) to the posterior of the decoder, nats per x; the worst x
     is named.
 
