@@ -38,7 +38,12 @@ class Target(Protocol):
 
     def value_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Log density and its gradient, detached: [..., D] -> ([...], [..., D]). The fastest way to
-        a gradient.
+        a gradient and its value.
+        """
+
+    def gradient(self, z: Tensor) -> Tensor:
+        """The gradient alone, detached: [..., D] -> [..., D]. Counted as if with the value, and
+        faster where many are asked for.
         """
 
 

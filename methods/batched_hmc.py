@@ -54,8 +54,8 @@ class BatchedHMC(Method):
             few points uniform on (-2, 2) in each coordinate.
     """
 
-    chains: int = 128
-    draws: int = 1000
+    chains: int = 256
+    draws: int = 500
     target_accept: float = 0.8
     jumps: bool = True
     ladder: int = 1

@@ -43,14 +43,14 @@ class CountedTarget:
         self._problem = problem
         self._compiled = compiled and problem.batched  # a loop over rows is not worth unrolling
         self._calls: dict[tuple[bool, torch.Size], int] = {}
-        self._records: dict[tuple[bool, torch.Size], Evaluation] = {}
+        self._records: dict[tuple[Evaluation, torch.Size], Evaluation] = {}
 
     @property
     def recorded(self) -> int:
         """How many gradients are replayed from a record, by shape; others run as written."""
         return sum(
-            with_gradient and record != self._eager
-            for (with_gradient, _), record in self._records.items()
+            written != self._density and record != written
+            for (written, _), record in self._records.items()
         )
 
     def log_density(self, z: Tensor) -> Tensor:
@@ -74,6 +74,18 @@ class CountedTarget:
         self.evaluations += value.numel()
         self._charge(value.numel())
         return value, gradient
+
+    def gradient(self, z: Tensor) -> Tensor:
+        """The gradient alone, detached: [..., D] -> [..., D]. A record leaves out whatever only the
+        value needs. It is charged like ``value_and_grad``.
+        """
+        self.before()
+        z = z.detach()
+        gradient: Tensor = self._replayed(z, self._slope)
+        rows = z.numel() // self.dim
+        self.evaluations += rows
+        self._charge(rows)
+        return gradient
 
     @property
     def stan_program(self) -> StanProgram | None:
@@ -113,16 +125,24 @@ class CountedTarget:
         with torch.enable_grad():
             z = z.detach().requires_grad_()
             value = self._density(z)
-            (gradient,) = torch.autograd.grad(value.sum(), z)
+            # not of the sum, on whose value the ones would depend
+            ones = torch.ones(value.shape, dtype=value.dtype, device=value.device)
+            (gradient,) = torch.autograd.grad(value, z, ones)
         return value.detach(), gradient.detach()
 
+    def _slope(self, z: Tensor) -> Tensor:
+        return self._eager(z)[1]
+
     def _replayed(self, z: Tensor, written: Evaluation) -> Any:
-        """The outcome of ``_eager`` or ``_density``, from a record once the shape has recurred."""
-        key = (written == self._eager, z.shape)
+        """The outcome of ``_eager``, ``_slope`` or ``_density``, from a record once the shape has
+        recurred.
+        """
+        key = (written, z.shape)
         record = self._records.get(key)
         if record is not None:
             return record(z)
-        self._calls[key] = calls = self._calls.get(key, 0) + 1
+        kind = (written == self._density, z.shape)  # gradients with the value and without are one
+        self._calls[kind] = calls = self._calls.get(kind, 0) + 1
         if self._compiled and calls >= WARM_UP and len(self._records) < SHAPES:
             self._records[key] = self._record(z, written)
         return written(z)
@@ -132,12 +152,14 @@ class CountedTarget:
             graph = make_fx(lambda z: written(z), tracing_mode="fake", _allow_non_fake_inputs=True)(
                 z
             )
+            graph.graph.eliminate_dead_code()
+            graph.recompile()
             with warnings.catch_warnings():
                 # jit.trace is deprecated, its successors need a compiler
                 warnings.simplefilter("ignore")
                 replay: Evaluation = torch.jit.trace(graph, (z,), check_trace=False)  # type: ignore[no-untyped-call]
             same = all(
-                torch.equal(a, b)
+                torch.allclose(a, b, rtol=0.0, atol=0.0, equal_nan=True)
                 for a, b in zip(_tuple(replay(z)), _tuple(written(z)), strict=True)
             )
         except (

@@ -39,3 +39,7 @@ class Framed:
         """Log density at u and its gradient by u: [..., D] -> [...], [..., D]."""
         value, gradient = self.target.value_and_grad(self.restore(u))
         return value, self.frame.pull(gradient)
+
+    def gradient(self, u: Tensor) -> Tensor:
+        """The gradient by u alone: [..., D] -> [..., D]."""
+        return self.frame.pull(self.target.gradient(self.restore(u)))

@@ -5,12 +5,14 @@ import time
 
 import pytest
 import torch
+from torch.profiler import profile
 
 from bench.fitting.exact import ExactDraws
 from bench.fitting.fit import Checkpoint, fit, marks
 from bench.fitting.target import WARM_UP, CountedTarget
 from methods.base import Budget, Method
 from problems.base import Exact, Problem, Reference
+from problems.logistic_regression import LogisticRegression
 from tests.helpers.plugins.faults import Column
 from tests.helpers.plugins.trouble import (
     Compiled,
@@ -218,6 +220,29 @@ def test_a_recorded_gradient_is_the_gradient(problem: Problem) -> None:
             torch.testing.assert_close(ours, theirs, rtol=1e-14, atol=1e-14)
     assert target.gradients == plain.gradients
     assert target.recorded == (1 if isinstance(problem, Normal) else 0)
+
+
+def test_a_record_of_the_gradient_alone_leaves_out_what_the_value_needs() -> None:
+    problem = LogisticRegression()
+    target, plain = CountedTarget(problem), CountedTarget(problem, compiled=False)
+    z = torch.randn(4, problem.dim, generator=seeded(), dtype=torch.float64)
+    for _ in range(WARM_UP + 1):
+        torch.testing.assert_close(target.gradient(z), plain.value_and_grad(z)[1])
+    assert (target.evaluations, target.gradients) == (4 * (WARM_UP + 1), 4 * (WARM_UP + 1))
+    assert target.recorded == 1
+    with profile() as ran:
+        target.gradient(z)
+    names = {event.name for event in ran.events()}
+    assert "aten::softplus_backward" in names
+    assert "aten::softplus" not in names
+
+
+def test_rows_without_a_value_keep_no_gradient_from_being_recorded() -> None:
+    target = CountedTarget(Normal())
+    z = torch.tensor([[1.0, 2.0], [math.nan, 0.0]], dtype=torch.float64)
+    for _ in range(WARM_UP):
+        target.value_and_grad(z)
+    assert target.recorded == 1
 
 
 def test_stored_draws_are_never_held_against_themselves() -> None:

@@ -49,6 +49,22 @@ def test_trajectories_leave_the_posterior_as_it_is(problem: Problem, step: float
     )
 
 
+def test_a_trajectory_asks_for_the_density_itself_at_its_end_alone() -> None:
+    class Asked(CountedTarget):
+        whole = 0
+
+        def value_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
+            self.whole += 1
+            return super().value_and_grad(z)
+
+    target = Asked(EightSchools())
+    start = exact(EightSchools()).sample(32, seeded(1))
+    walkers = Walkers(target, start, seeded(2))
+    walkers.trajectory(frame_of(start, dense=True), torch.tensor(0.3), 7)
+    assert target.whole == 2  # where it began, when the walkers were made, and where it ended
+    assert target.gradients == 8 * 32
+
+
 @functools.cache
 def _means(problem: Problem) -> Tensor:
     z = exact(problem).sample(200_000, seeded(5))

@@ -64,11 +64,23 @@ class Metered:
         Raises:
             SpentError: if that is more than was granted; nothing is evaluated then.
         """
+        self._spend(z)
+        return self._target.value_and_grad(z)
+
+    def gradient(self, z: Tensor) -> Tensor:
+        """[..., D] -> [..., D].
+
+        Raises:
+            SpentError: if that is more than was granted; nothing is evaluated then.
+        """
+        self._spend(z)
+        return self._target.gradient(z)
+
+    def _spend(self, z: Tensor) -> None:
         rows = z.numel() // z.shape[-1]
         if self.spent + rows > self.granted:
             raise SpentError
         self.spent += rows
-        return self._target.value_and_grad(z)
 
 
 def fitted(target: Metered, heads: int, generator: Generator) -> Iterator[GaussianMixture]:

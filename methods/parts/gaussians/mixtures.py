@@ -47,17 +47,26 @@ class Gaussians:
         inverses: Tensor = torch.linalg.inv(self.factors)
         return inverses
 
+    @functools.cached_property
+    def _shifts(self) -> Tensor:
+        """The means after the inverses, [K, D]."""
+        return torch.einsum("kij,kj->ki", self._inverses, self.means)
+
+    @functools.cached_property
+    def _peaks(self) -> Tensor:
+        """Log weight plus log density of each component at its mean, [K], nats."""
+        sizes = self.factors.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        peaks: Tensor = self.log_weights - (
+            sizes + 0.5 * self.means.shape[1] * math.log(2 * math.pi)
+        )
+        return peaks
+
     def log_joint(self, z: Tensor) -> Tensor:
         """Log weight plus log density of each component: [n, D] -> [n, K], nats."""
         count, dim = self.means.shape
-        inverse = self._inverses
-        shift = torch.einsum("kij,kj->ki", inverse, self.means)
         # one matrix product for all components
-        white = (z @ inverse.flatten(0, 1).T).reshape(len(z), count, dim) - shift
-        scale = self.factors.diagonal(dim1=-2, dim2=-1).log().sum(-1) + 0.5 * dim * math.log(
-            2 * math.pi
-        )
-        log_joint: Tensor = self.log_weights - scale - 0.5 * white.square().sum(-1)
+        white = (z @ self._inverses.flatten(0, 1).T).reshape(len(z), count, dim) - self._shifts
+        log_joint: Tensor = self._peaks - 0.5 * white.square().sum(-1)
         return log_joint
 
     def log_prob(self, z: Tensor) -> Tensor:
@@ -122,7 +131,8 @@ def fitted(
     draws: Tensor, counts: Sequence[int], generator: Generator, steps: int = STEPS
 ) -> Gaussians:
     """The mixture, of those with so many components, that fits draws [n, D] best: on a third of
-    them that was kept out. Its covariances are shrunk, as ``fit`` says.
+    them that was kept out. Its covariances are shrunk, as ``fit`` says. No more components are
+    tried once more of them fit worse.
 
     Raises:
         ArithmeticError: if the draws lie in a subspace.
@@ -130,12 +140,17 @@ def fitted(
     n, dim = draws.shape
     shuffled = draws[torch.randperm(n, generator=generator)]
     train, held = shuffled[n // 3 :], shuffled[: n // 3]
-    tried = [
-        fit(train, k, generator, steps, shrunk=True)
-        for k in counts
-        if k == 1 or len(train) >= ENOUGH * k * dim
-    ]
-    return max(tried, key=lambda mixture: float(mixture.log_prob(held).mean()))
+    best, most = None, -math.inf
+    for k in counts:
+        if best is not None and len(train) < ENOUGH * k * dim:
+            break
+        mixture = fit(train, k, generator, steps, shrunk=True)
+        score = float(mixture.log_prob(held).mean())
+        if best is not None and score <= most:
+            break
+        best, most = mixture, score
+    assert best is not None, "no number of components to try"
+    return best
 
 
 def defended(mixture: Gaussians, draws: Tensor) -> Gaussians:

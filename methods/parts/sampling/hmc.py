@@ -25,9 +25,6 @@ DIVERGENT = 1000.0
 JITTER = 0.2  # the random factor of the step size is uniform between 1 less this and 1
 CAREFUL = 0.15  # share of trajectories with smaller steps, for chains in steep places
 SMALLEST = 16.0  # how many times smaller they are at most; the logarithm is uniform
-# looks at the starts, all finite: there a gradient is recorded that would be compared with NaN
-# elsewhere
-RECORDED = 10
 TRIES = 100  # starting points drawn per chain before giving up
 
 
@@ -129,7 +126,8 @@ class Walkers:
         """Leapfrog ``count`` steps of sizes [C] or [] with a fresh momentum, and accept or stay.
 
         The momentum is kept as a multiple of the step size, which saves an operation a step. A
-        point that is no number on the way makes the end none, which is never accepted.
+        point that is no number on the way makes the end none, which is never accepted. The log
+        density itself is asked for at the end alone.
         """
         noise = torch.randn(self.z.shape, generator=self.generator, dtype=torch.float64)
         draws = torch.rand(3, len(self.z), generator=self.generator, dtype=torch.float64)
@@ -137,13 +135,14 @@ class Walkers:
         sizes = (step * (1 - JITTER * draws[0]) * smaller).unsqueeze(-1)
         squares = sizes.square()
         energy = 0.5 * noise.square().sum(-1) - self.value
-        z, value, gradient = self.z, self.value, self.gradient
-        momentum = torch.addcmul(sizes * (noise @ frame.inverse), squares, gradient, value=0.5)
-        for i in range(count):
+        start = sizes * (noise @ frame.inverse)
+        momentum = torch.addcmul(start, squares, self.gradient, value=0.5)
+        z = torch.addmm(self.z, momentum, frame.covariance)
+        for _ in range(count - 1):
+            momentum = torch.addcmul(momentum, squares, self.target.gradient(z))
             z = torch.addmm(z, momentum, frame.covariance)
-            value, gradient = self.target.value_and_grad(z)
-            half = 1.0 if i < count - 1 else 0.5
-            momentum = torch.addcmul(momentum, squares, gradient, value=half)
+        value, gradient = self.target.value_and_grad(z)
+        momentum = torch.addcmul(momentum, squares, gradient, value=0.5)
         kinetic = 0.5 * (frame.pull(momentum) / sizes).square().sum(-1)
         gain = (kinetic - value - energy).nan_to_num(nan=math.inf)
         accept = gain.neg().exp().clamp(max=1.0)
@@ -188,10 +187,7 @@ def scattered(target: Target, chains: int, radius: float, generator: Generator) 
         value, gradient = target.value_and_grad(z)
         found.append(z[sound(value, gradient)])
         if sum(map(len, found)) >= chains:
-            start = torch.cat(found)[:chains]
-            for _ in range(RECORDED):
-                target.value_and_grad(start)
-            return Walkers(target, start, generator)
+            return Walkers(target, torch.cat(found)[:chains], generator)
     where = f"{TRIES * chains} points uniform on (-{radius:g}, {radius:g}) in each coordinate"
     said = ""
     if not bool(sound(value, gradient).all()):

@@ -60,6 +60,10 @@ class _Tempered:
         self.last = self.target.value_and_grad(z)
         return self.mixed(z, *self.last)
 
+    def gradient(self, z: Tensor) -> Tensor:
+        """At the temperatures of the rows, [R, D] -> [R, D]."""
+        return self.mixed(z, torch.zeros(len(z), dtype=z.dtype), self.target.gradient(z))[1]
+
     def mixed(self, z: Tensor, value: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
         """Both from those of the target; q alone at 0, wherever the target has no density."""
         q, slope = self._of_q(z)

@@ -16,11 +16,14 @@ from methods.parts.sampling.hmc import Walkers, frame_of
 
 ROUND = 8  # trajectories between two looks while chains arrive
 MOST_ROUNDS = 60  # after which they count as arrived
-OVERHEAD = 4  # gradients' worth of the work of a draw beside its leapfrog steps
+# gradients' worth of the work of a draw beside its leapfrog steps: 5 where a gradient is arithmetic
+# (logistic regression), 13 where it is not (eight schools)
+OVERHEAD = 8
 QUIET = 0.001  # chance that one look at chains that have arrived finds a drift
 LENGTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)  # steps, tried in turn
-FIRST = 0.8  # length at which the trials begin, in standard deviations
-PATIENCE = 1.3  # the trials end at a length that costs so many times the best
+FIRST = 1.2  # length at which the trials begin, in standard deviations
+PATIENCE = 1.3  # the trials end at a length that costs so many times the best,
+FEWEST = 3  # but not before so many: of the first ones, chains in the tails can tell nonsense
 PILOT = 16  # trajectories on which a length is judged
 SETTLE = 12  # trajectories on which the last step size is found
 EARLY = 1.6  # length of the trajectories that adapt; a Gaussian forgets after pi / 2
@@ -124,13 +127,14 @@ class Learner:
         standard deviations. The trials are of trajectories alone: jumps would hide what these miss.
         """
         best, least = 1.0, math.inf
-        for length in (n for n in LENGTHS if n >= min(FIRST / self.step, LENGTHS[-1])):
+        lengths = [n for n in LENGTHS if n >= min(FIRST / self.step, LENGTHS[-1])]
+        for tried, length in enumerate(lengths, 1):
             path = yield from self._walk(length, PILOT, 0.3)
             self._trials += path
             cost = (OVERHEAD + length) * self._memory(torch.stack(path))
             if cost < least:
                 best, least = length * self.step, cost
-            elif cost > PATIENCE * least:
+            elif tried >= FEWEST and cost > PATIENCE * least:
                 break
             if self.proposal is not None:
                 self.walkers.jump(self.proposal)

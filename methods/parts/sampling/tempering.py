@@ -71,6 +71,11 @@ class Path:
         wide, slope = self.wide(z)
         return wide + self.beta * (value - wide), slope + self.beta * (gradient - slope)
 
+    def gradient(self, z: Tensor) -> Tensor:
+        """The gradient alone, detached: [n, D] -> [n, D]."""
+        slope = (self.start.loc - z) / self.start.scale_tril.square()
+        return slope + self.beta * (self.target.gradient(z) - slope)
+
     def wide(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """log q and its gradient; the Gaussian has independent coordinates."""
         slope = (self.start.loc - z) / self.start.scale_tril.square()
