@@ -23,6 +23,7 @@ is offered: ``methods/parts/gaussians/families.py``, ``sticking.py`` and ``linea
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Generator as Steps
 from collections.abc import Iterator, Mapping
@@ -30,16 +31,16 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
 from methods.base import Budget, Method, Target
 from methods.parts.finite import sound, whereabouts
+from methods.parts.gaussians.ascents import Way, ascents, offered
 from methods.parts.gaussians.climb import Candidate, Judged, improved, judged, narrowed
 from methods.parts.gaussians.elbo import Frame, Loss, normals
 from methods.parts.gaussians.families import Covariance
 from methods.parts.gaussians.fixed_draws import Rounds
 from methods.parts.gaussians.gaussian import Gaussian
-from methods.parts.gaussians.laplace import starts
 from methods.parts.gaussians.linear_response import corrected
 from methods.parts.gaussians.sticking import Climb
 from methods.parts.validate import require
@@ -141,11 +142,12 @@ class GaussianVB(Method):
         # Sobol points are even in powers of two
         draws = 1 << (max(self.draws, 4 * target.dim) - 1).bit_length()
         loss = Loss(target, normals(draws, target.dim, generator))
+        ways = self._ways(target, generator)
         ends: list[Candidate] = []  # of climbs, each optimum once
         best: Judged | None = None
         for i in range(self.starts):
             known = [each.frame for each in (*ends, best) if each is not None]
-            start = self._start(loss, best.frame if best and i % 2 else None, generator)
+            start = self._start(loss, best.frame if best and i % 2 else None, ways, generator)
             yield _gaussian(best.frame if best else start.frame)
             end = start
             for end in improved(loss, start, APART):
@@ -180,26 +182,47 @@ class GaussianVB(Method):
                 break
         return found or judged(target, frame, draws, generator)
 
-    def _start(self, loss: Loss, around: Frame | None, generator: Generator) -> Candidate:
+    def _start(
+        self, loss: Loss, around: Frame | None, ways: Iterator[Way], generator: Generator
+    ) -> Candidate:
         """A start of its own on the way to a mode, or a wide one around one that is known."""
         target, full = loss.target, self.covariance == "full"
         for _ in range(TRIES):
-            loc = 4 * torch.rand(target.dim, generator=generator, dtype=torch.float64) - 2
             if around is not None:
-                frame = Frame(around.loc + around.move(loc), around.factor)
-                found = [narrowed(loss, frame)]
-            elif sound(*target.value_and_grad(loc)):
-                found = [narrowed(loss, frame) for frame in starts(target, loc, full=full)]
+                loc = around.loc + around.move(_uniform(1, target.dim, generator)[0])
+                found = [narrowed(loss, Frame(loc, around.factor))]
+            elif way := next(ways, None):
+                found = [narrowed(loss, frame) for frame in offered(target, way, full=full)]
             else:
-                continue
+                break
             best = min(found, key=_value)
             if math.isfinite(best.value):
                 return best
-        tried = 4 * torch.rand(TRIES, target.dim, generator=generator, dtype=torch.float64) - 2
+        tried = _uniform(TRIES, target.dim, generator)
         raise ValueError(
             "GaussianVB found no point to start from, uniform on (-2, 2) in each coordinate: the"
             f" density is not finite {whereabouts(target, tried, *target.value_and_grad(tried))}."
         )
+
+    def _ways(self, target: Target, generator: Generator) -> Iterator[Way]:
+        """Ways up to modes from points where the density is finite: one, then as many at a time as
+        there are starts of their own left, until there are no such points to be found.
+        """
+        for n in itertools.chain([1], itertools.repeat(max(1, (self.starts - 1) // 2))):
+            locs = torch.empty(0, target.dim, dtype=torch.float64)
+            for _ in range(TRIES):
+                tried = _uniform(n - len(locs), target.dim, generator)
+                locs = torch.cat([locs, tried[sound(*target.value_and_grad(tried))]])
+                if len(locs) == n:
+                    break
+            if not len(locs):
+                return
+            yield from ascents(target, locs)
+
+
+def _uniform(n: int, dim: int, generator: Generator) -> Tensor:
+    """Points uniform on (-2, 2) in each coordinate, [n, dim]."""
+    return 4 * torch.rand(n, dim, generator=generator, dtype=torch.float64) - 2
 
 
 def _value(candidate: Candidate | Judged) -> float:
