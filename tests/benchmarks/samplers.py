@@ -4,13 +4,14 @@ the worst coordinate, warm-up counted, compile time in and out.
     OMP_NUM_THREADS=1 python -m tests.benchmarks.samplers eight-schools --rounds 5
     OMP_NUM_THREADS=1 python -m tests.benchmarks.samplers eight-schools --nuts    # pyro-nuts too
 
-Chains are as many and as long for batched HMC and for BlackJAX's ChEES (128 of 1,000 draws), for
-the ESS of many short chains is optimistic. How optimistic is told by repetition: the mean squared
-error of a run's means over all coordinates, against the truth, times the ESS that the run states
-for them, in variances of the truth; 1 where the ESS is honest. On the signed schools it is also
-said how far the share of draws with tau > 0 is from a half. Pyro's NUTS has one chain and half of
-its usual warm-up and draws, for its pace is the same; on the signed schools such a chain sees one
-of the two modes, so that its ESS there is flattering.
+Draws are as many for batched HMC at its defaults (256 chains of 500) and for BlackJAX's ChEES, in
+as many chains or in half as many, twice as long. The ESS of many short chains is optimistic. How
+optimistic is told by repetition: the mean squared error of a run's means over all coordinates,
+against the truth, times the ESS that the run states for them, in variances of the truth; 1 where
+the ESS is honest. On the signed schools it is also said how far the share of draws with tau > 0 is
+from a half. Pyro's NUTS has one chain and half of its usual warm-up and draws, for its pace is the
+same; on the signed schools such a chain sees one of the two modes, so that its ESS there is
+flattering.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ from methods.parts.sampling.adapt import Adapted, adapt
 from problems.base import Exact, Problem
 from tests.benchmarks.alternate import Contender, alternate, table
 
-CHAINS, DRAWS = 128, 1_000
+CHAINS, DRAWS = 256, 500  # batched HMC's defaults
+LONGER = (128, 1_000)  # as many draws of ChEES
 WARMUP = 500  # trajectories of ChEES; it has no end of its own
 PROBLEMS = ("eight-schools", "eight-schools-signed", "logistic-regression")
 NUTS = {"chains": 1, "warmup": 250, "draws": 500}
@@ -73,7 +75,11 @@ class Judge:
         self.signed = problem.name == "eight-schools-signed"
         self.uneven: dict[str, float] = {}
 
-    def __call__(self, name: str, chains: Tensor) -> float:
+    def __call__(self, name: str, chains: Tensor) -> Callable[[], float]:
+        """Judges chains [chains, draws, D] when the clock has stopped; gives their bulk ESS."""
+        return functools.partial(self._judged, name, chains)
+
+    def _judged(self, name: str, chains: Tensor) -> float:
         figures = ChainDiagnostics(chains, torch.zeros(chains.shape[:2]), {})
         error = (chains.mean((0, 1)) - self.mean).square() / self.var
         worth = 1 / (1 / ess_mean(chains) + 1 / self.count)
@@ -100,20 +106,22 @@ class Judge:
 
 
 def ours(problem: Problem, judge: Judge) -> list[Contender]:
-    """Batched HMC as it is called, and its sampling alone."""
+    """Batched HMC as it is called, and its sampling alone. All are judged when the clock has
+    stopped.
+    """
 
-    def whole(seed: int) -> float:
+    def whole(seed: int) -> Callable[[], float]:
         return judge("batched-hmc", _last("batched-hmc", {}, problem, seed).chains)
 
     def warm() -> Adapted:
         return adapt(CountedTarget(problem), CHAINS, 0.8, Generator().manual_seed(0))
 
-    def alone(ready: Adapted, _seed: int) -> float:
+    def alone(ready: Adapted, _seed: int) -> Callable[[], float]:
         history = torch.empty(CHAINS, DRAWS, problem.dim, dtype=torch.float64)
         for i in range(DRAWS):
             ready.advance()
             history[:, i] = ready.z
-        return bulk(history)
+        return functools.partial(bulk, history)
 
     return [Contender("batched-hmc", whole), Contender("its sampling alone", alone, set_up=warm)]
 
@@ -149,45 +157,51 @@ def pyro_nuts(problem: Problem, judge: Judge) -> Contender:
     )
 
 
-def chees(problem: Problem, judge: Judge, mass: str | None) -> Contender:
+def chees(
+    problem: Problem, judge: Judge, mass: str | None, shape: tuple[int, int] = LONGER
+) -> Contender:
     """BlackJAX's ChEES with all chains in one program, compiled in the set-up.
 
     Args:
         mass: ``diagonal`` to estimate a mass matrix; None, their default, for none.
+        shape: chains, and draws of each.
     """
     import jax
 
     density = in_jax(problem)
-    name = f"BlackJAX ChEES{f', {mass} mass' if mass else ''}"
+    name = f"BlackJAX ChEES {shape[0]} x {shape[1]}{f', {mass} mass' if mass else ''}"
 
     def compiled() -> Callable[[Any], Any]:
         jax.clear_caches()
-        program = jax.jit(functools.partial(_chees, density, problem.dim, mass))
+        program = jax.jit(functools.partial(_chees, density, problem.dim, mass, shape))
         return program.lower(jax.random.key(0)).compile()
 
-    def work(program: Callable[[Any], Any], seed: int) -> float:
+    def work(program: Callable[[Any], Any], seed: int) -> Callable[[], float]:
         draws = np.array(program(jax.random.key(seed)), dtype=np.float64)  # [draws, chains, D]
         return judge(name, torch.from_numpy(draws).transpose(0, 1).contiguous())
 
     return Contender(name, work, set_up=compiled)
 
 
-def _chees(density: Callable[[Any], Any], dim: int, mass: str | None, key: Any) -> Any:
+def _chees(
+    density: Callable[[Any], Any], dim: int, mass: str | None, shape: tuple[int, int], key: Any
+) -> Any:
     import blackjax
     import jax
     import optax
 
+    chains, draws = shape
     starts, adapting, sampling = jax.random.split(key, 3)
-    z = jax.random.uniform(starts, (CHAINS, dim), minval=-2.0, maxval=2.0)
-    warmup = blackjax.chees_adaptation(density, num_chains=CHAINS, mass_matrix_estimation=mass)
+    z = jax.random.uniform(starts, (chains, dim), minval=-2.0, maxval=2.0)
+    warmup = blackjax.chees_adaptation(density, num_chains=chains, mass_matrix_estimation=mass)
     (state, parameters), _ = warmup.run(adapting, z, 0.1, optax.adam(0.025), WARMUP)
     kernel = blackjax.dynamic_hmc(density, **parameters)
 
     def advance(states: Any, key: Any) -> tuple[Any, Any]:
-        states, _ = jax.vmap(kernel.step)(jax.random.split(key, CHAINS), states)
+        states, _ = jax.vmap(kernel.step)(jax.random.split(key, chains), states)
         return states, states.position
 
-    return jax.lax.scan(advance, state, jax.random.split(sampling, DRAWS))[1]
+    return jax.lax.scan(advance, state, jax.random.split(sampling, draws))[1]
 
 
 def in_jax(problem: Any) -> Callable[[Any], Any]:
@@ -239,10 +253,11 @@ def main() -> None:
         judge = Judge(problem)
         agrees(problem)
         rivals = [chees(problem, judge, mass) for mass in (None, "diagonal")]
+        rivals.append(chees(problem, judge, "diagonal", (CHAINS, DRAWS)))
         contenders = [*ours(problem, judge), *rivals]
         if chosen.nuts:
             contenders.append(pyro_nuts(problem, judge))
-        _last("batched-hmc", {"chains": 16, "draws": 20}, problem, 0)  # what is imported late
+        _last("batched-hmc", {"chains": 16, "draws": 200}, problem, 0)  # imported late
         print(table(name, alternate(contenders, chosen.rounds)))
         print(judge.lines(), flush=True)
         if judge.signed:
