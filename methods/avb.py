@@ -33,6 +33,7 @@ from methods.parts.adversarial.contrast import Kind
 from methods.parts.adversarial.game import Play
 from methods.parts.adversarial.one_map import Game
 from methods.parts.adversarial.several_maps import HeadedGame
+from methods.parts.device import placed, present
 from methods.parts.networks.discriminator import Activation
 from methods.parts.optimisation.descent import length
 from methods.parts.validate import require
@@ -87,9 +88,12 @@ class AVB(Method):
             none, the heads beginning around the origin.
         average: memory of the averaged weights that are yielded, per iteration; 0 for the newest.
         every: iterations between two approximations.
+        device: cpu or cuda, where the networks, r and the draws of an iteration are; the density
+            and the first affine maps are on the CPU, and random numbers the same on both.
 
     Raises:
         ValueError: if a field lies outside its range.
+        NotApplicableError: from ``run``, if the device is not here.
         FloatingPointError: from ``run``, if the training diverges.
     """
 
@@ -119,6 +123,7 @@ class AVB(Method):
     affine: float = 0.25
     average: float = 0.998
     every: int = 25
+    device: str = "cpu"
     name: ClassVar[str] = "avb"
     source: ClassVar[str] = "L. Mescheder, S. Nowozin, A. Geiger, 2017, arXiv:1701.04722"
 
@@ -171,8 +176,10 @@ class AVB(Method):
             "be 'silu' or 'leaky-relu'",
         )
         require(self, "blocks", self.blocks >= 0, "not be negative")
+        placed(self)
 
     def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Approximation]:
+        present(self)
         planned, heads = self.planned(budget), self.several(target.dim)
         begun = 0
         if heads == 1:

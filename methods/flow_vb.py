@@ -20,6 +20,7 @@ the forward Kullback-Leibler divergence, 2021, arXiv:2106.15980. Needs the libra
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -28,10 +29,10 @@ import torch
 from torch import Generator, Tensor
 
 from methods.base import Budget, Method, Target
+from methods.parts.device import placed, present, recorded, seen_from
 from methods.parts.networks.zuko_flow import KINDS, Flow, FlowMap, Kind, build
 from methods.parts.optimisation.descent import Descent, length
 from methods.parts.optimisation.tempered import Tempered
-from methods.parts.record import Recorded
 from methods.parts.validate import require, trained
 
 REMEDY = "try a smaller lr, or a scale nearer to the posterior's"
@@ -60,10 +61,12 @@ class FlowVB(Method):
             I); 0 for none.
         average: memory of the averaged weights that are yielded, per iteration; 0 for the newest.
         every: iterations between two approximations.
+        device: cpu or cuda, where the flow and its draws are; random numbers are the same on both,
+            and the density is on the CPU.
 
     Raises:
         ValueError: if a field lies outside its range.
-        NotApplicableError: from ``run``, if zuko is not installed.
+        NotApplicableError: from ``run``, if zuko is not installed, or the device is not here.
         FloatingPointError: from ``run``, if the training diverges.
     """
 
@@ -81,6 +84,7 @@ class FlowVB(Method):
     anneal: float = 0.5
     average: float = 0.99
     every: int = 25
+    device: str = "cpu"
     name: ClassVar[str] = "flow-vb"
     source: ClassVar[str] = "Rezende, Mohamed, 2015, arXiv:1505.05770"
 
@@ -92,8 +96,10 @@ class FlowVB(Method):
             require(self, field, getattr(self, field) >= 1, "be at least 1")
         require(self, "bins", self.bins >= 2, "be at least 2")
         trained(self)
+        placed(self)
 
     def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Flow | None]:
+        present(self)
         fit = _Fit(self, target, generator)
         planned = length(self.iterations, self.batch, budget.gradients)
         fit.record()
@@ -101,14 +107,15 @@ class FlowVB(Method):
         for i in range(planned):
             fit.descent.step(fit.gradient(i / planned), i / planned)
             if i == 0 or (i + 1) % self.every == 0 or i + 1 == planned:
-                yield Flow(fit.map, fit.descent.average)
+                yield Flow(fit.resting, fit.descent.average.cpu())
 
 
 class _Fit:
     """The flow on its way, and its functions as recorded."""
 
     def __init__(self, method: FlowVB, target: Target, generator: Generator) -> None:
-        name = type(method).__name__
+        name, device = type(method).__name__, method.device
+        target = seen_from(device, target)
         flow = build(
             method.flow,
             target.dim,
@@ -118,18 +125,25 @@ class _Fit:
             generator=generator,
         )
         self.method, self.generator, self.map = method, generator, FlowMap(flow, target.dim)
+        start = self.map.init(method.scale).to(device)
+        # as it is yielded
+        self.resting = self.map if device == "cpu" else copy.deepcopy(self.map)
+        self.map.to(device)
         self.target = Tempered(target, method.anneal, method.scale, name, REMEDY)
-        self.descent = Descent(method, self.map.init(method.scale), REMEDY)
+        self.descent = Descent(method, start, REMEDY)
         short = method.flow.endswith("coupling") or target.dim <= LONGEST
-        back: Callable[[Call], Call] = Recorded if short else lambda function: function
-        self._draw, self._pull = Recorded(self.map.draw), Recorded(self.map.pull)
+
+        def back(function: Call) -> Call:
+            return recorded(function, device) if short else function
+
+        self._draw, self._pull = recorded(self.map.draw, device), recorded(self.map.pull, device)
         self._slope, self._likelier = back(self.map.slope), back(self.map.likelier)
         self._log_prob = back(self.map.log_prob)
 
     def record(self) -> None:
         """Call each function that the steps call, which records it: seconds of set-up."""
         weights, n = self.descent.weights.detach(), self.method.batch
-        eps = torch.zeros(n, self.map.dim, dtype=torch.float64)
+        eps = weights.new_zeros(n, self.map.dim)
         with torch.no_grad():
             z = self._draw(weights, eps)
         if self.method.objective == "reverse-kl":
@@ -138,12 +152,13 @@ class _Fit:
         else:
             with torch.no_grad():
                 self._log_prob(weights, z)
-            self._likelier(weights, z, torch.zeros(n, dtype=torch.float64))
+            self._likelier(weights, z, weights.new_zeros(n))
 
     def gradient(self, progress: float) -> Tensor:
         """Of the loss in the weights, at a share of the run: [weights]."""
         n, weights = self.method.batch, self.descent.weights.detach()
         eps = torch.randn(n, self.map.dim, generator=self.generator, dtype=torch.float64)
+        eps = eps.to(self.method.device)
         with torch.no_grad():
             z = self._draw(weights, eps)
         if self.method.objective == "reverse-kl":

@@ -34,6 +34,7 @@ import torch
 from torch import Generator, Tensor
 
 from methods.base import Budget, Method, Target
+from methods.parts.device import at_rest, placed, present, seen_from
 from methods.parts.finite import sound, whereabouts
 from methods.parts.gaussians.ascents import Way, ascents, offered
 from methods.parts.gaussians.climb import Candidate, Judged, improved, judged, narrowed
@@ -75,12 +76,15 @@ class GaussianVB(Method):
         iterations: steps of Adam; fewer where ``budget.gradients`` allows no more.
         batch: draws, and so gradient evaluations, per step of Adam.
         every: steps of Adam between two approximations.
+        device: cpu or cuda, where the draws and the parameters are; random numbers are the same on
+            both, and the density is on the CPU.
 
     Raises:
         ValueError: if a field lies outside its range; from ``run``, if the density is finite
             nowhere it looked.
         FloatingPointError: from ``run``, if Adam comes to where the density is not finite, or the
             response is not that of an optimum.
+        NotApplicableError: from ``run``, if the device is not here.
     """
 
     covariance: Covariance = "diagonal"
@@ -95,6 +99,7 @@ class GaussianVB(Method):
     iterations: int = 10_000
     batch: int = 32
     every: int = 25
+    device: str = "cpu"
     name: ClassVar[str] = "gaussian-vb"
     source: ClassVar[str] = (
         "A. Kucukelbir, D. Tran, R. Ranganath, A. Gelman, D. M. Blei, 2017, arXiv:1603.00788;"
@@ -115,33 +120,36 @@ class GaussianVB(Method):
         require(self, "draws", self.draws >= 1, "be at least 1")
         require(self, "max_draws", self.max_draws >= self.draws, f"be at least draws, {self.draws}")
         require(self, "tolerance", 0 < self.tolerance < math.inf, "be positive and finite")
+        placed(self)
 
     def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Gaussian]:
         """Yield the best Gaussian so far after every step; the last one of L-BFGS, where the family
         is not of a low rank, says what gap is left.
         """
+        present(self)
         for q in self._steps(target, budget, generator):
             yield q
         if self.linear_response:
-            yield corrected(q, target, generator)
+            yield corrected(q, target, generator, self.device)
 
     def _steps(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Gaussian]:
         """What the optimiser and the family that are chosen yield."""
         rank = self.rank if self.covariance == "low-rank" else 0
         if self.optimiser == "adam":
             sizes = (self.lr, self.iterations, self.batch, 1, self.every)
-            return Climb("GaussianVB", self.covariance, rank, *sizes).run(target, budget, generator)
+            climb = Climb("GaussianVB", self.covariance, rank, *sizes, self.device)
+            return climb.run(target, budget, generator)
         if self.covariance == "low-rank":
-            limits = (self.starts, self.draws, self.max_draws)
-            rounds = Rounds("GaussianVB", "low-rank", rank, *limits, self.tolerance)
+            limits = (self.starts, self.draws, self.max_draws, self.tolerance)
+            rounds = Rounds("GaussianVB", "low-rank", rank, *limits, self.device)
             return rounds.run(target, generator)
-        return self._rounds(target, generator)
+        return self._rounds(seen_from(self.device, target), generator)
 
     def _rounds(self, target: Target, generator: Generator) -> Iterator[Gaussian]:
         """L-BFGS from every start on the first draws; what is best there goes on to more."""
         # Sobol points are even in powers of two
         draws = 1 << (max(self.draws, 4 * target.dim) - 1).bit_length()
-        loss = Loss(target, normals(draws, target.dim, generator))
+        loss = Loss(target, normals(draws, target.dim, generator).to(self.device))
         ways = self._ways(target, generator)
         ends: list[Candidate] = []  # of climbs, each optimum once
         best: Judged | None = None
@@ -172,7 +180,7 @@ class GaussianVB(Method):
         found: Judged | None = None
         while draws * GROWTH <= self.max_draws:
             draws *= GROWTH
-            loss = Loss(target, normals(draws, target.dim, generator))
+            loss = Loss(target, normals(draws, target.dim, generator).to(self.device))
             start = narrowed(loss, frame)
             frame = start.frame
             for _, frame, _ in improved(loss, start, 0.1 * self.tolerance):
@@ -189,10 +197,12 @@ class GaussianVB(Method):
         target, full = loss.target, self.covariance == "full"
         for _ in range(TRIES):
             if around is not None:
-                loc = around.loc + around.move(_uniform(1, target.dim, generator)[0])
-                found = [narrowed(loss, Frame(loc, around.factor))]
+                loc = _uniform(1, target.dim, generator)[0].to(self.device)
+                frame = Frame(around.loc + around.move(loc), around.factor)
+                found = [narrowed(loss, frame)]
             elif way := next(ways, None):
-                found = [narrowed(loss, frame) for frame in offered(target, way, full=full)]
+                on_the_way = offered(target, way, full=full)
+                found = [narrowed(loss, frame.on(self.device)) for frame in on_the_way]
             else:
                 break
             best = min(found, key=_value)
@@ -230,4 +240,4 @@ def _value(candidate: Candidate | Judged) -> float:
 
 
 def _gaussian(frame: Frame, diagnostics: Mapping[str, float] | None = None) -> Gaussian:
-    return Gaussian(frame.loc, frame.factor, diagnostics or {})
+    return at_rest(Gaussian(frame.loc, frame.factor, diagnostics or {}))

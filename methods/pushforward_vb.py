@@ -26,12 +26,12 @@ import torch
 from torch import Generator, Tensor
 
 from methods.base import Budget, Method, Target
+from methods.parts.device import placed, present, recorded, seen_from
 from methods.parts.finite import sound, whereabouts
 from methods.parts.networks.sampler import Sampler, SamplerNetwork
 from methods.parts.networks.volume import gradient
 from methods.parts.optimisation.adam import Adam
 from methods.parts.optimisation.descent import length
-from methods.parts.record import Recorded
 from methods.parts.validate import require, trained
 
 REMEDY = "try a smaller lr, or a scale nearer to the posterior's"
@@ -53,9 +53,12 @@ class PushforwardVB(Method):
             I); 0 for none.
         average: memory of the averaged weights that are yielded, per iteration; 0 for the newest.
         every: iterations between two approximations.
+        device: cpu or cuda, where the network and its draws are; random numbers are the same on
+            both, and the density is on the CPU.
 
     Raises:
         ValueError: if a field lies outside its range.
+        NotApplicableError: from ``run``, if the device is not here.
         FloatingPointError: from ``run``, if the training diverges.
     """
 
@@ -71,6 +74,7 @@ class PushforwardVB(Method):
     anneal: float = 0.6
     average: float = 0.998
     every: int = 25
+    device: str = "cpu"
     name: ClassVar[str] = "pushforward-vb"
     source: ClassVar[str] = "Rezende, Mohamed, 2015, arXiv:1505.05770"
 
@@ -78,14 +82,16 @@ class PushforwardVB(Method):
         require(self, "batch", self.batch >= 1, "be at least 1")
         require(self, "beta1", 0 <= self.beta1 < 1, "lie in [0, 1)")
         trained(self)
+        placed(self)
 
     def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[SamplerNetwork]:
+        present(self)
         descent = Descent(self, target, generator)
         planned = self.planned(budget)
         for i in range(planned):
             descent.step(i / planned)
             if i == 0 or (i + 1) % self.every == 0 or i + 1 == planned:
-                yield SamplerNetwork(descent.sampler, descent.average)
+                yield SamplerNetwork(descent.sampler, descent.average.cpu())
 
     def planned(self, budget: Budget) -> int:
         """Iterations that the budget of gradients allows, at most ``iterations``, at least one."""
@@ -96,13 +102,15 @@ class Descent:
     """The sampler on its way, its weights and their average."""
 
     def __init__(self, method: PushforwardVB, target: Target, generator: Generator) -> None:
-        self.method, self.target, self.generator = method, target, generator
+        self.method, self.generator, device = method, generator, method.device
+        self.target = seen_from(device, target)
         self.sampler = Sampler(target.dim, target.dim, method.hidden, method.skip)
-        self.weights = self.sampler.init(generator, method.scale)
+        self.weights = self.sampler.init(generator, method.scale).to(device)
         self.average = self.weights.clone()
         self.adam = Adam(self.weights, method.beta1, method.clip)
         self.taken = 0
-        self._forward, self._gradient = Recorded(self.forward), Recorded(self.gradient)
+        self._forward = recorded(self.forward, device)
+        self._gradient = recorded(self.gradient, device)
 
     def step(self, progress: float) -> None:
         """One step at a share of the run in [0, 1)."""
@@ -110,6 +118,7 @@ class Descent:
         heat = min(1.0, progress / method.anneal) if method.anneal else 1.0
         decay = method.final_lr + (1 - method.final_lr) * 0.5 * (1 + math.cos(math.pi * progress))
         eps = torch.randn(method.batch, self.target.dim, generator=self.generator)
+        eps = eps.to(method.device)
         z, *hidden = self._forward(self.weights, eps)
         log_p, slope = self.target.value_and_grad(z)
         # a pull to the start that lasted would hold back wide posteriors to the very end

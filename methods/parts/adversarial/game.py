@@ -19,9 +19,9 @@ from methods.base import Approximation, Target
 from methods.parts.adversarial.contrast import MEMORY, log_normal
 from methods.parts.adversarial.players import Drawn, Maps, fault
 from methods.parts.adversarial.settings import Settings
+from methods.parts.device import recorded, seen_from
 from methods.parts.networks.discriminator import Discriminator
 from methods.parts.optimisation.adam import Adam
-from methods.parts.record import Recorded
 
 # nats; how far log p - log r may be from its usual level before an informed discriminator is told
 # "far" alone
@@ -40,25 +40,28 @@ class Play(ABC):
     fitted = False  # whether the sampler begins at log p, and not around the origin
 
     def __init__(self, method: Settings, target: Target, generator: Generator, maps: Maps) -> None:
-        self.method, self.target, self.generator, self.maps = method, target, generator, maps
-        dim = target.dim
+        self.method, self.generator, self.maps = method, generator, maps
+        dim, device = target.dim, method.device
+        self.target = seen_from(device, target)
         self.discriminator = Discriminator(
             dim + method.informed, method.width, method.blocks, method.activation, method.zero_last
         )
-        self.weights = maps.init(generator, method.scale)
+        self.weights = maps.init(generator, method.scale).to(device)
         self.average = self.weights.clone()
-        self.rival = self.discriminator.init(generator)
+        self.rival = self.discriminator.init(generator).to(device)
         self.trail = self.rival.clone()  # a running mean of the discriminator's weights
         self.sampler_adam = Adam(self.weights, method.sampler_beta1, method.clip)
         self.rival_adam = Adam(self.rival, method.discriminator_beta1, method.clip)
         # running median of log p - log r on q, which knows p up to a constant only
-        self.level = torch.zeros((), dtype=torch.float64)
+        self.level = torch.zeros((), dtype=torch.float64, device=device)
         self.heat, self.cold = 1.0, 0.0
         self.played = 0
         # the sampler's last draws, and the density and its gradient there
-        self.seen = torch.empty(0, dim, dtype=torch.float64), torch.empty(0), torch.empty(0, dim)
-        self._drawn, self._lessons = Recorded(self._draw), Recorded(self._prepare)
-        self._push, self._pull = Recorded(self.push), Recorded(self.pull)
+        none = torch.empty(0, dim, dtype=torch.float64)
+        self.seen = none, none[:, 0], none
+        players = self._draw, self._prepare, self.push, self.pull
+        calls = (recorded(function, device) for function in players)
+        self._drawn, self._lessons, self._push, self._pull = calls
 
     @abstractmethod
     def approximation(self, diagnostics: Mapping[str, float]) -> Approximation:
@@ -150,7 +153,7 @@ class Play(ABC):
         draws [S, 2 n, D].
         """
         if not self.method.informed:
-            return u.float(), torch.zeros(u.shape[:2])
+            return u.float(), torch.zeros(u.shape[:2], device=u.device)
         with torch.no_grad():
             log_p = self.target.log_density(z.flatten(0, 1))
         inputs, hints, self.level = self._lessons(z, u, log_p, self._dials(), *self.frame)
@@ -238,7 +241,8 @@ class Play(ABC):
     def _dials(self) -> Tensor:
         """What changes from one iteration to the next, for the recorded functions."""
         newest = MEMORY if self.played else 1.0
-        return torch.tensor([self.heat, self.cold, float(self.level), newest], dtype=torch.float64)
+        dials = [self.heat, self.cold, float(self.level), newest]
+        return torch.tensor(dials, dtype=torch.float64).to(self.method.device)
 
     def _step(self, adam: Adam, gradient: Tensor, norm: Tensor, lr: float) -> None:
         if not math.isfinite(float(norm)):

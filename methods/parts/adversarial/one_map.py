@@ -26,19 +26,22 @@ class Game(Play):
         dim = target.dim
         self.sampler = Sampler(method.noise_dim or dim, dim, method.hidden, method.skip)
         super().__init__(method, target, generator, self.sampler)
-        first = torch.randn(START, self.sampler.noise_dim, generator=generator)
+        device = method.device
+        first = torch.randn(START, self.sampler.noise_dim, generator=generator).to(device)
         self.contrast = Contrast(method.contrast, self.sampler(self.weights, first).double())
-        self._shares = _alike(2 * method.discriminator_batch), _alike(method.batch)
+        rows = 2 * method.discriminator_batch, method.batch
+        self._shares = _alike(rows[0], device), _alike(rows[1], device)
 
     def approximation(self, diagnostics: Mapping[str, float]) -> SamplerNetwork:
-        found = SamplerNetwork(self.sampler, self.average)
+        found = SamplerNetwork(self.sampler, self.average.cpu())
         found.diagnostics = diagnostics
         return found
 
     @property
     def frame(self) -> tuple[Tensor, ...]:
-        r = self.contrast
-        return r.factor, r.log_det, r.loc, r.inverse
+        r, device = self.contrast, self.method.device
+        # a contrast that does not follow is made on the CPU
+        return r.factor.to(device), r.log_det.to(device), r.loc, r.inverse.to(device)
 
     @property
     def shares(self) -> tuple[Tensor, Tensor]:
@@ -49,7 +52,8 @@ class Game(Play):
 
     def _noise(self, n: int, own: int) -> tuple[Tensor, Tensor]:
         eps = torch.randn(n + own, self.sampler.noise_dim, generator=self.generator)
-        return eps, torch.randn(n, self.sampler.dim, generator=self.generator)
+        of_r = torch.randn(n, self.sampler.dim, generator=self.generator)
+        return eps.to(self.method.device), of_r.to(self.method.device)
 
     def _sample(
         self, weights: Tensor, eps: Tensor, noise: Tensor, frame: tuple[Tensor, ...]
@@ -65,5 +69,5 @@ class Game(Play):
         return log_normal(u) - log_det, -u @ inverse
 
 
-def _alike(n: int) -> Tensor:
-    return torch.full((n,), 1 / n)
+def _alike(n: int, device: str) -> Tensor:
+    return torch.full((n,), 1 / n, device=device)

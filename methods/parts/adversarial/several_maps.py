@@ -8,6 +8,7 @@ to those where it is below.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Generator, Tensor
@@ -41,7 +42,10 @@ class HeadedGame(Play):
         heads: int,
         start: GaussianMixture | None = None,
     ) -> None:
-        self.sampler = HeadedSampler(heads, target.dim, method.hidden, start)
+        # as it is yielded, and as it plays
+        self.resting = HeadedSampler(heads, target.dim, method.hidden, start)
+        start = None if start is None else _on(method.device, start)
+        self.sampler = replace(self.resting, bases=start)
         self.fitted = start is not None
         self.usual_anneal = 0.0 if self.fitted else 0.3
         super().__init__(method, target, generator, self.sampler)
@@ -54,7 +58,7 @@ class HeadedGame(Play):
         self.average_shares = self.contrast.log_weights
 
     def approximation(self, diagnostics: Mapping[str, float]) -> PushforwardMixture:
-        return self.sampler.at_rest(self.average, self.average_shares, diagnostics)
+        return self.resting.at_rest(self.average.cpu(), self.average_shares.cpu(), diagnostics)
 
     @property
     def frame(self) -> tuple[Tensor, ...]:
@@ -75,7 +79,7 @@ class HeadedGame(Play):
 
     def _normal(self, n: int) -> Tensor:
         shape = self.sampler.heads, n, self.sampler.dim
-        return torch.randn(shape, generator=self.generator)
+        return torch.randn(shape, generator=self.generator).to(self.method.device)
 
     def _noise(self, n: int, own: int) -> tuple[Tensor, Tensor]:
         heads = self.sampler.heads
@@ -108,3 +112,10 @@ class HeadedGame(Play):
         steps = self.method.steps
         dealt = z.reshape(len(z), steps, -1, z.shape[2])
         return dealt.transpose(0, 1).flatten(0, 2)
+
+
+def _on(device: str, q: GaussianMixture) -> GaussianMixture:
+    """A mixture on a device."""
+    if device == "cpu":
+        return q
+    return GaussianMixture(q.weights.to(device), q.locs.to(device), q.scale_trils.to(device))

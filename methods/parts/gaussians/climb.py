@@ -72,6 +72,8 @@ def improved(loss: Loss, start: Candidate, tolerance: float) -> Iterator[Candida
 
 def judged(target: Target, frame: Frame, draws: int, generator: Generator) -> Judged:
     """A Gaussian on twice so many fresh draws."""
-    one, other = (Loss(target, normals(draws, target.dim, generator)).here(frame) for _ in range(2))
+    device = frame.loc.device
+    eps = (normals(draws, target.dim, generator).to(device) for _ in range(2))
+    one, other = (Loss(target, each).here(frame) for each in eps)
     both = together(one, other)
     return Judged(both.value, frame, gap(one, other), gap(both, both))

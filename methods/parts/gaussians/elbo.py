@@ -59,6 +59,10 @@ class Frame:
         """Gradients by z as gradients by u: [..., D] -> [..., D]."""
         return slope @ self.factor if self.full else slope * self.factor
 
+    def on(self, device: str) -> Frame:
+        """The same Gaussian on a device."""
+        return Frame(self.loc.to(device), self.factor.to(device))
+
     def halved(self) -> Frame:
         """The same Gaussian with half the width."""
         return Frame(self.loc, self.factor / 2)
@@ -136,7 +140,7 @@ class Loss:
         slope = frame.pull(slope)
         if frame.full:
             by_shape = slope.T @ self.eps / len(self.eps)
-            by_below, by_scale = by_shape[_below(len(scale))], by_shape.diagonal()
+            by_below, by_scale = by_shape[_below(scale)], by_shape.diagonal()
         else:
             by_below, by_scale = x[:0], (slope * self.eps).mean(0)
         value = float(-log_p.mean() - log_diagonal.sum() - frame.diagonal.log().sum())
@@ -148,7 +152,7 @@ class Loss:
         log_p, slope = self._evaluated(frame.loc + frame.move(self.eps))
         slope = frame.pull(slope)
         matrix = slope.T @ self.eps / len(self.eps)
-        below = matrix[_below(len(matrix))] if frame.full else matrix[0, :0]
+        below = matrix[_below(matrix[0])] if frame.full else matrix[0, :0]
         value = float(-log_p.mean() - frame.diagonal.log().sum())
         gradient = -torch.cat([slope.mean(0), matrix.diagonal() + 1, below])
         return Local(_or_inf(value, gradient), gradient, -0.5 * (matrix + matrix.T))
@@ -166,7 +170,7 @@ class Loss:
         """The point of a frame that is the frame itself: zeros, [P]."""
         dim = self.target.dim
         below = dim * (dim - 1) // 2 if frame.full else 0
-        return torch.zeros(2 * dim + below, dtype=torch.float64)
+        return self.eps.new_zeros(2 * dim + below)
 
 
 def gap(one: Local, other: Local) -> float:
@@ -217,10 +221,12 @@ def _parts(x: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def _triangle(diagonal: Tensor, below: Tensor) -> Tensor:
     matrix = diagonal.diag()
-    matrix[_below(len(diagonal))] = below
+    matrix[_below(diagonal)] = below
     return matrix
 
 
-def _below(dim: int) -> tuple[Tensor, Tensor]:
-    rows, columns = torch.tril_indices(dim, dim, -1)
+def _below(diagonal: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the entries below a diagonal, [D], are."""
+    dim = len(diagonal)
+    rows, columns = torch.tril_indices(dim, dim, -1, device=diagonal.device)
     return rows, columns

@@ -59,7 +59,8 @@ class Family:
         else:
             wanted = dim * self.rank if self.covariance == "low-rank" else 0
             rest = torch.randn(wanted, generator=generator, dtype=torch.float64) * FIRST * scale
-        return torch.cat([torch.zeros_like(log_scale), log_scale, rest])
+        row = torch.cat([torch.zeros_like(log_scale), log_scale, rest])
+        return row.to(self.centre.device)
 
     def move(self, x: Tensor, eps: Tensor) -> Tensor:
         """Draws made of noise, differentiable by the parameters: [P], [..., K] -> [..., D]."""
@@ -104,12 +105,12 @@ class Family:
             raise ValueError("Family.around(...) is for a diagonal and a low rank.")
         here = replace(self, centre=self.centre + self.units * loc, units=self.units * scale)
         rest = (rest.reshape(-1, self.dim) / scale).flatten()
-        return here, torch.cat([torch.zeros(2 * self.dim, dtype=torch.float64), rest])
+        return here, torch.cat([rest.new_zeros(2 * self.dim), rest])
 
     def _parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         loc, log_scale, rest = x.tensor_split([self.dim, 2 * self.dim])
         return loc, log_scale.exp(), rest
 
     def _lower(self, scale: Tensor, below: Tensor) -> Tensor:
-        rows, columns = torch.tril_indices(self.dim, self.dim, -1)
+        rows, columns = torch.tril_indices(self.dim, self.dim, -1, device=scale.device)
         return scale.diag().index_put((rows, columns), below)

@@ -19,6 +19,7 @@ import torch
 from torch import Generator, Tensor
 
 from methods.base import Target
+from methods.parts.device import at_rest, seen_from
 from methods.parts.gaussians.elbo import normals
 from methods.parts.gaussians.families import Covariance, Family
 from methods.parts.gaussians.gaussian import Gaussian
@@ -78,6 +79,7 @@ class Rounds:
         starts: points to start from.
         draws: of the first round; max_draws: of the last.
         tolerance: nats that the last round gains at most.
+        device: where the draws and the parameters are.
     """
 
     who: str
@@ -87,12 +89,14 @@ class Rounds:
     draws: int
     max_draws: int
     tolerance: float
+    device: str = "cpu"
 
     def run(self, target: Target, generator: Generator) -> Iterator[Gaussian]:
         """Yield the best Gaussian so far after every step of L-BFGS."""
         # Sobol points are even in powers of two
         draws = 1 << (max(self.draws, 4 * (target.dim + self.rank)) - 1).bit_length()
-        eps = normals(draws, target.dim + self.rank, generator)
+        target = seen_from(self.device, target)
+        eps = self._noise(draws, target.dim, generator)
         ranked = self._candidates(target, eps, generator)
         while True:
             ranked.sort(key=_value)
@@ -101,18 +105,22 @@ class Rounds:
             draws *= GROWTH
             if judged - ended[0].value < self.tolerance or draws > self.max_draws:
                 return
-            eps = normals(draws, target.dim + self.rank, generator)
+            eps = self._noise(draws, target.dim, generator)
             kept = ended[: math.ceil(len(ended) / SURVIVAL)]
             ranked = [
                 Candidate(FixedLoss(target, family, eps)(x)[0], family, x) for _, family, x in kept
             ]
+
+    def _noise(self, draws: int, dim: int, generator: Generator) -> Tensor:
+        return normals(draws, dim + self.rank, generator).to(self.device)
 
     def _candidates(self, target: Target, eps: Tensor, generator: Generator) -> list[Candidate]:
         """The best start on the way up from each of several points."""
         ranked = []
         for loc in beginnings(target, self.starts, generator, self.who):
             offered = []
-            for frame in starts(target, loc, full=False):
+            for found_at in starts(target, loc, full=False):
+                frame = found_at.on(self.device)
                 family = Family(self.covariance, frame.loc, frame.factor, self.rank)
                 loss = FixedLoss(target, family, eps)
                 tried = [family.first(width, generator) for width in WIDTHS]
@@ -135,13 +143,13 @@ class Rounds:
         best first.
         """
         best, ends = ranked[0], []
-        yield best.family.gaussian(best.x)
+        yield at_rest(best.family.gaussian(best.x))
         for start in ranked:
             end = start
             for end in self._improved(target, eps, start):
                 if end.value < best.value:
                     best = end
-                    yield best.family.gaussian(best.x)
+                    yield at_rest(best.family.gaussian(best.x))
             ends.append(end)
         return sorted(ends, key=_value)
 

@@ -19,6 +19,7 @@ import torch
 from torch import Generator, Tensor
 
 from methods.base import Target
+from methods.parts.device import seen_from
 from methods.parts.gaussians.elbo import Frame, Loss, normals
 from methods.parts.gaussians.gaussian import Gaussian
 
@@ -26,8 +27,9 @@ DRAWS = 4096  # at least, and 4 D
 REACH = 1e-3  # of the differences, in units of the frame
 
 
-def corrected(q: Gaussian, target: Target, generator: Generator) -> Gaussian:
-    """A diagonal Gaussian at its optimum, with the covariance of its linear response.
+def corrected(q: Gaussian, target: Target, generator: Generator, device: str = "cpu") -> Gaussian:
+    """A diagonal Gaussian at its optimum, with the covariance of its linear response, on draws of
+    the device.
 
     Raises:
         FloatingPointError: if the ELBO is not concave there, so that q is no optimum.
@@ -35,7 +37,8 @@ def corrected(q: Gaussian, target: Target, generator: Generator) -> Gaussian:
     dim = len(q.loc)
     draws = 1 << (max(DRAWS, 4 * dim) - 1).bit_length()
     frame = Frame(q.loc, q.scale_tril)
-    hessian = _hessian(Loss(target, normals(draws, dim, generator)), frame)
+    loss = Loss(seen_from(device, target), normals(draws, dim, generator).to(device))
+    hessian = _hessian(loss, frame.on(device)).cpu()
     root, info = torch.linalg.cholesky_ex(hessian)
     if int(info) or not bool(root.isfinite().all()):
         raise FloatingPointError(
@@ -52,7 +55,7 @@ def _hessian(loss: Loss, frame: Frame) -> Tensor:
     origin = loss.origin(frame)
     rows = [
         (loss(frame, step)[1] - loss(frame, -step)[1]) / (2 * REACH)
-        for step in REACH * torch.eye(len(origin), dtype=torch.float64)
+        for step in REACH * torch.diag(torch.ones_like(origin))
     ]
     matrix = torch.stack(rows)
     return 0.5 * (matrix + matrix.T)

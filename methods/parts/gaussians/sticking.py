@@ -25,6 +25,7 @@ import torch
 from torch import Generator, Tensor
 
 from methods.base import Budget, Target
+from methods.parts.device import at_rest, seen_from
 from methods.parts.finite import sound, whereabouts
 from methods.parts.gaussians.families import Covariance, Family
 from methods.parts.gaussians.gaussian import Gaussian
@@ -43,7 +44,7 @@ class Climb:
         covariance: of the Gaussian; rank: of W, where it is low.
         lr: Adam's first step size, which falls to a hundredth by a cosine.
         iterations: steps; batch: groups of draws in each; particles: M, draws in a group.
-        every: steps between two approximations.
+        every: steps between two approximations; device: where the draws and the parameters are.
     """
 
     who: str
@@ -54,28 +55,25 @@ class Climb:
     batch: int
     particles: int
     every: int
+    device: str = "cpu"
 
     def run(self, target: Target, budget: Budget, generator: Generator) -> Iterator[Gaussian]:
         """Yield the Gaussian after every few steps, and after the last."""
         steps = planned(budget, self.iterations, self.batch * self.particles)
-        loc = beginnings(target, 1, generator, self.who)[0]
+        target = seen_from(self.device, target)
+        loc = beginnings(target, 1, generator, self.who)[0].to(self.device)
         family = Family(self.covariance, loc, torch.ones_like(loc), self.rank)
         x = family.first(SCALE, generator).requires_grad_()
         adam = torch.optim.Adam([x], fused=True)
         for i in range(steps):
-            eps = torch.randn(
-                self.batch,
-                self.particles,
-                family.noise_dim,
-                generator=generator,
-                dtype=torch.float64,
-            )
+            shape = self.batch, self.particles, family.noise_dim
+            eps = torch.randn(shape, generator=generator, dtype=torch.float64).to(self.device)
             decay = FINAL + (1 - FINAL) * 0.5 * (1 + math.cos(math.pi * i / steps))
             adam.param_groups[0]["lr"] = self.lr * decay
             x.grad = self._gradient(target, family, x, eps, i)
             adam.step()
             if i == 0 or (i + 1) % self.every == 0 or i + 1 == steps:
-                yield family.gaussian(x)
+                yield at_rest(family.gaussian(x))
 
     def _gradient(
         self, target: Target, family: Family, x: Tensor, eps: Tensor, step: int
