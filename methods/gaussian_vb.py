@@ -36,12 +36,13 @@ from torch import Generator, Tensor
 from methods.base import Budget, Method, Target
 from methods.parts.device import at_rest, placed, present, seen_from
 from methods.parts.finite import sound, whereabouts
-from methods.parts.gaussians.ascents import Way, ascents, offered
+from methods.parts.gaussians.ascents import Way, ascents
 from methods.parts.gaussians.climb import Candidate, Judged, improved, judged, narrowed
 from methods.parts.gaussians.elbo import Frame, Loss, normals
 from methods.parts.gaussians.families import Covariance
 from methods.parts.gaussians.fixed_draws import Rounds
 from methods.parts.gaussians.gaussian import Gaussian
+from methods.parts.gaussians.laplace import offered
 from methods.parts.gaussians.linear_response import corrected
 from methods.parts.gaussians.sticking import Climb
 from methods.parts.validate import require
@@ -201,7 +202,7 @@ class GaussianVB(Method):
                 frame = Frame(around.loc + around.move(loc), around.factor)
                 found = [narrowed(loss, frame)]
             elif way := next(ways, None):
-                on_the_way = offered(target, way, full=full)
+                on_the_way = offered(target, *way, full=full)
                 found = [narrowed(loss, frame.on(self.device)) for frame in on_the_way]
             else:
                 break

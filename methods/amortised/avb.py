@@ -27,8 +27,9 @@ from torch.nn import functional
 
 from methods.amortised.base import Learned, Learner, NoiseEncoder, TrainingData
 from methods.amortised.noise import Coefficients, Plain
-from methods.amortised.training import Course, Flat, Player, checked, decayed, present
+from methods.amortised.training import Course, Flat, Player, checked, decayed
 from methods.base import Budget
+from methods.parts.device import present
 from methods.parts.validate import require
 from problems.generative.base import Decoder, perceptron
 from problems.generative.parts.latent_grid import log_prior

@@ -23,9 +23,10 @@ import torch
 from torch import Generator, Tensor, nn
 
 from methods.amortised.base import Learned, Learner, TrainingData
-from methods.amortised.training import Course, Flat, Player, checked, decayed, present
+from methods.amortised.training import Course, Flat, Player, checked, decayed
 from methods.amortised.vae import GaussianNetwork, Moments, encoder_network
 from methods.base import Budget
+from methods.parts.device import present
 from methods.parts.validate import require
 from problems.generative.base import Decoder
 from problems.generative.parts.latent_grid import log_prior

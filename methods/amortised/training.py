@@ -14,13 +14,14 @@ from torch import Generator, Tensor, nn
 
 from methods.amortised.base import Learned, TrainingData
 from methods.amortised.checkpoints import State, checkpoints_of
-from methods.base import Budget, NotApplicableError
+from methods.base import Budget
+from methods.parts.device import placed
 from methods.parts.networks.sampler import Shape, flat, views
 from methods.parts.optimisation.adam import Adam
+from methods.parts.optimisation.descent import length
 from methods.parts.record import Recorded
 from methods.parts.validate import require
 
-DEVICES = "cpu", "cuda"
 SETTLED = 10  # steps after which the average begins to remember
 
 
@@ -226,26 +227,6 @@ def decayed(lr: float, progress: float, final: float) -> float:
     return lr * (final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
-def length(iterations: int, cost: int, gradients: int | None) -> int:
-    """Iterations that a budget of gradients allows at this cost each: at least one."""
-    return iterations if gradients is None else max(1, min(iterations, gradients // cost))
-
-
-def present(learner: Any) -> str:
-    """The device that a learner names, where there is one.
-
-    Raises:
-        NotApplicableError: if it is not here.
-    """
-    device: str = learner.device
-    if device == "cuda" and not torch.cuda.is_available():
-        raise NotApplicableError(
-            f"{type(learner).__name__}(device='cuda') needs a graphics card that torch"
-            f" {torch.__version__} can use, and sees none; take device='cpu'."
-        )
-    return device
-
-
 def checked(learner: Any) -> None:
     """Check the fields that every learner has: ``iterations``, ``batch``, ``hidden``, ``lr``,
     ``clip``, ``beta1``, ``average``, ``final_lr``, ``every``, ``device``.
@@ -262,4 +243,4 @@ def checked(learner: Any) -> None:
     for field in ("beta1", "average"):
         require(learner, field, 0 <= getattr(learner, field) < 1, "lie in [0, 1)")
     require(learner, "final_lr", 0 <= learner.final_lr <= 1, "lie in [0, 1]")
-    require(learner, "device", learner.device in DEVICES, f"be one of {', '.join(DEVICES)}")
+    placed(learner)

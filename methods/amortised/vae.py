@@ -23,8 +23,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from methods.amortised.base import GaussianEncoder, Learned, Learner, TrainingData
-from methods.amortised.training import Course, Flat, Player, checked, decayed, present
+from methods.amortised.training import Course, Flat, Player, checked, decayed
 from methods.base import Budget
+from methods.parts.device import present
 from problems.generative.base import Decoder, perceptron
 
 

@@ -21,8 +21,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from methods.amortised.base import Encoder, Learned, Learner, TrainingData
-from methods.amortised.training import Course, Flat, Player, checked, decayed, present
+from methods.amortised.training import Course, Flat, Player, checked, decayed
 from methods.base import Approximation, Budget
+from methods.parts.device import present
 from methods.parts.networks.zuko_flow import KINDS, Kind, build
 from methods.parts.validate import require
 from problems.generative.base import Decoder

@@ -8,8 +8,8 @@ import torch
 from torch import Generator
 
 from bench.fitting.target import CountedTarget
-from methods.parts.gaussians.ascents import ascents, offered
-from methods.parts.gaussians.laplace import FLAT, STEPS, starts
+from methods.parts.gaussians.ascents import ascents
+from methods.parts.gaussians.laplace import FLAT, STEPS, offered, starts
 from methods.parts.optimisation.lbfgs import minimise
 from problems.signed_eight_schools import SignedEightSchools
 
@@ -27,7 +27,7 @@ def test_points_that_climb_together_go_the_ways_that_each_goes_alone() -> None:
         path = torch.stack([loc, *(x for _, x in steps)])
         torch.testing.assert_close(way.path, path, rtol=0, atol=1e-8)
         torch.testing.assert_close(way.values, target.value_and_grad(path)[0], rtol=0, atol=1e-8)
-        frames = zip(offered(target, way, full=True), starts(target, loc, full=True), strict=True)
+        frames = zip(offered(target, *way, full=True), starts(target, loc, full=True), strict=True)
         for found, alone in frames:
             torch.testing.assert_close(found.factor, alone.factor, rtol=0, atol=1e-5)
 

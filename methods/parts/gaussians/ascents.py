@@ -8,7 +8,6 @@ quasi-Newton methods, 2013, doi:10.1007/s10107-012-0514-2.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -17,8 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from methods.base import Target
-from methods.parts.gaussians.elbo import Frame
-from methods.parts.gaussians.laplace import FLAT, SHARES, STEPS, curved
+from methods.parts.gaussians.laplace import FLAT, STEPS
 from methods.parts.optimisation.lbfgs import BISECTIONS, CURVATURE, DECREASE, PATIENCE
 
 Array = NDArray[np.float64]
@@ -30,20 +28,6 @@ class Way(NamedTuple):
 
     path: Tensor
     values: Tensor
-
-
-def offered(target: Target, way: Way, *, full: bool) -> Iterator[Frame]:
-    """Gaussians at a few points of a way, each as narrow as the density is there.
-
-    Args:
-        target: the density.
-        way: one of ``ascents``.
-        full: whether they have correlations.
-    """
-    path, values = way
-    gain = (values - values[0]) / (values[-1] - values[0]).clamp(min=1e-300)
-    for i in dict.fromkeys(int((gain >= share).double().argmax()) for share in SHARES):
-        yield curved(target, path[i], full=full)
 
 
 def ascents(target: Target, locs: Tensor) -> list[Way]:

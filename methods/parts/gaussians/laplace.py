@@ -40,11 +40,20 @@ def starts(target: Target, loc: Tensor, *, full: bool) -> Iterator[Frame]:
         loc: where the climb begins.
         full: whether they have correlations.
     """
-    path = [loc, *(x for _, x in _climb(target, loc))]
-    values = target.value_and_grad(torch.stack(path))[0]
+    path = torch.stack([loc, *(x for _, x in _climb(target, loc))])
+    yield from offered(target, path, target.value_and_grad(path)[0], full=full)
+
+
+def offered(target: Target, path: Tensor, values: Tensor, *, full: bool) -> Iterator[Frame]:
+    """Gaussians at a few points of a way up, each as narrow as the density is there.
+
+    Args:
+        target: the density.
+        path: the way, [n, D]; values: log densities on it, [n], nats.
+        full: whether they have correlations.
+    """
     gain = (values - values[0]) / (values[-1] - values[0]).clamp(min=1e-300)
-    chosen = dict.fromkeys(int((gain >= share).double().argmax()) for share in SHARES)
-    for i in chosen:
+    for i in dict.fromkeys(int((gain >= share).double().argmax()) for share in SHARES):
         yield curved(target, path[i], full=full)
 
 

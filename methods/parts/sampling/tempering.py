@@ -73,13 +73,15 @@ class Path:
 
     def gradient(self, z: Tensor) -> Tensor:
         """The gradient alone, detached: [n, D] -> [n, D]."""
-        slope = (self.start.loc - z) / self.start.scale_tril.square()
+        slope = self._pull(z)
         return slope + self.beta * (self.target.gradient(z) - slope)
 
     def wide(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """log q and its gradient; the Gaussian has independent coordinates."""
-        slope = (self.start.loc - z) / self.start.scale_tril.square()
-        return self.start.log_prob(z), slope
+        return self.start.log_prob(z), self._pull(z)
+
+    def _pull(self, z: Tensor) -> Tensor:
+        return (self.start.loc - z) / self.start.scale_tril.square()
 
 
 @dataclass(frozen=True, eq=False)
