@@ -19,7 +19,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Generator, Tensor, nn
@@ -29,6 +29,7 @@ from problems.base import Exact, GaussianPrior, Problem, Truth
 from problems.generative.parts.latent_grid import LatentGrid, latent_grid
 from problems.generative.parts.latent_grid import log_prior as log_prior
 from problems.parts.stored import UncertifiedError
+from problems.parts.validate import bad_setting
 
 Activation = Literal["elu", "silu", "relu", "tanh"]
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {
@@ -58,6 +59,14 @@ def perceptron(
             layer.bias.zero_()
         layers += [layer, ACTIVATIONS[activation]()]
     return nn.Sequential(*layers[:-1])
+
+
+def require_perceptron(model: Any) -> None:
+    """Raise ValueError unless ``hidden`` and ``activation`` are those of a perceptron."""
+    if not model.hidden or min(model.hidden) < 1:
+        raise bad_setting(model, "hidden", "be one width or more, each at least 1")
+    if model.activation not in ACTIVATIONS:
+        raise bad_setting(model, "activation", f"be one of {', '.join(ACTIVATIONS)}")
 
 
 class Decoder(nn.Module, ABC):

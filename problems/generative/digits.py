@@ -11,9 +11,15 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from problems.generative.base import Activation, BernoulliDecoder, GenerativeModel, perceptron
+from problems.generative.base import (
+    Activation,
+    BernoulliDecoder,
+    GenerativeModel,
+    perceptron,
+    require_perceptron,
+)
 from problems.generative.parts.images import Images, binarised, digits
-from problems.parts.validate import bad_setting, require_whole
+from problems.parts.validate import require_whole
 
 TEST_SEED = 0  # by which the test pictures are binarised, once and for all
 
@@ -30,8 +36,7 @@ class BinaryImages(GenerativeModel):
 
     def __post_init__(self) -> None:
         require_whole(self, latent=1)
-        if not self.hidden or min(self.hidden) < 1:
-            raise bad_setting(self, "hidden", "be one width or more, each at least 1")
+        require_perceptron(self)
 
     @property
     @abstractmethod

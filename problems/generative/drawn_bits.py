@@ -9,9 +9,15 @@ from typing import ClassVar
 
 from torch import Generator, Tensor
 
-from problems.generative.base import Activation, BernoulliDecoder, GenerativeModel, perceptron
+from problems.generative.base import (
+    Activation,
+    BernoulliDecoder,
+    GenerativeModel,
+    perceptron,
+    require_perceptron,
+)
 from problems.generative.fixed_decoder import FixedDecoder
-from problems.parts.validate import bad_setting, require_whole
+from problems.parts.validate import require_whole
 
 
 @dataclass(frozen=True)
@@ -38,8 +44,7 @@ class DrawnBits(GenerativeModel):
 
     def __post_init__(self) -> None:
         require_whole(self, repeats=1, size=1, held=1, draw=0)
-        if not self.hidden or min(self.hidden) < 1:
-            raise bad_setting(self, "hidden", "be one width or more, each at least 1")
+        require_perceptron(self)
 
     @property
     def source(self) -> FixedDecoder:

@@ -14,8 +14,14 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from problems.generative.base import Activation, BernoulliDecoder, GenerativeModel, perceptron
-from problems.parts.validate import bad_setting, require_whole
+from problems.generative.base import (
+    Activation,
+    BernoulliDecoder,
+    GenerativeModel,
+    perceptron,
+    require_perceptron,
+)
+from problems.parts.validate import require_whole
 
 POINTS = 4
 
@@ -40,8 +46,7 @@ class FourPoints(GenerativeModel):
 
     def __post_init__(self) -> None:
         require_whole(self, latent=1)
-        if not self.hidden or min(self.hidden) < 1:
-            raise bad_setting(self, "hidden", "be one width or more, each at least 1")
+        require_perceptron(self)
 
     @property
     def latent_dim(self) -> int:

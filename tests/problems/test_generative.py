@@ -124,8 +124,8 @@ def test_the_likelihood_of_the_truth_is_the_mean_over_the_prior_and_sums_to_one(
     )
 
 
-@pytest.mark.parametrize("field", ["latent", "hidden"])
+@pytest.mark.parametrize("field", ["latent", "hidden", "activation"])
 def test_a_wrong_setting_is_named(field: str) -> None:
-    wrong = {"latent": 0, "hidden": ()}
+    wrong = {"latent": 0, "hidden": (), "activation": "step"}
     with pytest.raises(ValueError, match=rf"FourPoints\({field}="):
         FourPoints(**{field: wrong[field]})  # type: ignore[arg-type]
