@@ -19,7 +19,8 @@ from torch.nn import functional
 from methods.avb import AVB
 from methods.base import Approximation
 from methods.parts.adversarial.contrast import MEMORY, Contrast
-from methods.parts.adversarial.game import KNEE, LAG
+from methods.parts.adversarial.game import LAG
+from methods.parts.adversarial.hints import KNEE
 from methods.parts.adversarial.one_map import Game
 from methods.parts.adversarial.several_maps import HeadedGame
 from methods.parts.networks.discriminator import LEAK

@@ -166,7 +166,7 @@ def test_gradients_are_those_of_the_objective(
     """Both players' hand-made gradients against autograd through every part, halfway in the
     annealing, with a tight knee.
     """
-    monkeypatch.setattr("methods.parts.adversarial.game.KNEE", KNEE)
+    monkeypatch.setattr("methods.parts.adversarial.hints.KNEE", KNEE)
     problem = Tilted()
     method = AVB(**SMALL, contrast=contrast, informed=informed, scale=1.3, lookahead=0.7)
     game = Game(method, CountedTarget(problem), Generator().manual_seed(5))

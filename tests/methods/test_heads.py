@@ -129,7 +129,7 @@ def test_gradients_are_those_of_the_objective(
     """Both players' hand-made gradients against autograd through every part, halfway in the
     annealing, with unequal heads and a tight knee.
     """
-    monkeypatch.setattr("methods.parts.adversarial.game.KNEE", KNEE)
+    monkeypatch.setattr("methods.parts.adversarial.hints.KNEE", KNEE)
     problem, method = Mixture(), AVB(**SMALL, informed=informed, scale=1.3, lookahead=0.7)
     game = HeadedGame(method, CountedTarget(problem), Generator().manual_seed(5), 4)
     game.play(0.1)

@@ -17,15 +17,13 @@ from torch import Generator, Tensor
 
 from methods.base import Approximation, Target
 from methods.parts.adversarial.contrast import MEMORY, log_normal
+from methods.parts.adversarial.hints import hints, verdict
 from methods.parts.adversarial.players import Drawn, Maps, fault
 from methods.parts.adversarial.settings import Settings
 from methods.parts.device import recorded, seen_from
 from methods.parts.networks.discriminator import Discriminator
 from methods.parts.optimisation.adam import Adam
 
-# nats; how far log p - log r may be from its usual level before an informed discriminator is told
-# "far" alone
-KNEE = 10.0
 LAG = 0.2  # share of the newest weights in the mean that ``lookahead`` starts from
 
 
@@ -177,13 +175,7 @@ class Play(ABC):
         flat_z, flat_u = z.flatten(0, 1), u.flatten(0, 1)
         log_r, _ = self._log_r(flat_z, flat_u, frame)
         excess = (self._path(log_p, flat_z, heat, cold) - log_r).view(z.shape[:2])
-        usual = excess[:, : z.shape[1] // 2].nanmedian(1).values
-        levels = []
-        for middle in usual.unbind():
-            level = level.lerp(middle, newest)
-            levels.append(level)
-        # where r strays, a density may overflow
-        hint = (excess - torch.stack(levels).unsqueeze(1)).clamp(-KNEE, KNEE).nan_to_num(nan=-KNEE)
+        hint, level = hints(excess, level, newest)
         return torch.cat([u, hint.unsqueeze(-1)], -1).float(), hint.float(), level
 
     def push(self, rival: Tensor, x: Tensor, hint: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
@@ -207,10 +199,6 @@ class Play(ABC):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Gradient of E[T + log r - log p], with T and r held constant, in the sampler's weights,
         [weights]; its norm; and T + log r - log p, less a constant, [b].
-
-        An informed T is network(u, hint) + hint, and the hint's own slope cancels that of log p.
-        Beyond the knee it would not: there log p counts as capped, or a narrow funnel, whose neck
-        the network cannot see, would draw everything in.
         """
         frame, hidden = frame_and_hidden[: len(self.frame)], frame_and_hidden[len(self.frame) :]
         heat, cold, level, _ = dials.unbind()
@@ -219,15 +207,12 @@ class Play(ABC):
         slope = heat * slope_p - cold * z / self.method.scale**2 - slope_r
         excess = self._path(log_p, z, heat, cold) - log_r - level
         if self.method.informed:
-            inputs = torch.column_stack([u, excess.clamp(-KNEE, KNEE)]).float()
-            verdict, by_input = self.discriminator.judge(rival, inputs)
-            by_hint = by_input[:, -1] * (excess.abs() < KNEE) - (excess < -KNEE).double()
-            direction = by_input[:, :-1].double() @ frame[-1] + by_hint.unsqueeze(1) * slope
-            above = verdict + (-KNEE - excess).clamp(min=0)
+            above, by_u, by_excess = verdict(self.discriminator, rival, u, excess)
+            direction = by_u.double() @ frame[-1] + by_excess.unsqueeze(1) * slope
         else:
-            verdict, by_input = self.discriminator.judge(rival, u.float())
-            direction = by_input.double() @ frame[-1] - slope
-            above = verdict - excess
+            log_ratio, by_u = self.discriminator.judge(rival, u.float())
+            direction = by_u.double() @ frame[-1] - slope
+            above = log_ratio - excess
         direction = (direction * shares.unsqueeze(1)).float()
         direction = direction.view(*eps.shape[:-1], -1)
         gradient = self.maps.gradient(weights, eps, list(hidden), direction)
