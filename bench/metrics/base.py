@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any, ClassVar, Concatenate, Literal, ParamSpec, TypeVar
+from typing import Any, ClassVar, Concatenate, Literal, ParamSpec, Protocol, TypeVar
 
 from torch import Generator, Tensor
 
@@ -115,23 +115,34 @@ class _Interrupted:
     by: BaseException
 
 
-def kept(work: Callable[Concatenate[Comparison, P], T]) -> Callable[Concatenate[Comparison, P], T]:
+class Judged(Protocol):
+    """What figures share: a ``Comparison``, or a learned pair."""
+
+    @property
+    def memo(self) -> dict[Hashable, Any]:
+        """What functions decorated with ``kept`` have found."""
+
+
+J = TypeVar("J", bound=Judged)
+
+
+def kept(work: Callable[Concatenate[J, P], T]) -> Callable[Concatenate[J, P], T]:
     """Decorate a function of a comparison: it runs once for each, and all metrics share the
     result. Where a limit of time interrupts it, the others are interrupted at once.
     """
 
     @functools.wraps(work)
-    def look_up(comparison: Comparison, /, *args: P.args, **named: P.kwargs) -> T:
+    def look_up(judged: J, /, *args: P.args, **named: P.kwargs) -> T:
         key = (work, args, tuple(sorted(named.items())))
-        if key not in comparison.memo:
+        if key not in judged.memo:
             try:
-                comparison.memo[key] = work(comparison, *args, **named)
+                judged.memo[key] = work(judged, *args, **named)
             except Exception:
                 raise
             except BaseException as interruption:
-                comparison.memo[key] = _Interrupted(interruption)
+                judged.memo[key] = _Interrupted(interruption)
                 raise
-        found = comparison.memo[key]
+        found = judged.memo[key]
         if isinstance(found, _Interrupted):
             raise found.by
         shared: T = found

@@ -56,7 +56,7 @@ def test_a_search_of_slices_finds_every_preimage_of_a_fold() -> None:
 
 @pytest.mark.parametrize("map_", [Breathing(2), FoldedBreathing(2)], ids=["one", "folded"])
 def test_slices_bracket_the_known_density(map_: Breathing, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planar, "SLICES", 5)
+    monkeypatch.setattr(planar, "SLICES", 200)
     result = planar.bounds(map_, (1000, 40), rng(6))
     assert result is not None
     truth = map_.log_density(result.points[1000:]) - result.log_q[1000:]
@@ -70,7 +70,7 @@ def test_draws_that_the_search_misses_are_paid_for_and_the_bound_holds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(slices, "NODES", 5)
-    monkeypatch.setattr(planar, "SLICES", 5)
+    monkeypatch.setattr(planar, "SLICES", 150)
     map_ = FoldedBreathing(2)
     result = planar.bounds(map_, (1000, 30), rng(6))
     assert result is not None
@@ -93,7 +93,7 @@ def test_a_lower_bound_holds_where_no_weight_can_be_had(monkeypatch: pytest.Monk
 def test_posteriors_of_an_encoder_of_much_noise_are_bracketed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(planar, "SLICES", 4)
+    monkeypatch.setattr(planar, "SLICES", 160)
     moved, n = 0.6, 3
     one = dataclasses.replace(
         pair(moved), encoder=TurnedMap(MODEL, moved), x=MODEL.test[:n].double()

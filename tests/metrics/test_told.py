@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from bench.calibration.learned import pair_of
-from bench.metrics.amortised import told as module
 from bench.metrics.amortised.aggregate_upper import AggregateKlUpper
 from bench.metrics.amortised.base import Pair
 from bench.metrics.amortised.told import told
-from bench.metrics.base import Skipped
+from bench.metrics.base import Estimate, Skipped
 from methods.amortised.base import NoiseEncoder
 from problems.generative.linear_gaussian import LinearGaussian
 
@@ -57,14 +56,34 @@ def test_of_two_gaussians_it_is_the_information_of_a_binary_channel(dim: int) ->
     assert found.stderr < 0.005
 
 
-def test_where_a_table_would_be_too_large_codes_are_read_by_their_moments(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    by_cells = told(pair(2.0, 8))
-    monkeypatch.setattr(module, "TABLE", 0)
-    by_moments = told(pair(2.0, 8))
-    assert by_moments.note == "From below, by a Gaussian for each x."
-    assert abs(by_moments.value - by_cells.value) < 0.01
+class Quarters(NoiseEncoder):
+    """Codes of the i-th of four x fill the i-th quarter of the plane, and the four the prior."""
+
+    noise_dim = 2
+
+    def __init__(self, x: Tensor) -> None:
+        self.x = x
+
+    def forward(self, x: Tensor, eps: Tensor) -> Tensor:
+        which = (x.unsqueeze(-2) - self.x).abs().sum(-1).argmin(-1)
+        sides = torch.tensor([[1.0, 1], [-1, 1], [-1, -1], [1, -1]], dtype=eps.dtype)
+        return eps.abs() * sides[which]
+
+
+def test_codes_that_share_the_plane_without_overlap_tell_nearly_all() -> None:
+    one = pair(0.0, 4)
+    apart = dataclasses.replace(one, encoder=Quarters(one.x))
+    found = told(apart)
+    assert math.log(4) - 0.01 < found.value < math.log(4)
+    assert found.note == "From below, by a network."
+    above = AggregateKlUpper(count=4).measure(apart)
+    assert isinstance(above, Estimate)
+    assert -3 * above.stderr < above.value < 0.05
+
+
+def test_far_codes_in_many_dimensions_are_read_by_their_moments() -> None:
+    found = told(pair(2.0, 2, 12))
+    assert found.note == "From below, by a Gaussian for each x."
 
 
 def test_beyond_the_plane_there_is_no_bound_from_above() -> None:

@@ -11,9 +11,9 @@ from bench.metrics.amortised.base import Pair
 from bench.metrics.amortised.posterior import OfSome
 from bench.metrics.amortised.told import told
 from bench.metrics.base import Comparison, Estimate, Skipped, Worse
-from bench.metrics.brackets.bracket import SEARCHED
+from bench.metrics.brackets.bracket import with_excess
 from bench.metrics.brackets.map_draws import known_draws
-from bench.metrics.draws.monte_carlo import average, divergence
+from bench.metrics.draws.monte_carlo import divergence
 from problems.generative.parts.latent_grid import log_prior
 
 
@@ -43,7 +43,7 @@ class AggregateKlUpper(OfSome):
     def measure(self, pair: Pair) -> Estimate | Skipped:
         if pair.log_q is not None:
             return AggregateKl().measure(pair)
-        each = self.some(pair, _above)
+        each = self.some(pair, above_prior)
         if isinstance(each, Skipped):
             return each
         information = told(pair)
@@ -51,20 +51,13 @@ class AggregateKlUpper(OfSome):
         return replace(each, value=value, stderr=stderr)
 
 
-def _above(one: Comparison) -> Estimate | Skipped:
+def above_prior(one: Comparison, searched: int) -> Estimate | Skipped:
     """KL from one code to the prior, from above; of the same draws as the KL to its posterior."""
-    drawn = known_draws(one, SEARCHED)
+    drawn = known_draws(one, searched)
     if isinstance(drawn, Skipped):
         return drawn
-    first = divergence(
-        drawn.log_q, log_prior(drawn.points), ("q(z | x)", "the prior"), "upper bound", 0.0, ""
-    )
+    log_p = log_prior(drawn.points)
+    first = divergence(drawn.log_q, log_p, ("q(z | x)", "the prior"), "upper bound", 0.0, "")
     if isinstance(first, Skipped):
         return first
-    lost = int((~drawn.upper.isfinite()).sum())
-    if lost:
-        return Skipped(f"No bound was found at {lost} of {len(drawn.upper)} draws.")
-    more = average(drawn.upper, "upper bound")
-    # some draws are in both averages: together they err by no more than the sum
-    stderr = first.stderr + more.stderr
-    return replace(first, value=first.value + more.value, stderr=stderr)
+    return with_excess(first, drawn.log_q - log_p, drawn.upper, 0.0)

@@ -7,12 +7,14 @@ from __future__ import annotations
 import functools
 import math
 from abc import abstractmethod
+from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
-from bench.metrics.base import Comparison, Estimate, Figure, Kind, Skipped
+from bench.metrics.base import Comparison, Estimate, Figure, Kind, Skipped, kept
 from bench.seeds import seed_of
 from methods.amortised.base import Encoder, GaussianEncoder
 from methods.base import Approximation
@@ -38,6 +40,7 @@ class Pair:
         seed: of the generators that figures draw from.
         draws: of each q(z | x), S.
         annealing: how log p(x) is bounded where z has more than two coordinates.
+        memo: what functions decorated with ``kept`` have found.
 
     Raises:
         ValueError: if there is no x, or too few draws are asked for.
@@ -50,6 +53,7 @@ class Pair:
     seed: int = 0
     draws: int = DRAWS
     annealing: Annealing = field(default_factory=Annealing)
+    memo: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not len(self.x):
@@ -114,19 +118,11 @@ class Pair:
             apart = Generator().manual_seed(self.seed + 1)
             return fitted(self.encoder.sample(self.x, self.draws, apart))
 
+    @kept
     def at(self, i: int, n: int) -> Comparison:
         """q(z | x_i) beside p(z | x_i), n draws of each, for the metrics of one posterior; z has
         one or two coordinates. Figures share what they find of it.
         """
-        if (i, n) not in self._each:
-            self._each[i, n] = self._compared(i, n)
-        return self._each[i, n]
-
-    @functools.cached_property
-    def _each(self) -> dict[tuple[int, int], Comparison]:
-        return {}
-
-    def _compared(self, i: int, n: int) -> Comparison:
         problem = self.model.posterior(self.decoder, self.x[i])
         # its own for every x: errors that several x share do not average out
         seed = seed_of(self.seed, "posterior", i)

@@ -11,7 +11,7 @@ import torch
 
 from bench.metrics.amortised.base import PLANE, Pair, PairMetric, mean_over, sampled_over
 from bench.metrics.base import Comparison, Estimate, Kind, Skipped, Worse
-from bench.metrics.brackets.bracket import bracket
+from bench.metrics.brackets.bracket import SEARCHED, bracket
 from bench.metrics.kl import KlQP
 
 COUNT = 8  # x whose maps are searched, unless said otherwise
@@ -24,7 +24,8 @@ class OfSome(PairMetric):
     """A figure that takes the posteriors of some x one by one where q has no density.
 
     Args:
-        count: of how many x, evenly spread over the data.
+        count: of how many x, evenly spread over the data; where there are fewer, as many more draws
+            of each are searched.
     """
 
     count: int = COUNT
@@ -37,18 +38,24 @@ class OfSome(PairMetric):
         return pair.log_q is None or self.costly
 
     def some(
-        self, pair: Pair, measure: Callable[[Comparison], Estimate | Skipped], sign: float = 1.0
+        self,
+        pair: Pair,
+        measure: Callable[[Comparison, int], Estimate | Skipped],
+        sign: float = 1.0,
     ) -> Estimate | Skipped:
-        """The average over some x of a figure of one posterior, times a sign."""
+        """The average over some x of a figure of one posterior, times a sign; the figure is told
+        how many draws to search.
+        """
         if pair.decoder.latent_dim > PLANE:
             return Skipped(
                 "q has no density, and the posterior of an x is known where z has one or two"
                 f" coordinates: it has {pair.decoder.latent_dim}."
             )
-        chosen = torch.linspace(0, len(pair.x) - 1, min(self.count, len(pair.x))).long().tolist()
+        many = min(self.count, len(pair.x))
+        chosen = torch.linspace(0, len(pair.x) - 1, many).long().tolist()
         found: list[Estimate] = []
         for i in chosen:
-            one = measure(pair.at(i, DRAWS_OF_ONE))
+            one = measure(pair.at(i, DRAWS_OF_ONE), SEARCHED * self.count // many)
             if isinstance(one, Skipped):
                 return Skipped(f"x number {i}: {one.reason}")
             found.append(one)
@@ -90,9 +97,9 @@ class AmortisedElbo(OfSome):
         found = self.some(pair, self.end, -1.0)
         return replace(found, kind=_turned(found.kind)) if isinstance(found, Estimate) else found
 
-    def end(self, one: Comparison) -> Estimate | Skipped:
+    def end(self, one: Comparison, searched: int) -> Estimate | Skipped:
         """That end of the KL's bracket which with its sign turned is this end of the ELBO's."""
-        return bracket(one, evidence=(0.0, 0.0)).upper
+        return bracket(one, searched, (0.0, 0.0)).upper
 
 
 @dataclass(frozen=True)
@@ -113,8 +120,8 @@ class AmortisedElboUpper(AmortisedElbo):
     heading: ClassVar[str] = "mean ELBO from above, nats"
     meaning: ClassVar[str] = "A bound from above on the evidence lower bound of a folding map."
 
-    def end(self, one: Comparison) -> Estimate | Skipped:
-        return bracket(one, evidence=(0.0, 0.0)).lower
+    def end(self, one: Comparison, searched: int) -> Estimate | Skipped:
+        return bracket(one, searched, (0.0, 0.0)).lower
 
 
 def _turned(kind: Kind) -> Kind:
@@ -152,9 +159,9 @@ class PosteriorKl(OfSome):
     def slow(self, pair: Pair) -> bool:
         return super().slow(pair) or pair.decoder.latent_dim > PLANE
 
-    def end(self, one: Comparison) -> Estimate | Skipped:
+    def end(self, one: Comparison, searched: int) -> Estimate | Skipped:
         """The figure of one posterior whose approximation has no density."""
-        return KlQP().measure(one)
+        return KlQP(searched).measure(one)
 
     def measure(self, pair: Pair) -> Estimate | Skipped:
         if pair.log_q is None:
@@ -183,5 +190,5 @@ class PosteriorKlUpper(PosteriorKl):
     heading: ClassVar[str] = "KL(q(z|x)‖p(z|x)) from above, nats"
     meaning: ClassVar[str] = "A bound from above on the same, of an encoder that may fold."
 
-    def end(self, one: Comparison) -> Estimate | Skipped:
-        return bracket(one).upper
+    def end(self, one: Comparison, searched: int) -> Estimate | Skipped:
+        return bracket(one, searched).upper

@@ -100,14 +100,14 @@ def bracket(
     first = divergence(drawn.log_q, log_p, ("q", "p"), drawn.kind, evidence[1], drawn.note)
     if isinstance(first, Skipped):
         return Bracket.none(first, closed=False)
-    lower = _with_excess(first, drawn.log_q - log_p, drawn.lower, evidence[1])
-    upper = _with_excess(first, drawn.log_q - log_p, drawn.upper, evidence[1])
+    lower = with_excess(first, drawn.log_q - log_p, drawn.lower, evidence[1])
+    upper = with_excess(first, drawn.log_q - log_p, drawn.upper, evidence[1])
     if isinstance(upper, Estimate):
         upper = replace(upper, kind="upper bound", note=upper.note.removeprefix(UNLESS))
     return Bracket(lower, upper)
 
 
-def _with_excess(
+def with_excess(
     first: Estimate, ratio: Tensor, more: Tensor, more_stderr: float
 ) -> Estimate | Skipped:
     """The average of the ratio, [n], plus that of the excess, [m], which is known at the last m

@@ -6,7 +6,7 @@ find every preimage in the plane that is left, and average over what was held.
     q(z | a) = \sum_{b: f(U b + a) = z} \frac{N(b; 0, I)}{|\det J_f U|}
 
 U spans what f depends on most, a is the rest of the noise. With a_0 the one behind a draw z, M
-others that know nothing of z, and a normalised density g that was fitted to other draws,
+others that know nothing of z, and a density g that was made of other draws,
 
 .. math::
    E \log \Bigl[\frac{1 - w}{M} \sum_{k=1}^M q(z | a_k) + w g(z)\Bigr] \;\le\; E \log q(z)
@@ -34,13 +34,16 @@ from bench.metrics.brackets.preimages import APART
 from bench.metrics.brackets.slices import Slice, search
 from bench.metrics.brackets.upper import log_chance
 from bench.metrics.models.gaussian_mixture import choose
+from bench.metrics.models.smoothed import smoothed
 from methods.base import Pushforward
 
 PLANE = 2
-FITTED = 20_000  # draws that g is fitted to
-COMPONENTS = (1, 2, 4, 8, 16, 32)  # of the mixture g, tried in turn
+COUNTED = 180_000  # draws that g is made of
+CHOOSING = 20_000  # draws that tell which g is likeliest
+CLIMBED = 16_000  # of those counted, draws that its mixture of Gaussians is fitted to
+COMPONENTS = (1, 2, 4, 8, 16, 32)  # of the mixture, tried in turn
 WEIGHT = 0.2  # w, of g
-SLICES = 10  # for each draw
+SLICES, OF_EACH = 400, 4  # at least; for each draw whose preimages are looked for
 
 
 def bounds(
@@ -53,12 +56,13 @@ def bounds(
     """
     fit, many, few = (
         torch.randn(n, approximation.noise_dim, generator=generator, dtype=torch.float64)
-        for n in (FITTED, counts[0], counts[1] * SLICES)
+        for n in (COUNTED + CHOOSING, counts[0], max(OF_EACH * counts[1], SLICES))
     )
-    drawn, cut = approximation.forward(fit).double(), FITTED * 4 // 5
+    drawn, choosing = torch.split(approximation.forward(fit).double(), [COUNTED, CHOOSING])
     if not bool((drawn.std(0) > 0).all()):
         return None
-    guess = choose(drawn[:cut], drawn[cut:], COMPONENTS, generator)
+    mixture = choose(drawn[:CLIMBED], choosing[: CLIMBED // 4], COMPONENTS, generator)
+    guess = smoothed(drawn, choosing, mixture)
     plane = _across(approximation, fit[:DIRECTIONS])
     slices = Slice(approximation, plane, few - few @ plane @ plane.T)
     sliced = _sliced(slices, few @ plane, counts[1], generator)
