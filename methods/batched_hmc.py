@@ -1,5 +1,5 @@
-r"""Hamiltonian Monte Carlo with a hundred chains in one tensor, which adapt together in a fraction
-of a second and jump between modes.
+r"""Hamiltonian Monte Carlo with hundreds of chains in one tensor, which adapt together in a
+fraction of a second and jump between modes.
 
 A draw of every chain is a trajectory of HMC and then a jump: a draw of a mixture of Gaussians, the
 same for all chains, is accepted with probability
