@@ -15,11 +15,10 @@ from torch import Generator, Tensor, nn
 from methods.amortised.base import Learned, TrainingData
 from methods.amortised.checkpoints import State, checkpoints_of
 from methods.base import Budget
-from methods.parts.device import placed
+from methods.parts.device import placed, recorded
 from methods.parts.networks.sampler import Shape, flat, views
 from methods.parts.optimisation.adam import Adam
 from methods.parts.optimisation.descent import length
-from methods.parts.record import Recorded
 from methods.parts.validate import require
 
 SETTLED = 10  # steps after which the average begins to remember
@@ -59,7 +58,8 @@ class Player:
 
     Args:
         networks: whose weights they are.
-        loss: of the weights and further tensors, of the same shapes every time, nats; recorded.
+        loss: of the weights and further tensors, of the same shapes every time, nats; recorded on
+            the CPU.
         beta1: memory of the gradient; clip: its largest norm; average: memory of the averaged
             weights, per step.
     """
@@ -78,7 +78,7 @@ class Player:
         self.average = self.weights.clone() if average else self.weights
         self.adam = Adam(self.weights, beta1, clip)
         self.steps = 0
-        self._gradient = Recorded(self._written)
+        self._gradient = recorded(self._written, self.weights.device.type)
 
     def step(self, lr: float, *tensors: Tensor) -> float:
         """One step on the loss at these tensors, of any device; the loss before it.

@@ -23,6 +23,7 @@ from problems.generative.base import Decoder, GenerativeModel, perceptron
 from problems.generative.fixed_decoder import FixedDecoder
 from problems.generative.four_points import FourPoints
 from problems.generative.parts.latent_grid import log_prior
+from tests.helpers.pretend_card import pretended
 
 SMALL: dict[str, Any] = {"hidden": (16,), "batch": 64, "lr": 1e-2}
 RIVAL: dict[str, Any] = {
@@ -83,6 +84,13 @@ def last(found: Learner, model: GenerativeModel, seed: int = 0, **budget: int) -
     seen = Seen(model)
     generator = torch.Generator().manual_seed(seed)
     return list(found.run(seen, Budget(**budget), generator))[-1]
+
+
+def figures(learned: Learned, model: GenerativeModel) -> tuple[Tensor, Tensor]:
+    """What the decoder makes of five z, and three draws of the encoder for each x of the test."""
+    z = torch.randn(5, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    draws = learned.encoder.sample(model.test, 3, torch.Generator().manual_seed(0))
+    return learned.decoder(z), draws
 
 
 def evidence(learned: Learned, x: Tensor) -> Tensor:
@@ -239,14 +247,23 @@ def test_a_learner_on_a_graphics_card_begins_as_on_the_cpu(name: str) -> None:
         pytest.skip("torch sees no graphics card here.")
     found: Any = learner(name, 1)
     model = FourPoints(hidden=(16,))
-    z = torch.randn(5, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    here, there = (last(replace(found, device=device), model) for device in ("cpu", "cuda"))
-    torch.testing.assert_close(here.decoder(z), there.decoder(z), rtol=1e-3, atol=1e-3)
-    draws = [
-        learned.encoder.sample(model.test, 3, torch.Generator().manual_seed(0))
-        for learned in (here, there)
-    ]
-    torch.testing.assert_close(draws[0], draws[1], rtol=1e-3, atol=1e-3)
+    here, there = (
+        figures(last(replace(found, device=device), model), model) for device in ("cpu", "cuda")
+    )
+    torch.testing.assert_close(here, there, rtol=1e-3, atol=1e-3)
+
+
+@every_learner
+def test_on_a_pretended_card_no_tensor_is_left_behind(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: Any = learner(name, 3)
+    model = FourPoints(hidden=(16,))
+    with pretended(monkeypatch) as card:
+        there = figures(last(replace(found, device=card), model), model)
+    assert all(each.device.type == "cpu" for each in there)
+    here = figures(last(found, model), model)
+    torch.testing.assert_close(there, here, rtol=1e-3, atol=1e-3)
 
 
 @every_learner
