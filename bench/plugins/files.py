@@ -4,6 +4,7 @@ reach.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import sys
@@ -12,6 +13,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from bench.plugins.sources import siblings
 
@@ -81,3 +83,22 @@ def load_file(path: Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def member(module: ModuleType, path: str) -> Any:
+    """What a module has under a name, or under names with dots between them.
+
+    Raises:
+        AttributeError: if there is no such thing; it says what classes the module defines.
+    """
+    try:
+        return functools.reduce(getattr, path.split("."), module)
+    except AttributeError as error:
+        own = [
+            name
+            for name, thing in vars(module).items()
+            if isinstance(thing, type) and thing.__module__ == module.__name__
+        ]
+        raise AttributeError(
+            f"it has no {path}; the classes that it defines: {', '.join(own) or 'none'}."
+        ) from error

@@ -25,7 +25,7 @@ from bench.plugins.built_in import (
     Group,
     is_program,
 )
-from bench.plugins.files import load_file
+from bench.plugins.files import load_file, member
 from bench.plugins.sources import is_file
 
 BASES: dict[Group, tuple[str, str]] = {
@@ -235,7 +235,7 @@ def _resolve(entry: Entry) -> Any:
                 if module.endswith(".py")
                 else importlib.import_module(module)
             )
-        return functools.reduce(getattr, attribute.split("."), home)
+        return member(home, attribute)
     except (
         Exception,
         SystemExit,

@@ -50,6 +50,20 @@ def test_an_installed_plugin_is_found_and_credited(site: Path) -> None:
     assert registry.group_of("stroll") == "methods"
 
 
+def test_an_installed_learner_is_found_and_credited(site: Path) -> None:
+    learners = Path(__file__).parents[1] / "helpers" / "plugins" / "learners.py"
+    package(site, "apt", {"odd": "apt_module:Odd"}, learners.read_text(), "learners")
+    entry = registry.find("learners", "odd")
+    assert entry.package == "apt 1.0"
+    assert registry.load(entry).__name__ == "Odd"
+    assert registry.group_of("odd") == "learners"
+
+
+def test_a_class_that_a_file_does_not_have_is_said_beside_those_that_it_has() -> None:
+    with pytest.raises(PluginError, match=r"has no Wlak; the classes that it defines: .*\bWalk\b"):
+        registry.load(registry.find("methods", own("Wlak")))
+
+
 @pytest.mark.parametrize(
     ("module", "reason"),
     [
