@@ -189,7 +189,9 @@ def _validated(entry: Entry, field: str, hint: Any, value: Any) -> Any:
         try:
             return pydantic.TypeAdapter(hint).validate_python(reading)
         except pydantic.ValidationError as error:
-            what = error.errors()[0]["msg"]
+            first = error.errors()[0]
+            several = first["type"] == "tuple_type"
+            what = "it takes values in brackets, such as [1, 2]" if several else first["msg"]
     raise UserError(
         f"{entry.name}: field {field!r} cannot be {value!r}: {what}. `postbench show {entry.name}`"
         " lists what it takes."

@@ -94,6 +94,10 @@ MISTAKES = {
     "value out of range": ({"problems": [f"{NORMAL}:dimension=0"]}, r"must be at least 1, got 0"),
     "no equals sign": ({"methods": [own("Walk:steps")]}, r"expected field=value.*'steps'"),
     "no such file": ({"methods": ["nowhere.py:Walk"]}, r"no file 'nowhere.py'"),
+    "one where several go": (
+        {"methods": ["avb:hidden=128"]},
+        r"'hidden' cannot be '128'.*values in brackets, such as \[1, 2\]",
+    ),
     "no such class": ({"methods": [own("Wlak")]}, r"Wlak.*cannot be imported"),
     "not a method": (
         {"methods": [own("Normal")]},
