@@ -130,13 +130,9 @@ class AVB(Method):
     def __post_init__(self) -> None:
         self._check_networks()
         require(self, "batch", self.batch >= 2, "be at least 2")
-        require(
-            self,
-            "heads",
-            self.heads in (None, 1) or (self.heads > 1 and self._can_have(self.heads)),
-            "be 1, or None, but with skip, contrast 'full' and no noise_dim: then it may be more,"
-            " and divide both batches into parts of at least 2",
-        )
+        require(self, "heads", self.heads is None or self.heads >= 1, "be at least 1, or None")
+        against = None if self.heads in (None, 1) else self._against(self.heads)
+        require(self, "heads", against is None, f"be 1, or None, where {against}")
         for field in ("iterations", "steps", "discriminator_batch", "width", "every"):
             require(self, field, getattr(self, field) >= 1, "be at least 1")
         for field in ("sampler_lr", "discriminator_lr", "clip", "scale"):
@@ -201,13 +197,18 @@ class AVB(Method):
         if self.heads is not None:
             return self.heads
         usual = HEADS if self.affine > 0 else UNFITTED if dim > PLANE else 1
-        return usual if self._can_have(usual) else 1
+        return usual if self._against(usual) is None else 1
 
-    def _can_have(self, heads: int) -> bool:
-        """Whether several heads fit the other fields, and each has as many draws in a batch."""
-        wide = self.skip and self.contrast == "full" and self.noise_dim is None
-        sizes = self.batch, self.discriminator_batch
-        return wide and all(n % heads == 0 and n >= 2 * heads for n in sizes)
+    def _against(self, heads: int) -> str | None:
+        """The field that several heads do not go with; each takes as many draws of a batch."""
+        for field, needed in (("skip", True), ("contrast", "full"), ("noise_dim", None)):
+            if getattr(self, field) != needed:
+                return f"{field} is not {needed!r}"
+        for field in ("batch", "discriminator_batch"):
+            size = getattr(self, field)
+            if size % heads or size < 2 * heads:
+                return f"{field}, {size}, is not twice that or another multiple of it"
+        return None
 
     def planned(self, budget: Budget) -> int:
         """Iterations that the budget of gradients allows, at most ``iterations``, at least one."""

@@ -34,6 +34,8 @@ from methods.parts.validate import require
 from problems.generative.base import Decoder, perceptron
 from problems.generative.parts.latent_grid import log_prior
 
+LEAST = 4  # draws of one x that the covariance of its codes is estimated from
+
 
 @dataclass(frozen=True)
 class AmortisedAVB(Learner):
@@ -92,9 +94,17 @@ class AmortisedAVB(Learner):
     def __post_init__(self) -> None:
         checked(self)
         require(self, "parts", self.parts >= 0, "not be negative")
-        least = 4 if self.contrast and not self.parts else 1
-        fits = self.draws >= least and self.batch % self.draws == 0
-        require(self, "draws", fits, f"divide the batch, and be at least {least}")
+        require(self, "draws", self.draws >= 1, "be at least 1")
+        divides = self.batch % self.draws == 0
+        require(self, "draws", divides, f"divide the batch, which is {self.batch}")
+        estimated = self.contrast and not self.parts
+        require(
+            self,
+            "draws",
+            self.draws >= LEAST or not estimated,
+            f"be at least {LEAST} with contrast=true, which estimates a covariance from them,"
+            " unless parts is 1 or more",
+        )
         for field in ("steps", "noise_dim", "width"):
             require(self, field, getattr(self, field) >= 1, "be at least 1")
         require(self, "blocks", self.blocks >= 0, "not be negative")

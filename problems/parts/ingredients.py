@@ -7,6 +7,7 @@ What a density needs and a seed decides is made when the problem is made, by ``p
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -16,10 +17,24 @@ from torch import Generator, Tensor
 def prepare(problem: Any, *names: str) -> None:
     """Fill the named cached properties now, where neither a tracer nor inference mode leaves its
     mark on what is kept.
+
+    Raises:
+        ValueError: if settings make a covariance that has no Cholesky factor.
     """
-    with torch.inference_mode(False):
-        for name in names:
-            getattr(problem, name)
+    try:
+        with torch.inference_mode(False):
+            for name in names:
+                getattr(problem, name)
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+        changed = [
+            f"{field.name}={getattr(problem, field.name)!r} (default {field.default!r})"
+            for field in fields(problem)
+            if getattr(problem, field.name) != field.default
+        ]
+        raise ValueError(
+            f"{type(problem).__name__}: a covariance is singular in double precision with"
+            f" {', '.join(changed) or 'its defaults'}: take values nearer to the defaults."
+        ) from error
 
 
 def seeded(seed: int) -> Generator:

@@ -211,7 +211,7 @@ def search(name: str, covariance: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("-p", "--problem", choices=NAMES, action="append")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--covariance", choices=["diagonal", "full"], action="append")

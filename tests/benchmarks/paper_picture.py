@@ -6,7 +6,7 @@ neighbours that the paper counted with.
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -84,4 +84,8 @@ def _curves(panel: plt.Axes, mine: pd.DataFrame, name: str, colour: str, batch: 
 
 
 if __name__ == "__main__":
-    draw(Path(sys.argv[1]), Path(sys.argv[2]))
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
+    parser.add_argument("results", type=Path, help="a folder that `postbench run paper` made")
+    parser.add_argument("picture", type=Path, help="where it goes")
+    given = parser.parse_args()
+    draw(given.results, given.picture)

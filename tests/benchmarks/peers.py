@@ -94,7 +94,7 @@ def contenders(part: str, problem: str, names: Sequence[str]) -> list[Contender]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a table for every part and problem."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="default: all")
     parser.add_argument("-p", "--problem", action="append", help="default: three of them")
     parser.add_argument("-m", "--method", action="append", help="of samplers; default: all")

@@ -411,3 +411,18 @@ def test_a_bad_field_is_named(field: str, value: Any) -> None:
     with pytest.raises(ValueError, match=rf"AVB\({field}=") as caught:
         AVB(**{field: value})
     assert repr(value) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"skip": False}, "skip is not True"),
+        ({"contrast": "none"}, "contrast is not 'full'"),
+        ({"noise_dim": 3}, "noise_dim is not None"),
+        ({"batch": 101}, "batch, 101, is not"),
+        ({"discriminator_batch": 2}, "discriminator_batch, 2, is not"),
+    ],
+)
+def test_what_several_heads_do_not_go_with_is_said(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=rf"AVB\(heads=.* where {message}.* got 2"):
+        AVB(heads=2, **fields)

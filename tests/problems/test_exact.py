@@ -322,6 +322,10 @@ def test_parameters_and_labels_are_those_of_the_model() -> None:
             r"StateSpace\(steps=\.\.\.\) must be a whole number, 2 or more, got 1",
         ),
         (
+            lambda: GPRegression(lengthscale=1e9),
+            r"GPRegression: a covariance is singular .* lengthscale=1000000000\.0 \(default 0\.3\)",
+        ),
+        (
             lambda: Copula(tail=-1.0),
             r"Copula\(tail=\.\.\.\) must be positive and finite, got -1\.0",
         ),

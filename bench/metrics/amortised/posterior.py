@@ -32,7 +32,10 @@ class OfSome(PairMetric):
 
     def __post_init__(self) -> None:
         if self.count < 1:
-            raise ValueError(f"{type(self).__name__}(count=...) must be at least 1.")
+            raise ValueError(
+                f"{type(self).__name__}(count=...) must be at least 1, got {self.count!r}; the"
+                f" default is {COUNT}."
+            )
 
     def slow(self, pair: Pair) -> bool:
         return pair.log_q is None or self.costly
