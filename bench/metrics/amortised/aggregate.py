@@ -13,7 +13,7 @@ from bench.metrics.amortised.aggregate_cells import counted, integrated
 from bench.metrics.amortised.base import PLANE, Pair, PairMetric, mean_over
 from bench.metrics.amortised.mixture import Aggregate, log_mixture
 from bench.metrics.amortised.told import told
-from bench.metrics.base import Comparison, Estimate, Skipped, Worse
+from bench.metrics.base import Comparison, Estimate, Skipped, Worse, kept
 from bench.metrics.kl import KlQP
 from bench.metrics.kl_bounds import KlLower
 from problems.base import Exact, Problem
@@ -50,9 +50,9 @@ class AggregateKl(PairMetric):
 
     over the x at hand, all of them.
 
-    - q has a density, and so has the mixture. In one or two coordinates: quadrature by the panels
-      of ``latent_grid``, good to 1e-5 nats, no standard error; more coordinates, or codes too
-      narrow for the panels: Monte Carlo. Kind ``exact``.
+    - q has a density, and so has the mixture. Gaussians in one or two coordinates: quadrature by
+      the panels of ``latent_grid``, good to 1e-5 nats, no standard error; a flow, more coordinates,
+      or codes too narrow for the panels: Monte Carlo. Kind ``exact``.
     - q is draws alone, in one or two coordinates: cells are counted, see ``aggregate_cells``.
     - more coordinates: a density model fitted to other draws, as ``kl_lower``. Both are of kind
       ``lower bound``; their standard error is of the draws.
@@ -68,16 +68,22 @@ class AggregateKl(PairMetric):
     astray: ClassVar[bool] = True
 
     def measure(self, pair: Pair) -> Estimate | Skipped:
-        dim = pair.decoder.latent_dim
-        if dim <= PLANE:
-            found = counted(pair) if pair.log_q is None else integrated(pair)
-            if found is not None:
-                return found
-        prior, q, generator = Prior(dim), Aggregate(pair), pair.generator()
-        draws = q.sample(MOST, generator)
-        truth = prior.truth.sample(MOST, generator)
-        comparison = Comparison(prior, q, draws, truth, pair.seed)
-        return (KlLower() if pair.log_q is None else KlQP()).measure(comparison)
+        return _divergence(pair)
+
+
+@kept
+def _divergence(pair: Pair) -> Estimate | Skipped:
+    """The figure, which its upper end shares where q has a density."""
+    dim = pair.decoder.latent_dim
+    if dim <= PLANE:
+        found = counted(pair) if pair.log_q is None else integrated(pair)
+        if found is not None:
+            return found
+    prior, q, generator = Prior(dim), Aggregate(pair), pair.generator()
+    draws = q.sample(MOST, generator)
+    truth = prior.truth.sample(MOST, generator)
+    comparison = Comparison(prior, q, draws, truth, pair.seed)
+    return (KlLower() if pair.log_q is None else KlQP()).measure(comparison)
 
 
 @dataclass(frozen=True)

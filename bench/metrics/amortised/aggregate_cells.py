@@ -32,7 +32,7 @@ REACH = 8.0  # where the outermost cells, which have no outer edge, begin
 COUNTED, CHOOSING, JUDGED = 200_000, 50_000, 150_000  # draws
 AT_ONCE = 50_000  # of them in one call
 SHARES = (1e-3, 1e-2)  # of the prior in r: a cell that no draw was counted in is not out of reach
-WORK = {True: 2**25, False: 2**21}  # densities of codes at most: of Gaussians, and of others
+WORK = 2**25  # densities of codes at most
 MISSED = 1e-4  # nats of log mass: more means that panels missed a narrow code
 
 
@@ -41,8 +41,12 @@ class _TooMuchError(Exception):
 
 
 def integrated(pair: Pair) -> Estimate | None:
-    """The divergence by quadrature; None where the codes are too narrow, or too many."""
-    left = WORK[isinstance(pair.encoder, GaussianEncoder)]
+    """The divergence by quadrature; None where the codes are no Gaussians, too narrow, or too
+    many.
+    """
+    if not isinstance(pair.encoder, GaussianEncoder):
+        return None  # the density of a flow costs more, and has edges that ask for many panels
+    left = WORK
 
     def ratio(z: Tensor) -> Tensor:
         nonlocal left
