@@ -48,14 +48,14 @@ def _short_training(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_excess_enters_value_and_standard_error() -> None:
     ratio, more = normal(rng(0), 4000), 3 * normal(rng(1), 1000) + 1
     first = Estimate(0.0, 0.0, "lower bound", "note")
-    whole = found(brackets._with_excess(first, ratio, more, 0.0))
+    whole = found(brackets.with_excess(first, ratio, more, 0.0))
     assert whole.value == pytest.approx(float(ratio.mean() + more.mean()))
     assert whole.stderr == pytest.approx(math.sqrt(1 / 4000 + 9 / 1000), rel=0.1)
-    assert found(brackets._with_excess(first, ratio, -ratio[3000:], 0.5)).stderr == pytest.approx(
+    assert found(brackets.with_excess(first, ratio, -ratio[3000:], 0.5)).stderr == pytest.approx(
         0.5, rel=0.01
     )
     more[7] = -math.inf
-    assert isinstance(brackets._with_excess(first, ratio, more, 0.0), Skipped)
+    assert isinstance(brackets.with_excess(first, ratio, more, 0.0), Skipped)
 
 
 @pytest.mark.parametrize("dim", [2, 5, 10, 30])
